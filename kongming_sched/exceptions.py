@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error of KongMing: a base and a few leaves that carry their facts as fields."""
+
+from __future__ import annotations
+
+
+class KongMingError(Exception):
+    """Base of all errors that KongMing raises on purpose."""
+
+
+class InvalidCpuSet(KongMingError):
+    """A text is not a CPU set."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        self.text = text
+        self.reason = reason
+        super().__init__(
+            f"{text!r} is not a CPU set: {reason}. Write ranges, lists and ^ to leave out, as in '5-6,9-11,^10'."
+        )
+
+
+class InvalidTopology(KongMingError):
+    """The description of a host's CPUs and NUMA nodes cannot be used."""
+
+
+class InvalidTemplate(KongMingError):
+    """A template breaks a rule; ``path`` says where, as in ``cells[0].pins[1]``."""
+
+    def __init__(self, name: str | None, path: str, reason: str) -> None:
+        self.name = name
+        self.path = path
+        self.reason = reason
+        subject = f"template {name!r}" if name else "template"
+        where = f" at {path}" if path else ""
+        super().__init__(f"{subject}{where}: {reason}")
+
+
+class InvalidRequest(KongMingError):
+    """A flavor's extra specs do not make a request that KongMing can honour."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(f"flavor extra spec {key!r}: {reason}")
+
+
+class InvalidTraits(KongMingError):
+    """The traits of a template provider are not exactly one template."""
+
+    def __init__(self, name: str, clause: str, reason: str) -> None:
+        self.name = name
+        self.clause = clause
+        self.reason = reason
+        super().__init__(f"template provider of {name!r}, clause {clause}: {reason}")
+
+
+class ConfigurationError(KongMingError):
+    """An option has a value that cannot work on this host."""
+
+    def __init__(self, option: str, reason: str) -> None:
+        self.option = option
+        self.reason = reason
+        super().__init__(f"option {option}: {reason}")
+
+
+class HypervisorError(KongMingError):
+    """libvirt refused a call, or cannot be reached.
+
+    :ivar code: libvirt's error number, or None where the connection itself failed
+    """
+
+    def __init__(self, action: str, reason: str, code: int | None = None) -> None:
+        self.action = action
+        self.reason = reason
+        self.code = code
+        super().__init__(f"libvirt could not {action}: {reason}")
+
+
+class PlacementError(KongMingError):
+    """Placement refused a request.
+
+    :ivar status: the HTTP status, or None where no answer came
+    :ivar code: Placement's own error code, as in ``placement.duplicate_name``; may be empty
+    """
+
+    def __init__(self, action: str, reason: str, status: int | None = None, code: str = "") -> None:
+        self.action = action
+        self.reason = reason
+        self.status = status
+        self.code = code
+        super().__init__(f"Placement could not {action}: {reason}")
+
+
+class PlacementConflict(PlacementError):
+    """Somebody else changed the object in between (409): observe again."""
+
+
+class PlacementUnavailable(PlacementError):
+    """Placement did not answer, or answered with a server error: try again later."""
+
+
+class ProviderNotFound(PlacementError):
+    """The resource provider does not exist (404)."""
+
+
+class TemplateExists(KongMingError):
+    """The name of a new template is taken."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"template {name!r} exists already; change it with 'openstack kongming template set {name} --file FILE'"
+            " or choose another name"
+        )
+
+
+class TemplateNotFound(KongMingError):
+    """No template has this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"no template is named {name!r}; see 'openstack kongming template list'")
+
+
+class TemplateInUse(KongMingError):
+    """A template cannot be taken away or changed while something names it."""
+
+    def __init__(self, name: str, users: str) -> None:
+        self.name = name
+        self.users = users
+        super().__init__(f"template {name!r} is in use by {users}")

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only HTTP of KongMing: what it asks of Placement's API, over a keystoneauth adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from keystoneauth1 import exceptions as ksa_exceptions
+
+from kongming_sched import exceptions
+from kongming_sched.placement import names
+
+MICROVERSION = "1.36"
+"""Placement's release Train and later. Nova's scheduler asks for its candidates with the same."""
+
+_CONFLICT = "placement.concurrent_update"
+
+_T = TypeVar("_T")
+
+
+class Response(Protocol):
+    """The part of ``requests.Response`` that the client reads."""
+
+    status_code: int
+    text: str
+
+    def json(self) -> Any: ...
+
+
+class Adapter(Protocol):
+    """openstacksdk's placement proxy, or any keystoneauth adapter of the service."""
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Response: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A resource provider as Placement lists it."""
+
+    uuid: str
+    name: str
+    generation: int
+    root_uuid: str
+    parent_uuid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """How much of a resource class a provider has, in the class's own unit."""
+
+    total: int
+    reserved: int = 0
+    allocation_ratio: float = 1.0
+
+    @property
+    def capacity(self) -> int:
+        """What can be allocated in all."""
+        return int((self.total - self.reserved) * self.allocation_ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSummary:
+    """A provider with its traits, and capacity and use per resource class."""
+
+    uuid: str
+    root_uuid: str
+    parent_uuid: str | None
+    traits: frozenset[str]
+    capacity: Mapping[str, int]
+    used: Mapping[str, int]
+
+    def free(self, resource_class: str) -> int:
+        """What is left of a class."""
+        return self.capacity.get(resource_class, 0) - self.used.get(resource_class, 0)
+
+
+class PlacementClient:
+    """Placement's API as far as KongMing uses it.
+
+    :raises PlacementConflict: from every write whose generation is no longer the provider's
+    :raises PlacementUnavailable: from every call that got no answer or a server error
+    :raises PlacementError: from every call that Placement refused
+    """
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    # Reading
+
+    def providers(self, **query: str) -> list[Provider]:
+        """Providers by Placement's own query parameters: name, in_tree, required, member_of, uuid."""
+        return self._get(
+            "/resource_providers",
+            f"list providers ({_words(query)})",
+            lambda body: [_provider(item) for item in body["resource_providers"]],
+            params=query,
+        )
+
+    def template_providers(self) -> list[Provider]:
+        """Every template provider, in one request."""
+        try:
+            return self.providers(required=names.TEMPLATE)
+        except exceptions.PlacementError as error:
+            if error.status == 400:  # the trait is not there yet, and so there is no template
+                return []
+            raise
+
+    def node_summaries(self) -> list[ProviderSummary]:
+        """Every node provider of the cloud with its capacity and use, in one request.
+
+        Placement has no bulk read of inventories; the summaries that come with allocation candidates serve as one.
+        Retired nodes do not appear.
+        """
+        try:
+            summaries = self._get(
+                "/allocation_candidates",
+                "summarise the node providers",
+                lambda body: [_summary(uuid, item) for uuid, item in body["provider_summaries"].items()],
+                params={"resources": f"{names.NODE}:1"},
+            )
+        except exceptions.PlacementError as error:
+            if error.status == 400:  # the resource class is not there yet, and so there is no node
+                return []
+            raise
+        return [summary for summary in summaries if summary.capacity.get(names.NODE)]
+
+    def traits(self, uuid: str) -> frozenset[str]:
+        """The traits of a provider."""
+        url = f"/resource_providers/{uuid}/traits"
+        return self._get(url, f"read the traits of {uuid}", lambda body: frozenset(body["traits"]))
+
+    def aggregates(self, uuid: str) -> frozenset[str]:
+        """The aggregates of a provider."""
+        url = f"/resource_providers/{uuid}/aggregates"
+        return self._get(url, f"read the aggregates of {uuid}", lambda body: frozenset(body["aggregates"]))
+
+    def inventories(self, uuid: str) -> dict[str, Inventory]:
+        """The inventories of a provider by resource class."""
+        return self._get(
+            f"/resource_providers/{uuid}/inventories",
+            f"read the inventories of {uuid}",
+            lambda body: {
+                name: Inventory(item["total"], item["reserved"], item["allocation_ratio"])
+                for name, item in body["inventories"].items()
+            },
+        )
+
+    def allocations(self, uuid: str) -> dict[str, dict[str, int]]:
+        """What each consumer has of a provider: consumer to resource class to amount."""
+        return self._get(
+            f"/resource_providers/{uuid}/allocations",
+            f"read the allocations of {uuid}",
+            lambda body: {consumer: dict(item["resources"]) for consumer, item in body["allocations"].items()},
+        )
+
+    # Writing
+
+    def ensure_traits(self, traits: Iterable[str]) -> None:
+        """Make sure that these custom traits exist."""
+        wanted = {trait for trait in traits if trait.startswith("CUSTOM_")}
+        query = {"name": f"in:{','.join(sorted(wanted))}"}
+        known = self._get("/traits", "list traits", lambda body: set(body["traits"]), params=query)
+        for trait in sorted(wanted - known):
+            self._call("PUT", f"/traits/{trait}", f"create trait {trait}")
+
+    def ensure_resource_classes(self, classes: Iterable[str]) -> None:
+        """Make sure that these custom resource classes exist."""
+        for name in sorted(classes):
+            self._call("PUT", f"/resource_classes/{name}", f"create resource class {name}")
+
+    def create_provider(self, uuid: str, name: str, parent_uuid: str | None = None) -> Provider:
+        """Create a provider.
+
+        :raises PlacementError: with status 409 if the name or the id is taken
+        """
+        body = {"uuid": uuid, "name": name} | ({"parent_provider_uuid": parent_uuid} if parent_uuid else {})
+        return _provider(self._call("POST", "/resource_providers", f"create provider {name}", json=body).json())
+
+    def delete_provider(self, uuid: str) -> None:
+        """Delete a provider with its traits and aggregates."""
+        self._call("DELETE", f"/resource_providers/{uuid}", f"delete provider {uuid}")
+
+    def set_traits(self, uuid: str, generation: int, traits: Iterable[str]) -> int:
+        """Replace the traits of a provider; gives its new generation."""
+        body = {"resource_provider_generation": generation, "traits": sorted(traits)}
+        url = f"/resource_providers/{uuid}/traits"
+        return self._put(url, f"set the traits of {uuid}", body)
+
+    def set_aggregates(self, uuid: str, generation: int, aggregates: Iterable[str]) -> int:
+        """Replace the aggregates of a provider; gives its new generation."""
+        body = {"resource_provider_generation": generation, "aggregates": sorted(aggregates)}
+        url = f"/resource_providers/{uuid}/aggregates"
+        return self._put(url, f"set the aggregates of {uuid}", body)
+
+    def set_inventories(self, uuid: str, generation: int, inventories: Mapping[str, Inventory]) -> int:
+        """Replace the inventories of a provider; gives its new generation.
+
+        :raises PlacementError: with status 409 if a class that is allocated would go
+        """
+        items = {
+            name: {
+                "total": inventory.total,
+                "reserved": inventory.reserved,
+                "allocation_ratio": inventory.allocation_ratio,
+                "min_unit": 1,
+                "max_unit": inventory.total,
+                "step_size": 1,
+            }
+            for name, inventory in inventories.items()
+        }
+        body = {"resource_provider_generation": generation, "inventories": items}
+        url = f"/resource_providers/{uuid}/inventories"
+        return self._put(url, f"set the inventories of {uuid}", body)
+
+    # Plumbing
+
+    def _get(self, url: str, action: str, read: Callable[[Any], _T], **kwargs: Any) -> _T:
+        """Ask, and read the answer; an answer of another shape than Placement's counts as none."""
+        response = self._call("GET", url, action, **kwargs)
+        try:
+            return read(response.json())
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise exceptions.PlacementUnavailable(action, f"the answer is not Placement's: {error!r}") from error
+
+    def _put(self, url: str, action: str, body: Mapping[str, Any]) -> int:
+        """Replace a part of a provider; gives the provider's new generation."""
+        answer = self._call("PUT", url, action, json=body).json()
+        return int(answer["resource_provider_generation"])
+
+    def _call(self, method: str, url: str, action: str, **kwargs: Any) -> Response:
+        try:
+            response = self._adapter.request(
+                url, method, microversion=MICROVERSION, raise_exc=False, headers={"Accept": "application/json"}, **kwargs
+            )
+        except ksa_exceptions.ClientException as error:
+            raise exceptions.PlacementUnavailable(action, str(error)) from error
+        if response.status_code < 400:
+            return response
+        code, detail = _error(response)
+        kind: type[exceptions.PlacementError] = exceptions.PlacementError
+        if response.status_code >= 500:
+            kind = exceptions.PlacementUnavailable
+        elif response.status_code == 404:
+            kind = exceptions.ProviderNotFound
+        elif code == _CONFLICT:
+            kind = exceptions.PlacementConflict
+        raise kind(action, detail, response.status_code, code)
+
+
+def _words(query: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in query.items()) or "all"
+
+
+def _error(response: Response) -> tuple[str, str]:
+    """Placement's error code and the last line of its detail, which holds the reason."""
+    try:
+        error = response.json()["errors"][0]
+        return error.get("code", ""), error["detail"].strip().splitlines()[-1].strip()
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "", f"HTTP status {response.status_code}"
+
+
+def _provider(item: Mapping[str, Any]) -> Provider:
+    return Provider(
+        item["uuid"], item["name"], item["generation"], item["root_provider_uuid"], item["parent_provider_uuid"]
+    )
+
+
+def _summary(uuid: str, item: Mapping[str, Any]) -> ProviderSummary:
+    return ProviderSummary(
+        uuid,
+        item["root_provider_uuid"],
+        item["parent_provider_uuid"],
+        frozenset(item["traits"]),
+        {name: resource["capacity"] for name, resource in item["resources"].items()},
+        {name: resource["used"] for name, resource in item["resources"].items()},
+    )

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A template as a flavor's extra specs: what each of its cells takes from a node provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kongming_sched import exceptions
+from kongming_sched.placement import names
+from kongming_sched.request import GROUP, STRATEGY_KEY, TEMPLATE_KEY, CellRequest, PinningRequest, find_clash
+from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate
+
+ROOT_VCPU = "resources:VCPU"
+GROUP_POLICY = "group_policy"
+
+
+def cell_requests(
+    template: PinningTemplate, memory_mb: int, threads_per_core: int | None
+) -> tuple[CellRequest, ...]:
+    """What each cell of a server takes and requires.
+
+    :param memory_mb: the flavor's memory in MiB, shared out over the cells by their vCPUs
+    :param threads_per_core: of the hosts' dedicated pools; only needed for ``require`` and ``isolate``
+    :raises InvalidRequest: if threads_per_core is needed and not given
+    """
+    return tuple(
+        _cell_request(template, index, memory, threads_per_core)
+        for index, memory in enumerate(share_memory(template, memory_mb))
+    )
+
+
+def share_memory(template: PinningTemplate, memory_mb: int) -> tuple[int, ...]:
+    """Share memory in MiB out over the cells by their vCPUs; the first cells take what is left over."""
+    shares = [memory_mb * len(cell.vcpus) // template.vcpus for cell in template.cells]
+    for index in range(memory_mb - sum(shares)):
+        shares[index] += 1
+    return tuple(shares)
+
+
+def _cell_request(
+    template: PinningTemplate, index: int, memory_mb: int, threads_per_core: int | None
+) -> CellRequest:
+    cell = template.cells[index]
+    required = {names.template_trait(template.name)}
+    resources: dict[str, int] = {}
+    if cell.cpus is CpuPolicy.EXPLICIT:
+        resources[names.slot_class(template.name)] = 1
+    elif cell.cpus is CpuPolicy.SHARED:
+        resources[names.VCPU] = len(cell.vcpus)
+    else:
+        if cell.needs_smt_trait:
+            if threads_per_core is None:
+                raise exceptions.InvalidRequest(
+                    f"resources{GROUP}{index}:{names.PCPU}",
+                    f"cannot be counted: template {template.name!r} takes whole cores ({cell.threads}),"
+                    " and the threads per core of the hosts are not known",
+                )
+            required.add(names.smt_trait(threads_per_core))
+        resources[names.PCPU] = cell.dedicated_cpus(threads_per_core or 1)
+    if cell.memory is MemoryPolicy.STRICT and memory_mb:
+        resources[names.MEMORY_MB] = memory_mb
+    if cell.node is not None:
+        required.add(names.node_trait(cell.node))
+    return CellRequest(f"{GROUP}{index}", resources, frozenset(required))
+
+
+def extra_specs(
+    template: PinningTemplate,
+    present: Mapping[str, str],
+    *,
+    vcpus: int,
+    memory_mb: int,
+    threads_per_core: int | None = None,
+) -> dict[str, str]:
+    """The extra specs that make a flavor ask for a template.
+
+    :param present: the flavor's extra specs as they are
+    :param vcpus: the flavor's vCPUs
+    :param memory_mb: the flavor's memory in MiB
+    :raises InvalidRequest: if the flavor cannot work with the template: another count of vCPUs, nothing left to take
+        from the compute node itself, or a key by which Nova would pin
+    """
+    if vcpus != template.vcpus:
+        raise exceptions.InvalidRequest(
+            "vcpus", f"the flavor has {vcpus} vCPUs and template {template.name!r} has {template.vcpus}"
+        )
+    if present.get("resources:MEMORY_MB") == "0":
+        raise exceptions.InvalidRequest(
+            "resources:MEMORY_MB",
+            "must not be 0: Nova only finds hosts that give something of their own; unset it",
+        )
+    if clash := find_clash(present):
+        raise exceptions.InvalidRequest(clash, f"cannot be combined with {TEMPLATE_KEY}; unset it first")
+    specs = {TEMPLATE_KEY: template.name, ROOT_VCPU: "0"}
+    for cell in cell_requests(template, memory_mb, threads_per_core):
+        specs |= {f"resources{cell.group}:{name}": str(amount) for name, amount in cell.resources.items()}
+        specs |= {f"trait{cell.group}:{trait}": "required" for trait in sorted(cell.required)}
+    if len(template.cells) > 1 and GROUP_POLICY not in present:
+        specs[GROUP_POLICY] = "none"
+    return specs
+
+
+def owned_keys(present: Mapping[str, str]) -> list[str]:
+    """The extra specs that :func:`extra_specs` wrote, so that a flavor can be set anew or unset."""
+    owned = {TEMPLATE_KEY, STRATEGY_KEY}
+    groups = [key for key in present if key.startswith((f"resources{GROUP}", f"trait{GROUP}"))]
+    if present.get(ROOT_VCPU) == "0":
+        owned.add(ROOT_VCPU)
+    others = [key for key in present if key.startswith(("resources_", "trait_")) and key not in groups]
+    if present.get(GROUP_POLICY) == "none" and not others:
+        owned.add(GROUP_POLICY)
+    return sorted(owned & present.keys() | set(groups))
+
+
+def check_request(request: PinningRequest) -> None:
+    """Refuse a flavor by whose groups a server could land where its template is not offered.
+
+    :raises InvalidRequest: naming the key that is missing
+    """
+    trait = names.template_trait(request.template)
+    for cell in request.cells:
+        if trait not in cell.required:
+            raise exceptions.InvalidRequest(
+                f"trait{cell.group}:{trait}",
+                "is missing; write the flavor's keys with"
+                f" 'openstack kongming flavor set FLAVOR --template {request.template}'",
+            )

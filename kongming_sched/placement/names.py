@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words that KongMing uses in Placement: resource classes, traits, provider names and ids."""
+
+from __future__ import annotations
+
+import uuid
+
+from kongming_sched.template import NAME
+
+NODE = "CUSTOM_KONGMING_NODE"
+"""Inventory of 1 that nobody consumes. Whoever asks for candidates of it gets every node provider's summary."""
+
+PCPU = "CUSTOM_KONGMING_PCPU"
+"""The dedicated pool of a NUMA node, in host CPUs (hardware threads)."""
+
+VCPU = "CUSTOM_KONGMING_VCPU"
+"""The shared pool of a NUMA node, in host CPUs times its allocation ratio."""
+
+MEMORY_MB = "CUSTOM_KONGMING_MEMORY_MB"
+"""The memory of a NUMA node in MiB."""
+
+HW_NUMA_ROOT = "HW_NUMA_ROOT"
+"""The standard trait of a provider that stands for a NUMA node (os-traits)."""
+
+TEMPLATE = "CUSTOM_KONGMING_TEMPLATE"
+"""Marks a template provider."""
+
+_SLOT_PREFIX = "CUSTOM_KONGMING_SLOT_"
+_TEMPLATE_PREFIX = "CUSTOM_KONGMING_TEMPLATE_"
+_NODE_PREFIX = "CUSTOM_KONGMING_NODE_"
+_SMT_PREFIX = "CUSTOM_KONGMING_SMT_"
+_TEMPLATE_PROVIDER_PREFIX = "kongming_template_"
+_TEMPLATE_NAMESPACE = uuid.UUID("6b6f6e67-6d69-5e67-8074-656d706c6174")
+
+
+def slot_class(template: str) -> str:
+    """The resource class of which a node has 1 if it offers a template with explicit host CPUs."""
+    return _SLOT_PREFIX + template.upper()
+
+
+def template_trait(template: str) -> str:
+    """The trait of a node that honours the template."""
+    return _TEMPLATE_PREFIX + template.upper()
+
+
+def offered_template(trait: str) -> str | None:
+    """The template that a node's trait stands for; None for any other trait."""
+    name = trait.removeprefix(_TEMPLATE_PREFIX).lower()
+    return name if trait.startswith(_TEMPLATE_PREFIX) and NAME.fullmatch(name) else None
+
+
+def node_trait(node_id: int) -> str:
+    """The trait of the host's NUMA node with this id."""
+    return f"{_NODE_PREFIX}{node_id}"
+
+
+def node_id_of(trait: str) -> int | None:
+    """The NUMA node id that a trait stands for; None for any other trait."""
+    number = trait.removeprefix(_NODE_PREFIX)
+    return int(number) if trait.startswith(_NODE_PREFIX) and number.isascii() and number.isdecimal() else None
+
+
+def smt_trait(threads_per_core: int) -> str:
+    """The trait of a node whose dedicated pool has cores of so many threads.
+
+    A flavor whose count of host CPUs depends on that number requires it, so that the count is exact wherever the
+    server lands.
+    """
+    return f"{_SMT_PREFIX}{threads_per_core}"
+
+
+def smt_of(trait: str) -> int | None:
+    """The threads per core that a trait stands for; None for any other trait."""
+    number = trait.removeprefix(_SMT_PREFIX)
+    return int(number) if trait.startswith(_SMT_PREFIX) and number.isascii() and number.isdecimal() else None
+
+
+def node_uuid(root_uuid: str, node_id: int) -> str:
+    """The id of the provider of a host's NUMA node: the same after every restart."""
+    return str(uuid.uuid5(uuid.UUID(root_uuid), f"kongming:numa:{node_id}"))
+
+
+def node_name(root_name: str, node_id: int) -> str:
+    """The name of the provider of a host's NUMA node."""
+    return f"{root_name}_kongming_numa{node_id}"
+
+
+def template_uuid(template: str) -> str:
+    """The id of a template's provider: creating it twice is creating it once."""
+    return str(uuid.uuid5(_TEMPLATE_NAMESPACE, template))
+
+
+def template_provider_name(template: str) -> str:
+    """The name of a template's provider."""
+    return _TEMPLATE_PROVIDER_PREFIX + template
+
+
+def template_of_provider(provider_name: str) -> str | None:
+    """The template that a provider of this name holds; None for any other provider."""
+    name = provider_name.removeprefix(_TEMPLATE_PROVIDER_PREFIX)
+    return name if provider_name.startswith(_TEMPLATE_PROVIDER_PREFIX) and NAME.fullmatch(name) else None

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host's node providers: read what is, write what should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kongming_sched import exceptions
+from kongming_sched.placement import names
+from kongming_sched.placement.client import Inventory, PlacementClient, Provider
+from kongming_sched.placement.tree import DesiredNode, NodeState
+
+
+class NodeRegistry:
+    """The node providers of one host. Reads are conditional: one request while nothing changes."""
+
+    def __init__(self, client: PlacementClient, root_name: str) -> None:
+        self._client = client
+        self._root_name = root_name
+        self._seen: dict[str, NodeState] = {}
+        self._root: Provider | None = None
+        self._aggregates: frozenset[str] = frozenset()
+
+    def observe(self) -> tuple[Provider, frozenset[str], dict[str, NodeState]]:
+        """The host's root provider, its aggregates, and its node providers by id.
+
+        :raises ProviderNotFound: if nova-compute has not registered this host (yet)
+        """
+        root = self._read_root()
+        providers = self._client.providers(in_tree=root.uuid)
+        fresh = next((provider for provider in providers if provider.uuid == root.uuid), None)
+        if fresh is None:  # the compute service was deleted, and perhaps made anew under another id
+            self._root = None
+            raise exceptions.ProviderNotFound(f"find provider {self._root_name}", "it has gone; looking again")
+        if self._root is None or fresh.generation != self._root.generation:
+            self._aggregates = self._client.aggregates(root.uuid)
+            self._root = fresh
+        mine = [provider for provider in providers if _is_node(provider, fresh)]
+        states = {provider.uuid: self._state(provider) for provider in mine}
+        self._seen = states
+        return fresh, self._aggregates, states
+
+    def write(self, root: Provider, nodes: Iterable[DesiredNode], current: Mapping[str, NodeState]) -> list[str]:
+        """Make Placement hold the desired nodes; gives a line for each change.
+
+        Every single request leaves Placement in a state that is safe to schedule on and that the next call repairs:
+        a trait that goes is taken off before the inventory behind it, one that comes is set after.
+
+        :raises PlacementConflict: if somebody else wrote in between; observe again
+        """
+        changes: list[str] = []
+        for node in nodes:
+            state = current.get(node.uuid)
+            if state is not None and state.traits == node.traits and state.inventories == node.inventories:
+                continue
+            self._client.ensure_traits(node.traits)
+            self._client.ensure_resource_classes(node.inventories.keys() - (state.inventories if state else {}).keys())
+            if state is None:
+                provider = self._client.create_provider(node.uuid, node.name, root.uuid)
+                state = NodeState(node.uuid, node.name, provider.generation)
+                changes.append(f"created {node.name}")
+            changes += self._write_node(node, state)
+        return changes
+
+    def _write_node(self, node: DesiredNode, state: NodeState) -> list[str]:
+        changes: list[str] = []
+        generation = state.generation
+        kept = state.traits & node.traits
+        if kept != state.traits:
+            generation = self._client.set_traits(node.uuid, generation, kept)
+            changes.append(f"{node.name}: no longer {', '.join(sorted(state.traits - kept))}")
+        if state.inventories != node.inventories:
+            generation = self._client.set_inventories(node.uuid, generation, node.inventories)
+            changes.append(f"{node.name}: {_describe(node.inventories)}")
+        if kept != node.traits:
+            self._client.set_traits(node.uuid, generation, node.traits)
+            changes.append(f"{node.name}: now {', '.join(sorted(node.traits - kept))}")
+        return changes
+
+    def _read_root(self) -> Provider:
+        if self._root is not None:
+            return self._root
+        found = self._client.providers(name=self._root_name)
+        if not found:
+            raise exceptions.ProviderNotFound(
+                f"find provider {self._root_name}",
+                "nova-compute has not registered this host; start it, or set [kongming_agent] host to the name that"
+                " 'openstack hypervisor list' shows",
+            )
+        return found[0]
+
+    def _state(self, provider: Provider) -> NodeState:
+        seen = self._seen.get(provider.uuid)
+        if seen is not None and seen.generation == provider.generation:
+            return seen
+        return NodeState(
+            provider.uuid,
+            provider.name,
+            provider.generation,
+            self._client.traits(provider.uuid),
+            self._client.inventories(provider.uuid),
+            self._client.allocations(provider.uuid),
+        )
+
+
+def _is_node(provider: Provider, root: Provider) -> bool:
+    """Whether a provider of the tree is one of KongMing's nodes, by its name and its derived id."""
+    number = provider.name.removeprefix(names.node_name(root.name, 0)[:-1])
+    return (
+        provider.parent_uuid == root.uuid
+        and number.isascii()
+        and number.isdecimal()
+        and provider.uuid == names.node_uuid(root.uuid, int(number))
+    )
+
+
+def _describe(inventories: Mapping[str, Inventory]) -> str:
+    return ", ".join(f"{name}={inventory.capacity}" for name, inventory in sorted(inventories.items()))

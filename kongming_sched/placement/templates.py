@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The templates in Placement: list, read, create, change, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import tenacity
+
+from kongming_sched import exceptions
+from kongming_sched.placement import codec, names
+from kongming_sched.placement.client import PlacementClient, Provider
+from kongming_sched.template import CpuPolicy, PinningTemplate
+
+_retry_on_conflict = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(exceptions.PlacementConflict),
+    stop=tenacity.stop_after_attempt(5),
+    wait=tenacity.wait_random(0, 0.1),
+    reraise=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTemplate:
+    """A template as Placement holds it.
+
+    :ivar version: the generation of its provider, which grows with every change
+    :ivar aggregates: Placement aggregates whose hosts are offered it; none means all hosts
+    """
+
+    template: PinningTemplate
+    version: int
+    aggregates: frozenset[str] = frozenset()
+
+    def is_offered_to(self, host_aggregates: frozenset[str]) -> bool:
+        """Whether a host that is in these aggregates is offered the template."""
+        return not self.aggregates or not self.aggregates.isdisjoint(host_aggregates)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateList:
+    """All templates: those that read well, by name, and the errors of those that do not."""
+
+    templates: dict[str, StoredTemplate]
+    broken: tuple[exceptions.InvalidTraits, ...]
+
+
+class TemplateStore:
+    """The templates of a cloud. Reads are conditional: one request, and two for each that has changed."""
+
+    def __init__(self, client: PlacementClient) -> None:
+        self._client = client
+        self._seen: dict[str, StoredTemplate | exceptions.InvalidTraits] = {}
+        self._versions: dict[str, int] = {}
+
+    def list(self) -> TemplateList:
+        """Every template of the cloud, with one request while nothing changes."""
+        providers = self._client.template_providers()
+        for uuid in self._versions.keys() - {provider.uuid for provider in providers}:
+            del self._versions[uuid], self._seen[uuid]
+        for provider in providers:
+            if self._versions.get(provider.uuid) != provider.generation:
+                self._seen[provider.uuid] = self._read(provider)
+                self._versions[provider.uuid] = provider.generation
+        found = [self._seen[provider.uuid] for provider in sorted(providers, key=lambda provider: provider.name)]
+        return TemplateList(
+            {item.template.name: item for item in found if isinstance(item, StoredTemplate)},
+            tuple(item for item in found if isinstance(item, exceptions.InvalidTraits)),
+        )
+
+    def get(self, name: str) -> StoredTemplate:
+        """One template.
+
+        :raises TemplateNotFound: if there is none of this name
+        :raises InvalidTraits: if its traits are not a template
+        """
+        item = self._read(self._provider(name))
+        if isinstance(item, exceptions.InvalidTraits):
+            raise item
+        return item
+
+    @_retry_on_conflict
+    def create(self, template: PinningTemplate, aggregates: Iterable[str] = ()) -> StoredTemplate:
+        """Store a new template. A creation that was cut off before its last step is taken up again.
+
+        :raises TemplateExists: if the name is taken
+        """
+        provider = self._find(template.name)
+        if provider is None:
+            uuid, name = names.template_uuid(template.name), names.template_provider_name(template.name)
+            try:
+                provider = self._client.create_provider(uuid, name)
+            except exceptions.PlacementError as error:
+                if error.status == 409:
+                    raise exceptions.TemplateExists(template.name) from error
+                raise
+        elif self._client.traits(provider.uuid):
+            raise exceptions.TemplateExists(template.name)
+        return self._write(provider, template, frozenset(aggregates))
+
+    @_retry_on_conflict
+    def update(self, template: PinningTemplate, aggregates: Iterable[str] | None = None) -> StoredTemplate:
+        """Replace a template; None leaves its aggregates as they are.
+
+        :raises TemplateNotFound: if there is none of this name
+        """
+        provider = self._provider(template.name)
+        wanted = self._client.aggregates(provider.uuid) if aggregates is None else frozenset(aggregates)
+        return self._write(provider, template, wanted)
+
+    def delete(self, name: str) -> None:
+        """Take a template away.
+
+        :raises TemplateNotFound: if there is none of this name
+        """
+        self._client.delete_provider(self._provider(name).uuid)
+
+    def _write(self, provider: Provider, template: PinningTemplate, aggregates: frozenset[str]) -> StoredTemplate:
+        """Aggregates first: the traits make it a template, and then it must not be offered too widely."""
+        traits = codec.encode(template)
+        self._client.ensure_traits(traits | {names.template_trait(template.name)})
+        if any(cell.cpus is CpuPolicy.EXPLICIT for cell in template.cells):
+            self._client.ensure_resource_classes([names.slot_class(template.name)])
+        generation = provider.generation
+        if self._client.aggregates(provider.uuid) != aggregates:
+            generation = self._client.set_aggregates(provider.uuid, generation, aggregates)
+        generation = self._client.set_traits(provider.uuid, generation, traits)
+        return StoredTemplate(template, generation, aggregates)
+
+    def _find(self, name: str) -> Provider | None:
+        found = self._client.providers(name=names.template_provider_name(name))
+        return found[0] if found else None
+
+    def _provider(self, name: str) -> Provider:
+        provider = self._find(name)
+        if provider is None:
+            raise exceptions.TemplateNotFound(name)
+        return provider
+
+    def _read(self, provider: Provider) -> StoredTemplate | exceptions.InvalidTraits:
+        name = names.template_of_provider(provider.name)
+        if name is None:
+            return exceptions.InvalidTraits(provider.name, names.TEMPLATE, "is on a provider that is no template's")
+        try:
+            template = codec.decode(name, self._client.traits(provider.uuid))
+        except exceptions.InvalidTraits as error:
+            return error
+        return StoredTemplate(template, provider.generation, self._client.aggregates(provider.uuid))

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node providers that a host should have in Placement: pure, from the host and the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kongming_sched import exceptions
+from kongming_sched.allocator import usable_cores
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.client import Inventory
+from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
+from kongming_sched.topology import HostTopology, NumaNode
+
+
+@dataclass(frozen=True, slots=True)
+class HostPools:
+    """The CPUs that a host gives to KongMing, and how.
+
+    :ivar dedicated: host CPUs that are given to one guest each, on all nodes
+    :ivar shared: host CPUs that guests of shared cells float over
+    :ivar housekeeping: host CPUs for emulator threads and for guests that have no place
+    :ivar vcpu_allocation_ratio: how many shared vCPUs a shared host CPU takes
+    :ivar reserved_memory_mb: memory of each node that is not for guests of templates, in MiB
+    """
+
+    dedicated: CpuSet
+    shared: CpuSet = CpuSet()
+    housekeeping: CpuSet = CpuSet()
+    vcpu_allocation_ratio: float = 1.0
+    reserved_memory_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node provider as it is in Placement.
+
+    :ivar allocations: consumer to resource class to amount
+    """
+
+    uuid: str
+    name: str
+    generation: int
+    traits: frozenset[str] = frozenset()
+    inventories: Mapping[str, Inventory] = field(default_factory=dict)
+    allocations: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def used(self, resource_class: str) -> int:
+        """How much of a class is allocated."""
+        return sum(resources.get(resource_class, 0) for resources in self.allocations.values())
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredNode:
+    """A node provider as it should be."""
+
+    uuid: str
+    name: str
+    traits: frozenset[str]
+    inventories: Mapping[str, Inventory]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A template that a node does not offer, and why."""
+
+    template: str
+    node_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredTree:
+    """All node providers of a host; ``pools`` holds each node's usable dedicated CPUs."""
+
+    nodes: tuple[DesiredNode, ...]
+    refusals: tuple[Refusal, ...]
+    pools: Mapping[int, CpuSet]
+
+
+def check_pools(topology: HostTopology, pools: HostPools) -> None:
+    """Refuse pools that this host cannot have.
+
+    :raises ConfigurationError: naming the option, for CPUs that the host lacks, half a core in the dedicated pool,
+        pools that overlap, or no housekeeping CPU
+    """
+    options = {
+        "dedicated_cpu_set": pools.dedicated,
+        "shared_cpu_set": pools.shared,
+        "housekeeping_cpu_set": pools.housekeeping,
+    }
+    for option, cpus in options.items():
+        if absent := cpus - topology.present:
+            raise exceptions.ConfigurationError(option, f"this host has no CPU {absent}; it has {topology.present}")
+        if option != "dedicated_cpu_set" and (twice := cpus & pools.dedicated):
+            raise exceptions.ConfigurationError(option, f"CPU {twice} is in dedicated_cpu_set too")
+    for core in (core for node in topology.nodes for core in node.cores):
+        inside = core.cpus & pools.dedicated
+        if inside and inside != core.cpus:
+            raise exceptions.ConfigurationError(
+                "dedicated_cpu_set",
+                f"CPU {inside} is in the pool and its sibling {core.cpus - inside} is not; take whole cores",
+            )
+    if not pools.housekeeping & topology.cpus:
+        raise exceptions.ConfigurationError(
+            "housekeeping_cpu_set", "no online CPU is left for emulator threads; leave some out of dedicated_cpu_set"
+        )
+
+
+def desired_tree(
+    root_uuid: str,
+    root_name: str,
+    topology: HostTopology,
+    pools: HostPools,
+    templates: Iterable[PinningTemplate],
+    current: Mapping[str, NodeState],
+    held: CpuSet = CpuSet(),
+) -> DesiredTree:
+    """What a host should have in Placement.
+
+    Nodes of this host that are in Placement and have no pinnable CPU any more are retired: everything reserved, no
+    template offered. They are never deleted, because nova-compute fails for minutes when a child provider goes.
+
+    :param templates: those that are offered to this host
+    :param current: this host's node providers as they are, by id
+    :param held: host CPUs that guests hold which no offered template accounts for
+    """
+    nodes = [node for node in topology.nodes if node.cpus & (pools.dedicated | pools.shared)]
+    states = {node.id: current.get(names.node_uuid(root_uuid, node.id)) for node in nodes}
+    planner = _Offers(nodes, pools, states, held)
+    for template in planner.in_order(templates):
+        planner.offer(template)
+    desired = [
+        DesiredNode(
+            names.node_uuid(root_uuid, node.id),
+            names.node_name(root_name, node.id),
+            planner.traits(node),
+            planner.inventories(node),
+        )
+        for node in nodes
+    ]
+    wanted = {node.uuid for node in desired}
+    desired += [_retired(state) for uuid, state in sorted(current.items()) if uuid not in wanted]
+    return DesiredTree(tuple(desired), tuple(planner.refusals), {node.id: planner.pool(node) for node in nodes})
+
+
+def _retired(state: NodeState) -> DesiredNode:
+    inventories = {
+        name: Inventory(inventory.total, inventory.total, inventory.allocation_ratio)
+        for name, inventory in state.inventories.items()
+    }
+    kept = {trait for trait in state.traits if names.node_id_of(trait) is not None or trait == names.HW_NUMA_ROOT}
+    return DesiredNode(state.uuid, state.name, frozenset(kept), inventories)
+
+
+class _Offers:
+    """Decides template by template which nodes offer it, and what is left of the pools."""
+
+    def __init__(
+        self, nodes: Sequence[NumaNode], pools: HostPools, states: Mapping[int, NodeState | None], held: CpuSet
+    ) -> None:
+        self.nodes = nodes
+        self.pools = pools
+        self.states = states
+        self.taken = held
+        self.offered: dict[int, list[PinningTemplate]] = {node.id: [] for node in nodes}
+        self.refusals: list[Refusal] = []
+
+    def in_order(self, templates: Iterable[PinningTemplate]) -> list[PinningTemplate]:
+        """Explicit templates first, those already offered before all others, so that nothing in use loses its CPUs.
+
+        Dedicated ones come last because what they need depends on what the explicit ones leave of the pool.
+        """
+
+        def key(template: PinningTemplate) -> tuple[bool, bool, str]:
+            trait = names.template_trait(template.name)
+            already = any(state is not None and trait in state.traits for state in self.states.values())
+            return not template.host_cpus, not already, template.name
+
+        return sorted(templates, key=key)
+
+    def offer(self, template: PinningTemplate) -> None:
+        """Offer a template on every node where one of its cells can land together with all the others."""
+        fits = [[self.obstacle(template, cell, node) for node in self.nodes] for cell in template.cells]
+        on = [index for index in range(len(self.nodes)) if _can_land(fits, index)]
+        for index in on:
+            self.offered[self.nodes[index].id].append(template)
+        if on:
+            self.taken |= template.host_cpus
+        for index, node in enumerate(self.nodes):
+            if index not in on:
+                reason = next((row[index] for row in fits if row[index]), None)
+                text = reason or f"no other node of this host can hold the rest of its {len(template.cells)} cells"
+                self.refusals.append(Refusal(template.name, node.id, text))
+
+    def obstacle(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
+        """Why a cell cannot be on a node; None if it can."""
+        if cell.node not in (None, node.id):
+            return f"the template asks for node {cell.node}"
+        if cell.memory is MemoryPolicy.STRICT and self.memory(node).capacity < 1:
+            return "the node has no memory left after reserved_memory_mb"
+        if cell.cpus is CpuPolicy.SHARED:
+            have = len(self.pools.shared & node.cpus)
+            return None if have >= len(cell.vcpus) else f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
+        if cell.cpus is CpuPolicy.DEDICATED:
+            return self.obstacle_to_dedicated(cell, node)
+        return self.obstacle_to_explicit(template, cell, node)
+
+    def obstacle_to_dedicated(self, cell: TemplateCell, node: NumaNode) -> str | None:
+        if cell.threads is ThreadPolicy.REQUIRE and node.threads_per_core < 2:
+            return "needs hardware threads (require), the node has one per core"
+        need, have = cell.dedicated_cpus(node.threads_per_core), len(self.pool(node))
+        return None if need <= have else f"needs {need} dedicated CPUs, the node has {have}"
+
+    def obstacle_to_explicit(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
+        if outside := cell.host_cpus - node.cpus:
+            return f"CPU {outside} is not online on this node"
+        if outside := cell.host_cpus - self.pools.dedicated:
+            return f"CPU {outside} is not in dedicated_cpu_set"
+        if twice := cell.host_cpus & self.taken:
+            return f"CPU {twice} belongs to another template with explicit CPUs, or to a guest of one"
+        state = self.states[node.id]
+        if state is None or names.template_trait(template.name) in state.traits:
+            return None
+        left = len(self.pool(node, self.taken | cell.host_cpus))
+        if left < (used := state.used(names.PCPU)):
+            return f"{used} CPUs of the dedicated pool are allocated, and without these only {left} would be left"
+        return None
+
+    def pool(self, node: NumaNode, taken: CpuSet | None = None) -> CpuSet:
+        """The dedicated CPUs of a node that counting may give away: whole cores that nobody else holds."""
+        taken = self.taken if taken is None else taken
+        cores = usable_cores(node.cores, self.pools.dedicated)
+        return CpuSet.union(core.cpus for core in cores if core.cpus.isdisjoint(taken))
+
+    def memory(self, node: NumaNode) -> Inventory:
+        """The node's memory, with a total of at least 1 because Placement wants that."""
+        total = max(node.memory_mb, 1)
+        return Inventory(total, min(self.pools.reserved_memory_mb, total))
+
+    def traits(self, node: NumaNode) -> frozenset[str]:
+        fixed = {names.HW_NUMA_ROOT, names.node_trait(node.id), names.smt_trait(node.threads_per_core)}
+        return frozenset(fixed | {names.template_trait(template.name) for template in self.offered[node.id]})
+
+    def inventories(self, node: NumaNode) -> dict[str, Inventory]:
+        inventories = {names.NODE: Inventory(1), names.MEMORY_MB: self.memory(node)}
+        if pool := self.pool(node):
+            inventories[names.PCPU] = Inventory(len(pool))
+        if shared := self.pools.shared & node.cpus:
+            inventories[names.VCPU] = Inventory(len(shared), 0, self.pools.vcpu_allocation_ratio)
+        for template in self.offered[node.id]:
+            if template.host_cpus & node.cpus:
+                inventories[names.slot_class(template.name)] = Inventory(1)
+        state = self.states[node.id]
+        for name in state.inventories if state else ():
+            if name not in inventories and state and state.used(name):
+                inventories[name] = Inventory(state.inventories[name].total, state.inventories[name].total)
+        return inventories
+
+
+def _can_land(obstacles: Sequence[Sequence[str | None]], node: int) -> bool:
+    """Whether all cells can be on nodes of their own with one of them on this node.
+
+    :param obstacles: per cell and node, why it cannot be there
+    """
+
+    def place(cell: int, free: frozenset[int], needed: bool) -> bool:
+        if cell == len(obstacles):
+            return not needed
+        return any(
+            obstacles[cell][index] is None and place(cell + 1, free - {index}, needed and index != node)
+            for index in sorted(free)
+        )
+
+    return place(0, frozenset(range(len(obstacles[0]))), True)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HostTopology: the NUMA nodes, cores, hardware threads and caches of one host."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kongming_sched import exceptions
+from kongming_sched.cpuset import CpuSet
+
+_KIB_PER_UNIT = {"b": 1 / 1024, "KiB": 1, "MiB": 1024, "GiB": 1024**2, "TiB": 1024**3}
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """A physical core.
+
+    :ivar cpus: its online hardware threads
+    :ivar cache: the lowest CPU of those that share its last-level cache; equal numbers, one cache
+    """
+
+    cpus: CpuSet
+    cache: int
+
+
+@dataclass(frozen=True, slots=True)
+class NumaNode:
+    """A NUMA node of a host ("cell" in libvirt) with its online cores, in the order of their first CPU."""
+
+    id: int
+    memory_mb: int
+    cores: tuple[Core, ...]
+
+    @property
+    def cpus(self) -> CpuSet:
+        """Every online CPU of the node."""
+        return CpuSet.union(core.cpus for core in self.cores)
+
+    @property
+    def threads_per_core(self) -> int:
+        """The widest core's hardware threads; 1 on a node without an online CPU."""
+        return max((len(core.cpus) for core in self.cores), default=1)
+
+
+@dataclass(frozen=True, slots=True)
+class HostTopology:
+    """The NUMA nodes of a host, ascending by id.
+
+    :ivar present: every CPU that the host has, online or not
+    """
+
+    nodes: tuple[NumaNode, ...]
+    present: CpuSet
+
+    @property
+    def cpus(self) -> CpuSet:
+        """Every online CPU."""
+        return CpuSet.union(node.cpus for node in self.nodes)
+
+    def node(self, node_id: int) -> NumaNode | None:
+        """The node of this id, if the host has it."""
+        return next((node for node in self.nodes if node.id == node_id), None)
+
+    @classmethod
+    def from_capabilities(cls, xml: str, online: CpuSet, present: CpuSet | None = None) -> HostTopology:
+        """Read libvirt's capabilities (``virConnectGetCapabilities``).
+
+        libvirt lists offline CPUs with wrong siblings, so only ``online`` (``virNodeGetCPUMap``) counts. A host
+        without a last-level cache in the document has one cache per node.
+
+        :param present: all CPUs that the host has; by default those that the document names
+        :raises InvalidTopology: if the document is broken or describes no NUMA node with an online CPU
+        """
+        try:
+            host = ET.fromstring(xml).find("host")
+        except ET.ParseError as error:
+            raise exceptions.InvalidTopology(f"libvirt's capabilities are not XML: {error}") from error
+        if host is None:
+            raise exceptions.InvalidTopology("libvirt's capabilities have no <host>")
+        caches = _last_level_caches(host)
+        try:
+            nodes = [_read_cell(cell, online, caches) for cell in host.iterfind("topology/cells/cell")]
+            named = [int(cpu.attrib["id"]) for cpu in host.iterfind("topology/cells/cell/cpus/cpu")]
+        except (KeyError, ValueError, exceptions.InvalidCpuSet) as error:
+            raise exceptions.InvalidTopology(f"libvirt's capabilities have a broken <topology>: {error!r}") from error
+        if not any(node.cores for node in nodes):
+            raise exceptions.InvalidTopology("libvirt's capabilities name no NUMA node with an online CPU")
+        nodes.sort(key=lambda node: node.id)
+        return cls(tuple(nodes), CpuSet.of(named) if present is None else present)
+
+
+def _last_level_caches(host: ET.Element) -> dict[int, int]:
+    """Map each CPU to the lowest CPU of its last-level cache."""
+    banks = [(int(bank.get("level", "0")), CpuSet.parse(bank.get("cpus", ""))) for bank in host.iterfind("cache/bank")]
+    last = max((level for level, _ in banks), default=0)
+    return {cpu: cpus.first for level, cpus in banks if level == last for cpu in cpus}
+
+
+def _read_cell(cell: ET.Element, online: CpuSet, caches: Mapping[int, int]) -> NumaNode:
+    """One <cell> with its online cores."""
+    node_id = int(cell.attrib["id"])
+    memory = cell.find("memory")
+    kib = 0.0
+    if memory is not None:
+        unit = memory.get("unit", "KiB")
+        if unit not in _KIB_PER_UNIT:
+            raise ValueError(f"unknown memory unit {unit!r} of cell {node_id}")
+        kib = int(memory.text or 0) * _KIB_PER_UNIT[unit]
+    cpus = {int(cpu.attrib["id"]): cpu for cpu in cell.iterfind("cpus/cpu")}
+    mine = CpuSet.of(cpus) & online
+    cores: dict[CpuSet, Core] = {}
+    for cpu in mine:
+        siblings = CpuSet.parse(cpus[cpu].get("siblings", "")) & mine | CpuSet.of([cpu])
+        cores.setdefault(siblings, Core(siblings, caches.get(cpu, mine.first)))
+    return NumaNode(node_id, int(kib / 1024), tuple(sorted(cores.values(), key=lambda core: core.cpus.first)))
