@@ -259,12 +259,17 @@ class _Reader:
             return (self.cpu_set(data, path),) * len(vcpus)
         if not isinstance(data, Mapping):
             raise self.error(path, "must be a mapping of vCPU to host CPUs, or one CPU set for all")
-        for vcpu in data:
+        pins: dict[int, object] = {}
+        for key, value in data.items():
+            vcpu = int(key) if isinstance(key, str) and re.fullmatch("[0-9]{1,5}", key) else key  # JSON has only texts
             if not _is_int(vcpu, range(1 << 16)) or vcpu not in vcpus:
-                raise self.error(f"{path}[{vcpu}]", f"{vcpu!r} is no vCPU of this cell, which has {vcpus}")
-        if missing := vcpus - CpuSet.of(data):
+                raise self.error(f"{path}[{key}]", f"{key!r} is no vCPU of this cell, which has {vcpus}")
+            if vcpu in pins:
+                raise self.error(f"{path}[{key}]", "is given twice")
+            pins[vcpu] = value
+        if missing := vcpus - CpuSet.of(pins):
             raise self.error(path, f"vCPU {missing} has no host CPUs")
-        return tuple(self.cpu_set(data[vcpu], f"{path}[{vcpu}]") for vcpu in vcpus)
+        return tuple(self.cpu_set(pins[vcpu], f"{path}[{vcpu}]") for vcpu in vcpus)
 
     def qos(self, data: Mapping[str, object]) -> Qos:
         if data.get("qos") is None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ class HostTopology:
         without a last-level cache in the document has one cache per node.
 
         :param present: all CPUs that the host has; by default those that the document names
-        :raises InvalidTopology: if the document is broken or describes no NUMA node with an online CPU
+        :raises InvalidTopology: if the document is broken, has a CPU in two cores or no NUMA node with an online CPU
         """
         try:
             host = ET.fromstring(xml).find("host")
@@ -79,14 +80,17 @@ class HostTopology:
             raise exceptions.InvalidTopology(f"libvirt's capabilities are not XML: {error}") from error
         if host is None:
             raise exceptions.InvalidTopology("libvirt's capabilities have no <host>")
-        caches = _last_level_caches(host)
         try:
+            caches = _last_level_caches(host)
             nodes = [_read_cell(cell, online, caches) for cell in host.iterfind("topology/cells/cell")]
             named = [int(cpu.attrib["id"]) for cpu in host.iterfind("topology/cells/cell/cpus/cpu")]
         except (KeyError, ValueError, exceptions.InvalidCpuSet) as error:
-            raise exceptions.InvalidTopology(f"libvirt's capabilities have a broken <topology>: {error!r}") from error
+            raise exceptions.InvalidTopology(f"libvirt's capabilities have a broken <host>: {error!r}") from error
         if not any(node.cores for node in nodes):
             raise exceptions.InvalidTopology("libvirt's capabilities name no NUMA node with an online CPU")
+        owners = Counter(cpu for node in nodes for core in node.cores for cpu in core.cpus)
+        if twice := CpuSet.of(cpu for cpu, cores in owners.items() if cores > 1):
+            raise exceptions.InvalidTopology(f"libvirt's capabilities put CPU {twice} in two cores")
         nodes.sort(key=lambda node: node.id)
         return cls(tuple(nodes), CpuSet.of(named) if present is None else present)
 

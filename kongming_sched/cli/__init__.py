@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The ``openstack kongming`` commands, a plug-in of OpenStackClient."""

@@ -26,13 +26,17 @@ class Response(Protocol):
     status_code: int
     text: str
 
-    def json(self) -> Any: ...
+    def json(self) -> Any:
+        """The body, parsed."""
+        ...
 
 
 class Adapter(Protocol):
     """openstacksdk's placement proxy, or any keystoneauth adapter of the service."""
 
-    def request(self, url: str, method: str, **kwargs: Any) -> Response: ...
+    def request(self, url: str, method: str, **kwargs: Any) -> Response:
+        """Send a request to the service; ``url`` starts at its endpoint."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +236,12 @@ class PlacementClient:
     def _call(self, method: str, url: str, action: str, **kwargs: Any) -> Response:
         try:
             response = self._adapter.request(
-                url, method, microversion=MICROVERSION, raise_exc=False, headers={"Accept": "application/json"}, **kwargs
+                url,
+                method,
+                microversion=MICROVERSION,
+                raise_exc=False,
+                headers={"Accept": "application/json"},
+                **kwargs,
             )
         except ksa_exceptions.ClientException as error:
             raise exceptions.PlacementUnavailable(action, str(error)) from error

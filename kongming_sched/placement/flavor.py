@@ -14,9 +14,7 @@ ROOT_VCPU = "resources:VCPU"
 GROUP_POLICY = "group_policy"
 
 
-def cell_requests(
-    template: PinningTemplate, memory_mb: int, threads_per_core: int | None
-) -> tuple[CellRequest, ...]:
+def cell_requests(template: PinningTemplate, memory_mb: int, threads_per_core: int | None) -> tuple[CellRequest, ...]:
     """What each cell of a server takes and requires.
 
     :param memory_mb: the flavor's memory in MiB, shared out over the cells by their vCPUs
@@ -37,9 +35,7 @@ def share_memory(template: PinningTemplate, memory_mb: int) -> tuple[int, ...]:
     return tuple(shares)
 
 
-def _cell_request(
-    template: PinningTemplate, index: int, memory_mb: int, threads_per_core: int | None
-) -> CellRequest:
+def _cell_request(template: PinningTemplate, index: int, memory_mb: int, threads_per_core: int | None) -> CellRequest:
     cell = template.cells[index]
     required = {names.template_trait(template.name)}
     resources: dict[str, int] = {}

@@ -27,8 +27,8 @@ class HostPools:
     """
 
     dedicated: CpuSet
-    shared: CpuSet = CpuSet()
-    housekeeping: CpuSet = CpuSet()
+    shared: CpuSet = field(default_factory=CpuSet)
+    housekeeping: CpuSet = field(default_factory=CpuSet)
     vcpu_allocation_ratio: float = 1.0
     reserved_memory_mb: int = 0
 

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which host CPUs the dedicated vCPUs of one NUMA node get: pure, and the same answer for the same input.
+
+Counting is enough: let all cores be *t* threads wide and the counts of some demands (:func:`count_cpus`) add up to *t*
+times the number of cores or less. Whole-core demands count full cores, so there are cores for all of them, whichever
+they take. The other cores have at least as many threads as the other demands count, and those take any thread. So there
+is a placement. Where some hold CPUs already it is reached by vacating cores that hold threads only, as many as lack:
+whole-core demands need not move. The moves are then the vCPUs on those cores, so the emptiest cores make them fewest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.template import ThreadPolicy, count_cpus
+from kongming_sched.topology import Core
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Dedicated vCPUs of one guest on one NUMA node.
+
+    :ivar key: names the guest (or its cell); unique among the demands of a node
+    :ivar vcpus: how many vCPUs
+    :ivar present: the host CPU that each vCPU is on now, None for one that is not on a single CPU; empty for a newcomer
+    """
+
+    key: str
+    vcpus: int
+    threads: ThreadPolicy
+    present: tuple[int | None, ...] = ()
+
+    @property
+    def takes_whole_cores(self) -> bool:
+        """True if nobody else may be on the cores of these vCPUs."""
+        return self.threads in (ThreadPolicy.REQUIRE, ThreadPolicy.ISOLATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Who gets what.
+
+    :ivar pins: key to the host CPU of each vCPU
+    :ivar unplaced: key to the reason, for demands that the counts do not admit
+    :ivar reserved: key to all hardware threads that the demand owns, idle siblings included
+    """
+
+    pins: Mapping[str, tuple[int, ...]]
+    unplaced: Mapping[str, str]
+    reserved: Mapping[str, CpuSet]
+
+
+def usable_cores(cores: Iterable[Core], pool: CpuSet) -> tuple[Core, ...]:
+    """The cores that counting can use, ordered by their first CPU.
+
+    They lie wholly in the pool and are as wide as the node's widest: not so a core of which a thread is offline.
+
+    :param cores: all online cores of the node
+    :param pool: the host's dedicated CPUs
+    """
+    online = sorted(cores, key=lambda core: core.cpus.first)
+    width = max((len(core.cpus) for core in online), default=0)
+    return tuple(core for core in online if len(core.cpus) == width and core.cpus <= pool)
+
+
+def allocate(cores: Sequence[Core], demands: Iterable[Demand]) -> Layout:
+    """Place every demand that the counts admit, moving as few vCPUs as that takes.
+
+    A guest that is placed well stays, also on a node that is overfull. It moves only if a whole-core demand needs room;
+    then those cores are vacated that hold the fewest vCPUs. The order of the demands does not matter.
+
+    :param cores: what :func:`usable_cores` returned, so all of one width
+    :raises ValueError: if two demands have one key or the cores differ in width
+    """
+    everyone = sorted(demands, key=lambda demand: (not demand.takes_whole_cores, demand.key))
+    if len({demand.key for demand in everyone}) < len(everyone):
+        raise ValueError("two demands have the same key")
+    accumulator = _Accumulator(cores)
+    unplaced = accumulator.admit(everyone)
+    admitted = [demand for demand in everyone if demand.key not in unplaced]
+    accumulator.vacate_cores(admitted)
+    for demand in sorted(admitted, key=accumulator.turn):
+        accumulator.take_cores(demand)
+        accumulator.take_threads(demand)
+    pins = {key: tuple(cpu for _, cpu in sorted(on.items())) for key, on in sorted(accumulator.pins.items())}
+    return Layout(pins, unplaced, {key: accumulator.owned[key] for key in pins})
+
+
+class _Accumulator:
+    """The cores of a node while they are handed out.
+
+    :ivar free: hardware threads that nobody owns
+    :ivar pins: key to vCPU to host CPU
+    :ivar owned: key to hardware threads, idle siblings included
+    """
+
+    def __init__(self, cores: Sequence[Core]) -> None:
+        self.cores = cores
+        self.threads_per_core = len(cores[0].cpus) if cores else 1
+        if any(len(core.cpus) != self.threads_per_core for core in cores):
+            raise ValueError("the cores differ in width; see usable_cores")
+        self.core_of = {cpu: core for core in cores for cpu in core.cpus}
+        self.free = CpuSet.union(core.cpus for core in cores)
+        self.pins: dict[str, dict[int, int]] = {}
+        self.owned: dict[str, CpuSet] = {}
+
+    def count(self, demand: Demand) -> int:
+        return count_cpus(demand.vcpus, demand.threads, self.threads_per_core)
+
+    def needs_cores(self, demand: Demand) -> int:
+        lacking = self.count(demand) - len(self.owned[demand.key])
+        return lacking // self.threads_per_core if demand.takes_whole_cores else 0
+
+    def needs_pins(self, demand: Demand) -> list[int]:
+        return [vcpu for vcpu in range(demand.vcpus) if vcpu not in self.pins[demand.key]]
+
+    def turn(self, demand: Demand) -> tuple[int, int, str]:
+        """Who chooses first: who needs siblings, and the largest, while there is a choice."""
+        rank = 0 if demand.takes_whole_cores else 1 if demand.threads is ThreadPolicy.PREFER else 2
+        return rank, -len(self.needs_pins(demand)), demand.key
+
+    def admit(self, demands: Sequence[Demand]) -> dict[str, str]:
+        """Let in what the counts allow and keep present pins; the rest comes back with its reason.
+
+        Demands that are placed well come first and always fit, being disjoint; then those with some pin worth keeping.
+        """
+        rest = []
+        for demand in demands:
+            if len(self.find_keepable(demand)) == demand.vcpus and not self.refusal(demand, len(self.free)):
+                self.keep_pins(demand)
+            else:
+                rest.append(demand)
+        left = len(self.free)
+        unplaced = {}
+        for demand in sorted(rest, key=lambda demand: (not self.find_keepable(demand), demand.key)):
+            if reason := self.refusal(demand, left):
+                unplaced[demand.key] = reason
+            else:
+                left -= self.count(demand)
+        for demand in rest:
+            if demand.key not in unplaced:
+                self.keep_pins(demand)
+        return unplaced
+
+    def refusal(self, demand: Demand, left: int) -> str | None:
+        shape = f"vcpus={demand.vcpus}, threads={demand.threads}"
+        if demand.threads is ThreadPolicy.REQUIRE and self.threads_per_core == 1:
+            return f"asked: sibling threads ({shape}); available: cores of one thread each"
+        if self.count(demand) > left:
+            return f"asked: {self.count(demand)} dedicated CPUs ({shape}); available: {left} of {len(self.core_of)}"
+        return None
+
+    def find_keepable(self, demand: Demand) -> dict[int, int]:
+        """The largest part of the present pins that has the policy's shape and that nobody else owns."""
+        on: dict[int, int] = {}  # host CPU to vCPU; of two vCPUs on one CPU the first stays
+        for vcpu, cpu in enumerate(demand.present[: demand.vcpus]):
+            if cpu is not None and cpu in self.free:
+                on.setdefault(cpu, vcpu)
+        if not demand.takes_whole_cores:
+            return {vcpu: cpu for cpu, vcpu in on.items()}
+        per_core = 1 if demand.threads is ThreadPolicy.ISOLATE else self.threads_per_core
+        by_core: dict[Core, dict[int, int]] = {}
+        for cpu, vcpu in on.items():
+            core = self.core_of[cpu]
+            if core.cpus <= self.free and len(by_core.setdefault(core, {})) < per_core:
+                by_core[core][vcpu] = cpu
+        fullest_first = sorted(by_core, key=lambda core: (-len(by_core[core]), core.cpus.first))
+        stay = fullest_first[: self.count(demand) // self.threads_per_core]
+        return {vcpu: cpu for core in stay for vcpu, cpu in by_core[core].items()}
+
+    def keep_pins(self, demand: Demand) -> None:
+        pins = self.pins[demand.key] = self.find_keepable(demand)
+        cores = CpuSet.union(self.core_of[cpu].cpus for cpu in pins.values())
+        self.own(demand, cores if demand.takes_whole_cores else CpuSet.of(pins.values()))
+
+    def own(self, demand: Demand, cpus: CpuSet) -> None:
+        self.owned[demand.key] = self.owned.get(demand.key, CpuSet()) | cpus
+        self.free -= cpus
+
+    def vacate_cores(self, demands: Sequence[Demand]) -> None:
+        """Empty as many cores as whole-core demands lack: those of the fewest vCPUs, then of the fewest guests."""
+        users: dict[Core, list[str]] = {}
+        for key in [demand.key for demand in demands if not demand.takes_whole_cores]:
+            for cpu in self.owned[key]:
+                users.setdefault(self.core_of[cpu], []).append(key)
+        moved = {demand.key for demand in demands if self.needs_pins(demand)}
+        for _ in range(sum(map(self.needs_cores, demands)) - len(self.free_cores())):
+            core = _cheapest(users, moved)
+            self.free |= core.cpus
+            for key in users.pop(core):
+                self.owned[key] -= core.cpus
+                self.pins[key] = {vcpu: cpu for vcpu, cpu in self.pins[key].items() if cpu not in core.cpus}
+                moved.add(key)
+
+    def free_cores(self) -> list[Core]:
+        return [core for core in self.cores if core.cpus <= self.free]
+
+    def take_cores(self, demand: Demand) -> None:
+        """Own the lacking whole cores and put vCPUs on them, idle siblings of cores owned before first."""
+        isolate = demand.threads is ThreadPolicy.ISOLATE
+        seats = [] if isolate else list(self.owned[demand.key] - CpuSet.of(self.pins[demand.key].values()))
+        while lacking := self.needs_cores(demand):
+            core = self.choose(demand, self.free_cores(), lacking * self.threads_per_core)
+            self.own(demand, core.cpus)
+            seats += [core.cpus.first] if isolate else core.cpus
+        self.pins[demand.key].update(zip(self.needs_pins(demand), seats, strict=False))
+
+    def take_threads(self, demand: Demand) -> None:
+        """Put the vCPUs that are left on any threads, core by core."""
+        while vcpus := self.needs_pins(demand):
+            core = self.choose(demand, self.supply(demand, len(vcpus)), len(vcpus))
+            cpus = list(core.cpus & self.free)[: len(vcpus)]
+            self.own(demand, CpuSet.of(cpus))
+            self.pins[demand.key].update(zip(vcpus, cpus, strict=False))
+
+    def supply(self, demand: Demand, wanted: int) -> list[Core]:
+        """Partly used cores, to keep others whole; for ``prefer`` only those with room for siblings, while it can."""
+        least = min(wanted, self.threads_per_core) if demand.threads is ThreadPolicy.PREFER else 1
+        partly_used = [core for core in self.cores if not core.cpus <= self.free]
+        roomy = [core for core in partly_used if len(core.cpus & self.free) >= least]
+        return roomy or self.free_cores() or [core for core in partly_used if core.cpus & self.free]
+
+    def choose(self, demand: Demand, supply: Sequence[Core], wanted: int) -> Core:
+        """The core to take next: beside the demand's own threads, in its own cache, else where it fits most closely."""
+        mine = self.owned[demand.key]
+        homes = {self.core_of[cpu].cache for cpu in mine}
+        room = Counter(core.cache for core in supply for _ in core.cpus & self.free)
+
+        def rank(core: Core) -> tuple[object, ...]:
+            """Of rooms the smallest that is large enough, else the largest."""
+            in_cache, in_core = wanted - room[core.cache], wanted - len(core.cpus & self.free)
+            cache = (core.cache not in homes, in_cache > 0, abs(in_cache), core.cache)
+            return core.cpus.isdisjoint(mine), *cache, in_core > 0, abs(in_core), core.cpus.first
+
+        return min(supply, key=rank)
+
+
+def _cheapest(users: Mapping[Core, Sequence[str]], moved: Set[str]) -> Core:
+    """The core with the fewest vCPUs; then with the fewest guests not yet moved, those with the most such cores."""
+    spread = Counter((len(keys), key) for keys in users.values() for key in set(keys))
+
+    def cost(core: Core) -> tuple[int, int, int, int]:
+        vcpus, keys = len(users[core]), set(users[core])
+        return vcpus, len(keys - moved), -sum(spread[vcpus, key] for key in keys), core.cpus.first
+
+    return min(users, key=cost)

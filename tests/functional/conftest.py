@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real Placement, in process: its own WSGI application behind requests, on a SQLite database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from keystoneauth1 import adapter, session, token_endpoint
+from placement.tests.functional.fixtures import placement as placement_fixture
+
+from kongming_sched.placement.client import PlacementClient
+
+
+@dataclass(frozen=True)
+class PlacementService:
+    """A running Placement.
+
+    :ivar endpoint: its URL, which only this process can reach
+    :ivar token: what it takes for an administrator's token
+    :ivar adapter: a keystoneauth adapter of the service
+    """
+
+    endpoint: str
+    token: str
+    adapter: adapter.Adapter
+
+    @property
+    def client(self) -> PlacementClient:
+        """A new client of the service."""
+        return PlacementClient(self.adapter)
+
+    def add_host(self, name: str, uuid: str, memory_mb: int = 8192) -> None:
+        """What nova-compute registers for a host: a root provider with MEMORY_MB."""
+        provider = self.client.create_provider(uuid, name)
+        inventory = {"MEMORY_MB": {"total": memory_mb, "max_unit": memory_mb}}
+        self.adapter.put(
+            f"/resource_providers/{uuid}/inventories",
+            json={"resource_provider_generation": provider.generation, "inventories": inventory},
+            headers={"OpenStack-API-Version": "placement 1.36"},
+        )
+
+    def allocate(self, consumer: str, allocations: dict[str, dict[str, int]]) -> None:
+        """Claim resources as Nova does: provider to resource class to amount."""
+        body = {
+            "allocations": {uuid: {"resources": resources} for uuid, resources in allocations.items()},
+            "project_id": "project",
+            "user_id": "user",
+            "consumer_generation": None,
+            "consumer_type": "INSTANCE",
+        }
+        self.adapter.put(f"/allocations/{consumer}", json=body, headers={"OpenStack-API-Version": "placement 1.38"})
+
+
+@pytest.fixture
+def placement() -> Iterator[PlacementService]:
+    """A Placement that holds nothing."""
+    with placement_fixture.PlacementFixture() as running:
+        auth = token_endpoint.Token(running.endpoint, running.token)
+        yield PlacementService(running.endpoint, running.token, adapter.Adapter(session.Session(auth), "placement"))

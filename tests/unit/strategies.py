@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hypothesis strategies that more than one test draws from."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import strategies as st
+
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.template import (
+    MAX_NODE_ID,
+    PERIOD_US,
+    QUOTA_US,
+    SHARES,
+    CpuPolicy,
+    EmulatorPolicy,
+    MemoryPolicy,
+    Override,
+    PinningTemplate,
+    Qos,
+    TemplateCell,
+    ThreadPolicy,
+)
+
+MAX_VCPUS = 24
+
+
+def names() -> st.SearchStrategy[str]:
+    """Names that a template may have."""
+    return st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True)
+
+
+def cpu_sets(max_cpu: int = 300, min_size: int = 0) -> st.SearchStrategy[CpuSet]:
+    """Sets of CPU numbers from 0 to ``max_cpu``."""
+    return st.sets(st.integers(0, max_cpu), min_size=min_size, max_size=40).map(CpuSet.of)
+
+
+def qos() -> st.SearchStrategy[Qos]:
+    """QoS with any of its values left out."""
+
+    def maybe(allowed: range) -> st.SearchStrategy[int | None]:
+        return st.none() | st.integers(allowed[0], allowed[-1])
+
+    return st.builds(Qos, maybe(SHARES), maybe(PERIOD_US), maybe(QUOTA_US))
+
+
+@st.composite
+def templates(draw: st.DrawFn) -> PinningTemplate:
+    """Templates that break no rule."""
+    vcpus = draw(st.permutations(range(draw(st.integers(1, MAX_VCPUS)))))
+    cuts = sorted(draw(st.sets(st.integers(1, max(len(vcpus) - 1, 1)), max_size=3)))
+    bounds = [0, *[cut for cut in cuts if cut < len(vcpus)], len(vcpus)]
+    nodes = draw(st.lists(st.none() | st.integers(0, MAX_NODE_ID), min_size=len(bounds), unique_by=lambda node: node))
+    cells = []
+    for index, (start, end) in enumerate(itertools.pairwise(bounds)):
+        node = nodes[index] if draw(st.booleans()) else None
+        cells.append(_cell(draw, CpuSet.of(vcpus[start:end]), index, node))
+    return PinningTemplate(
+        draw(names()),
+        tuple(cells),
+        draw(st.sampled_from(EmulatorPolicy)),
+        draw(qos()),
+        draw(st.sampled_from(Override)),
+    )
+
+
+def _cell(draw: st.DrawFn, vcpus: CpuSet, index: int, node: int | None) -> TemplateCell:
+    """One cell; explicit cells draw host CPUs of a hundred of their own, so that cells stay disjoint."""
+    policy = draw(st.sampled_from(CpuPolicy))
+    threads = draw(st.sampled_from(ThreadPolicy)) if policy is CpuPolicy.DEDICATED else ThreadPolicy.ANY
+    pins: tuple[CpuSet, ...] = ()
+    if policy is CpuPolicy.EXPLICIT:
+        host_cpus = st.sets(st.integers(100 * index, 100 * index + 99), min_size=1, max_size=6).map(CpuSet.of)
+        pins = (draw(host_cpus),) * len(vcpus) if draw(st.booleans()) else tuple(draw(host_cpus) for _ in vcpus)
+    return TemplateCell(vcpus, policy, threads, draw(st.sampled_from(MemoryPolicy)), pins, node)

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PinningTemplate: what is read, what is refused, and how host CPUs are counted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.exceptions import InvalidTemplate
+from kongming_sched.template import (
+    CpuPolicy,
+    EmulatorPolicy,
+    MemoryPolicy,
+    Override,
+    PinningTemplate,
+    Qos,
+    TemplateCell,
+    ThreadPolicy,
+    count_cpus,
+)
+from tests.unit.strategies import templates
+
+GOLD: dict[str, Any] = {
+    "name": "gold",
+    "cells": [
+        {"vcpus": "0-3", "cpus": "dedicated", "threads": "isolate", "memory": "strict", "node": 1},
+        {"vcpus": "4,5", "cpus": "explicit", "memory": "none", "pins": {4: "5-6", 5: "9-11,^10"}},
+    ],
+    "emulator": "cell",
+    "qos": {"shares": 1024, "period_us": 100000, "quota_us": 50000},
+    "override": "allowed",
+}
+"""A template that uses every key."""
+
+
+def gold(**changes: Any) -> dict[str, Any]:
+    """GOLD with other top-level values; None takes a key away."""
+    return {key: value for key, value in {**GOLD, **changes}.items() if value is not None}
+
+
+def one_cell(**changes: Any) -> dict[str, Any]:
+    """A template of one dedicated cell of two vCPUs, changed; None takes a key away."""
+    cell = {"vcpus": "0-1", "cpus": "dedicated", **changes}
+    return {"name": "one", "cells": [{key: value for key, value in cell.items() if value is not None}]}
+
+
+def explicit(pins: object) -> dict[str, Any]:
+    """A template of one explicit cell of two vCPUs."""
+    return one_cell(cpus="explicit", pins=pins)
+
+
+def two_cells(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """A template of two dedicated cells of one vCPU each, changed."""
+    cells = [{"vcpus": str(index), "cpus": "dedicated", **cell} for index, cell in enumerate((first, second))]
+    return {"name": "two", "cells": cells}
+
+
+def test_every_key_is_read() -> None:
+    """The whole of the format, each key in its place."""
+    expected = PinningTemplate(
+        "gold",
+        (
+            TemplateCell(
+                CpuSet.parse("0-3"), CpuPolicy.DEDICATED, ThreadPolicy.ISOLATE, MemoryPolicy.STRICT, (), node=1
+            ),
+            TemplateCell(
+                CpuSet.parse("4-5"),
+                CpuPolicy.EXPLICIT,
+                memory=MemoryPolicy.NONE,
+                pins=(CpuSet.of([5, 6]), CpuSet.of([9, 11])),
+            ),
+        ),
+        EmulatorPolicy.CELL,
+        Qos(1024, 100000, 50000),
+        Override.ALLOWED,
+    )
+    assert expected == PinningTemplate.from_mapping(GOLD)
+
+
+def test_defaults_are_the_careful_choice() -> None:
+    """Strict memory, emulator off the vCPUs' CPUs, no override, QoS as Nova set it."""
+    expected = PinningTemplate("one", (TemplateCell(CpuSet.of([0, 1]), CpuPolicy.DEDICATED),))
+    template = PinningTemplate.from_mapping(one_cell())
+    assert expected == template
+    assert (MemoryPolicy.STRICT, ThreadPolicy.ANY, None) == (
+        template.cells[0].memory,
+        template.cells[0].threads,
+        template.cells[0].node,
+    )
+    assert (EmulatorPolicy.SHARED, Override.DENIED, Qos(None, None, None)) == (
+        template.emulator,
+        template.override,
+        template.qos,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pins", "expected"),
+    [
+        pytest.param({0: "5-6", 1: "7"}, ["5-6", "7"], id="each vCPU its own"),
+        pytest.param({1: "7", 0: "5-6"}, ["5-6", "7"], id="in any order"),
+        pytest.param({0: 5, 1: 6}, ["5", "6"], id="plain numbers"),
+        pytest.param({"0": "5", "1": "6"}, ["5", "6"], id="JSON, whose keys are texts"),
+        pytest.param({0: "5", 1: "5"}, ["5", "5"], id="two vCPUs on one host CPU"),
+        pytest.param("5-8,^6", ["5,7-8", "5,7-8"], id="one text for all"),
+        pytest.param(5, ["5", "5"], id="one number for all"),
+    ],
+)
+def test_pins_are_given_per_vcpu_or_for_all(pins: object, expected: list[str]) -> None:
+    """Explicit cells name host CPUs in either way."""
+    cell = PinningTemplate.from_mapping(explicit(pins)).cells[0]
+    assert expected == [str(cpus) for cpus in cell.pins]
+
+
+def test_a_single_vcpu_may_be_a_number() -> None:
+    """YAML reads ``vcpus: 0`` as a number, and nobody should have to know that."""
+    assert CpuSet.of([0]) == PinningTemplate.from_mapping(one_cell(vcpus=0)).cells[0].vcpus
+
+
+def test_cells_may_share_the_gaps_of_each_other() -> None:
+    """A cell's vCPUs need not be neighbours, as long as all cells together have no gap."""
+    template = PinningTemplate.from_mapping(two_cells({"vcpus": "0,2"}, {"vcpus": "1,3"}))
+    assert 4 == template.vcpus
+
+
+WRONG = [
+    pytest.param(None, "", id="nothing at all"),
+    pytest.param([GOLD], "", id="a list"),
+    pytest.param("gold", "", id="a text"),
+    pytest.param(gold(name=None), "name", id="no name"),
+    pytest.param(gold(name="Gold"), "name", id="a capital letter"),
+    pytest.param(gold(name="1gold"), "name", id="a digit first"),
+    pytest.param(gold(name=""), "name", id="an empty name"),
+    pytest.param(gold(name="a" * 33), "name", id="a name too long"),
+    pytest.param(gold(name="gold-1"), "name", id="a dash"),
+    pytest.param(gold(name="gold\n"), "name", id="a name with a line end"),
+    pytest.param(gold(name=7), "name", id="a number as name"),
+    pytest.param(gold(colour="red"), "colour", id="an unknown key"),
+    pytest.param(dict([*GOLD.items(), (1, 2)]), "1", id="an unknown key that is no text"),
+    pytest.param(gold(cells=None), "cells", id="no cells"),
+    pytest.param(gold(cells=[]), "cells", id="an empty list of cells"),
+    pytest.param(gold(cells={"vcpus": "0"}), "cells", id="a cell without its list"),
+    pytest.param(gold(cells=["0-3"]), "cells[0]", id="a text for a cell"),
+    pytest.param(gold(emulator="host"), "emulator", id="an emulator policy that does not exist"),
+    pytest.param(gold(emulator=["cell"]), "emulator", id="a list for a word"),
+    pytest.param({**GOLD, "emulator": None}, "emulator", id="an emulator policy left blank"),
+    pytest.param(gold(override=True), "override", id="a yes for a word, as YAML reads it"),
+    pytest.param(gold(qos=[1024]), "qos", id="a list for qos"),
+    pytest.param(gold(qos={"weight": 1}), "qos.weight", id="an unknown key of qos"),
+    pytest.param(gold(qos={"shares": 1}), "qos.shares", id="too few shares"),
+    pytest.param(gold(qos={"shares": 262145}), "qos.shares", id="too many shares"),
+    pytest.param(gold(qos={"shares": "1024"}), "qos.shares", id="shares as a text"),
+    pytest.param(gold(qos={"shares": True}), "qos.shares", id="a yes for shares"),
+    pytest.param(gold(qos={"shares": 10.5}), "qos.shares", id="a fraction of a share"),
+    pytest.param(gold(qos={"shares": None}), "qos.shares", id="shares left blank"),
+    pytest.param(gold(qos={"period_us": 999}), "qos.period_us", id="too short a period"),
+    pytest.param(gold(qos={"period_us": 1_000_001}), "qos.period_us", id="too long a period"),
+    pytest.param(gold(qos={"quota_us": 999}), "qos.quota_us", id="too small a quota"),
+    pytest.param(gold(qos={"quota_us": -1}), "qos.quota_us", id="libvirt's word for no quota"),
+    pytest.param(one_cell(vcpus=None), "cells[0].vcpus", id="no vCPUs"),
+    pytest.param(one_cell(vcpus=""), "cells[0].vcpus", id="an empty set of vCPUs"),
+    pytest.param(one_cell(vcpus="0-1,^0-1"), "cells[0].vcpus", id="every vCPU left out"),
+    pytest.param(one_cell(vcpus="two"), "cells[0].vcpus", id="vCPUs that are no CPU set"),
+    pytest.param(one_cell(vcpus=[0, 1]), "cells[0].vcpus", id="vCPUs as a list"),
+    pytest.param(one_cell(vcpus=-1), "cells[0].vcpus", id="a vCPU below 0"),
+    pytest.param(one_cell(vcpus=8192), "cells[0].vcpus", id="a vCPU above what there can be"),
+    pytest.param(one_cell(vcpus=False), "cells[0].vcpus", id="a no for a vCPU"),
+    pytest.param(one_cell(cpus=None), "cells[0].cpus", id="no CPU policy"),
+    pytest.param(one_cell(cpus="pinned"), "cells[0].cpus", id="a CPU policy that does not exist"),
+    pytest.param(one_cell(threads="avoid"), "cells[0].threads", id="a thread policy that does not exist"),
+    pytest.param(one_cell(cpus="shared", threads="any"), "cells[0].threads", id="a thread policy of a shared cell"),
+    pytest.param(one_cell(memory="preferred"), "cells[0].memory", id="a memory policy that does not exist"),
+    pytest.param(one_cell(node=-1), "cells[0].node", id="a node below 0"),
+    pytest.param(one_cell(node=256), "cells[0].node", id="a node above 255"),
+    pytest.param(one_cell(node="0"), "cells[0].node", id="a node as a text"),
+    pytest.param(one_cell(numa=1), "cells[0].numa", id="an unknown key of a cell"),
+    pytest.param(one_cell(pins="5-6"), "cells[0].pins", id="pins of a dedicated cell"),
+    pytest.param(explicit(None), "cells[0].pins", id="an explicit cell without pins"),
+    pytest.param(explicit({}), "cells[0].pins", id="an empty mapping of pins"),
+    pytest.param(explicit(["5", "6"]), "cells[0].pins", id="pins as a list"),
+    pytest.param(explicit("5-"), "cells[0].pins", id="pins that are no CPU set"),
+    pytest.param(explicit({0: "5"}), "cells[0].pins", id="a vCPU without pins"),
+    pytest.param(explicit({0: "5", 1: "6", 2: "7"}), "cells[0].pins[2]", id="pins of a vCPU of no cell"),
+    pytest.param(explicit({0: "5", "one": "6"}), "cells[0].pins[one]", id="pins of a word"),
+    pytest.param(explicit({0: "5", 1: "6", "1": "7"}), "cells[0].pins[1]", id="pins of a vCPU twice"),
+    pytest.param(explicit({0: "5", True: "6"}), "cells[0].pins[True]", id="pins of a yes"),
+    pytest.param(explicit({0: "5", 1: "x"}), "cells[0].pins[1]", id="pins of one vCPU that are no CPU set"),
+    pytest.param(explicit({0: "5", 1: ""}), "cells[0].pins[1]", id="pins of one vCPU left empty"),
+    pytest.param(explicit({0: "5", 1: None}), "cells[0].pins[1]", id="pins of one vCPU left blank"),
+    pytest.param(two_cells({}, {"vcpus": "0-1"}), "cells[1].vcpus", id="a vCPU in two cells"),
+    pytest.param(two_cells({}, {"vcpus": "2"}), "cells", id="a vCPU in no cell"),
+    pytest.param(two_cells({"vcpus": "1"}, {"vcpus": "2"}), "cells", id="no vCPU 0"),
+    pytest.param(two_cells({"node": 0}, {"node": 0}), "cells[1].node", id="two cells on one node"),
+    pytest.param(two_cells({}, {"threads": "none"}), "cells[1].threads", id="a wrong word in the second cell"),
+    pytest.param(
+        two_cells({"cpus": "explicit", "pins": "5-7"}, {"cpus": "explicit", "pins": "7-9"}),
+        "cells[1].pins",
+        id="a host CPU in two cells",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "path"), WRONG)
+def test_every_wrong_field_is_refused_with_its_path(data: object, path: str) -> None:
+    """The operator reads where the mistake is, and in which template if it has a name."""
+    with pytest.raises(InvalidTemplate) as caught:
+        PinningTemplate.from_mapping(data)
+    assert path == caught.value.path
+    assert path in str(caught.value)
+
+
+def test_a_refusal_names_the_template() -> None:
+    """Of many templates in one file, the operator reads which one is wrong."""
+    with pytest.raises(InvalidTemplate, match=r"template 'gold' at qos\.shares: 1 is not a whole number from 2"):
+        PinningTemplate.from_mapping(gold(qos={"shares": 1}))
+
+
+@given(templates())
+def test_what_is_written_is_read_back(template: PinningTemplate) -> None:
+    """to_mapping loses nothing."""
+    assert template == PinningTemplate.from_mapping(template.to_mapping())
+
+
+@given(templates())
+def test_what_is_written_survives_json(template: PinningTemplate) -> None:
+    """JSON makes texts of the vCPU numbers; they are read all the same."""
+    assert template == PinningTemplate.from_mapping(json.loads(json.dumps(template.to_mapping())))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["name", "cells", "vcpus", "cpus", "threads", "pins", "qos", "node", "memory"])
+                | st.integers(0, 3),
+                inner,
+                max_size=5,
+            )
+        ),
+        max_leaves=20,
+    )
+)
+def test_nonsense_is_refused_and_never_breaks(data: object) -> None:
+    """Whatever YAML can hold, the only error is InvalidTemplate."""
+    with contextlib.suppress(InvalidTemplate):
+        PinningTemplate.from_mapping(data)
+
+
+@given(templates(), st.data())
+def test_a_valid_template_with_one_field_spoilt_is_refused_there(
+    template: PinningTemplate, data: st.DataObject
+) -> None:
+    """The path points at the field that was spoilt."""
+    mapping: Any = template.to_mapping()
+    index = data.draw(st.integers(0, len(mapping["cells"]) - 1))
+    field = data.draw(st.sampled_from(sorted(mapping["cells"][index])))
+    mapping["cells"][index][field] = ["nonsense"]
+    with pytest.raises(InvalidTemplate) as caught:
+        PinningTemplate.from_mapping(mapping)
+    assert f"cells[{index}].{field}" == caught.value.path
+
+
+@given(templates())
+def test_the_facts_of_a_template(template: PinningTemplate) -> None:
+    """vcpus counts all cells; host_cpus is what explicit cells name."""
+    assert list(range(template.vcpus)) == sorted(vcpu for cell in template.cells for vcpu in cell.vcpus)
+    assert {cpu for cell in template.cells for pin in cell.pins for cpu in pin} == set(template.host_cpus)
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "threads", "width", "expected"),
+    [
+        (5, ThreadPolicy.ANY, 1, 5),
+        (5, ThreadPolicy.ANY, 2, 5),
+        (5, ThreadPolicy.PREFER, 2, 5),
+        (5, ThreadPolicy.REQUIRE, 1, 5),
+        (5, ThreadPolicy.REQUIRE, 2, 6),
+        (6, ThreadPolicy.REQUIRE, 2, 6),
+        (5, ThreadPolicy.REQUIRE, 4, 8),
+        (5, ThreadPolicy.ISOLATE, 1, 5),
+        (5, ThreadPolicy.ISOLATE, 2, 10),
+        (5, ThreadPolicy.ISOLATE, 4, 20),
+    ],
+)
+def test_whole_cores_are_counted_whole(vcpus: int, threads: ThreadPolicy, width: int, expected: int) -> None:
+    """Isolate pays for every thread of its cores, require rounds up, the others pay per vCPU."""
+    assert expected == count_cpus(vcpus, threads, width)
+    cell = TemplateCell(CpuSet.of(range(vcpus)), CpuPolicy.DEDICATED, threads)
+    assert expected == cell.dedicated_cpus(width)
+
+
+@pytest.mark.parametrize("policy", [CpuPolicy.SHARED, CpuPolicy.EXPLICIT])
+def test_other_cells_take_nothing_of_the_dedicated_pool(policy: CpuPolicy) -> None:
+    """Only dedicated cells count."""
+    assert 0 == TemplateCell(CpuSet.of([0, 1]), policy).dedicated_cpus(2)
+
+
+@pytest.mark.parametrize(
+    ("threads", "expected"),
+    [
+        (ThreadPolicy.ANY, False),
+        (ThreadPolicy.PREFER, False),
+        (ThreadPolicy.REQUIRE, True),
+        (ThreadPolicy.ISOLATE, True),
+    ],
+)
+def test_whole_core_cells_depend_on_the_width_of_cores(threads: ThreadPolicy, expected: bool) -> None:
+    """Their count is right only on nodes of the width that the flavor was written for."""
+    assert expected == TemplateCell(CpuSet.of([0]), CpuPolicy.DEDICATED, threads).needs_smt_trait

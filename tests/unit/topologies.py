@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Named host topologies for tests, and how libvirt would describe them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.topology import Core, HostTopology, NumaNode
+
+
+def make_topology(
+    nodes: int,
+    cores_per_node: int,
+    threads: int = 1,
+    cores_per_cache: int | None = None,
+    memory_mb: int = 16384,
+) -> HostTopology:
+    """A host as Linux numbers it: first one thread of every core, then the next thread of every core.
+
+    The siblings of CPU i are i + n, i + 2n and so on, where n is the number of cores of the host.
+
+    :param cores_per_cache: how many cores of a node share a last-level cache; by default all of them
+    """
+    total = nodes * cores_per_node
+    per_cache = cores_per_cache or cores_per_node
+
+    def make_core(node: int, index: int) -> Core:
+        first = node * cores_per_node + index
+        return Core(CpuSet.of(range(first, total * threads, total)), first - index % per_cache)
+
+    return HostTopology(
+        tuple(
+            NumaNode(node, memory_mb, tuple(make_core(node, index) for index in range(cores_per_node)))
+            for node in range(nodes)
+        ),
+        CpuSet.of(range(total * threads)),
+    )
+
+
+def one_node_no_smt() -> HostTopology:
+    """Four cores of one thread: 0 to 3."""
+    return make_topology(1, 4)
+
+
+def one_node_smt2() -> HostTopology:
+    """Four cores of two threads: 0,4 1,5 2,6 3,7."""
+    return make_topology(1, 4, 2)
+
+
+def one_node_smt4() -> HostTopology:
+    """Four cores of four threads: 0,4,8,12 and so on."""
+    return make_topology(1, 4, 4)
+
+
+def one_node_two_caches_smt2() -> HostTopology:
+    """Eight cores of two threads; cores 0 to 3 share one last-level cache, 4 to 7 another."""
+    return make_topology(1, 8, 2, cores_per_cache=4)
+
+
+def two_nodes_smt2() -> HostTopology:
+    """Two nodes of four cores of two threads: node 0 has 0-3,8-11 and node 1 has 4-7,12-15."""
+    return make_topology(2, 4, 2)
+
+
+def two_nodes_no_smt() -> HostTopology:
+    """Two nodes of four cores of one thread: 0-3 and 4-7."""
+    return make_topology(2, 4)
+
+
+def capabilities_xml(topology: HostTopology, offline: Iterable[int] = ()) -> str:
+    """What ``virsh capabilities`` prints on such a host.
+
+    :param offline: further CPUs of the first node, listed as libvirt lists offline ones: as their own only sibling
+    """
+    capabilities = ET.Element("capabilities")
+    host = ET.SubElement(capabilities, "host")
+    ET.SubElement(host, "uuid").text = "5a1e0000-0000-4000-8000-000000000001"
+    ET.SubElement(ET.SubElement(host, "cpu"), "arch").text = "x86_64"
+    cells = ET.SubElement(ET.SubElement(host, "topology"), "cells", num=str(len(topology.nodes)))
+    for node in topology.nodes:
+        _add_cell(cells, node, offline if node is topology.nodes[0] else ())
+    cores = [core for node in topology.nodes for core in node.cores]
+    cache = ET.SubElement(host, "cache")
+    ET.SubElement(cache, "bank", id="0", level="2", type="both", size="512", unit="KiB", cpus=str(cores[0].cpus))
+    for bank, first in enumerate(sorted({core.cache for core in cores})):
+        cpus = CpuSet.union(core.cpus for core in cores if core.cache == first)
+        ET.SubElement(cache, "bank", id=str(bank), level="3", type="both", size="16", unit="MiB", cpus=str(cpus))
+    ET.indent(capabilities)
+    return ET.tostring(capabilities, encoding="unicode")
+
+
+def _add_cell(cells: ET.Element, node: NumaNode, offline: Iterable[int]) -> None:
+    cell = ET.SubElement(cells, "cell", id=str(node.id))
+    ET.SubElement(cell, "memory", unit="KiB").text = str(node.memory_mb * 1024)
+    ET.SubElement(cell, "pages", unit="KiB", size="4").text = str(node.memory_mb * 256)
+    siblings = {cpu: core.cpus for core in node.cores for cpu in core.cpus}
+    siblings |= {cpu: CpuSet.of([cpu]) for cpu in offline}
+    cpus = ET.SubElement(cell, "cpus", num=str(len(siblings)))
+    for cpu in sorted(siblings):
+        ids = {"id": str(cpu), "socket_id": str(node.id), "die_id": "0", "core_id": str(siblings[cpu].first)}
+        ET.SubElement(cpus, "cpu", ids, siblings=str(siblings[cpu]))
