@@ -35,6 +35,19 @@ class InvalidTemplate(KongMingError):
         super().__init__(f"{subject}{where}: {reason}")
 
 
+class InvalidTemplateFile(KongMingError):
+    """A file does not hold a template.
+
+    :ivar line: counted from 1; None where the file as a whole is wrong
+    """
+
+    def __init__(self, file: str, line: int | None, reason: str) -> None:
+        self.file = file
+        self.line = line
+        self.reason = reason
+        super().__init__(f"{file}:{line}: {reason}" if line else f"{file}: {reason}")
+
+
 class InvalidRequest(KongMingError):
     """A flavor's extra specs do not make a request that KongMing can honour."""
 
@@ -63,6 +76,23 @@ class ConfigurationError(KongMingError):
         super().__init__(f"option {option}: {reason}")
 
 
+class InvalidDomain(KongMingError):
+    """The XML of a domain cannot be read."""
+
+    def __init__(self, domain: str, reason: str) -> None:
+        self.domain = domain
+        self.reason = reason
+        super().__init__(f"the XML of domain {domain!r} cannot be read: {reason}; look at 'virsh dumpxml {domain}'")
+
+
+class GuestGone(KongMingError):
+    """A guest ended while it was looked at."""
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+        super().__init__(f"domain {domain!r} does not run any more")
+
+
 class HypervisorError(KongMingError):
     """libvirt refused a call, or cannot be reached.
 
@@ -74,6 +104,10 @@ class HypervisorError(KongMingError):
         self.reason = reason
         self.code = code
         super().__init__(f"libvirt could not {action}: {reason}")
+
+
+class HypervisorUnavailable(HypervisorError):
+    """libvirtd cannot be reached, or went away: try again later."""
 
 
 class PlacementError(KongMingError):
@@ -103,6 +137,46 @@ class ProviderNotFound(PlacementError):
     """The resource provider does not exist (404)."""
 
 
+class ComputeError(KongMingError):
+    """Nova refused a request, or cannot be reached."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        self.action = action
+        self.reason = reason
+        super().__init__(f"Nova could not {action}: {reason}")
+
+
+class FlavorNotFound(KongMingError):
+    """No flavor has this name or id."""
+
+    def __init__(self, name_or_id: str) -> None:
+        self.name_or_id = name_or_id
+        super().__init__(f"no flavor has the name or id {name_or_id!r}; see 'openstack flavor list --all'")
+
+
+class InvalidFlavor(KongMingError):
+    """A flavor cannot ask for a template.
+
+    :ivar field: the extra spec, or the flavor's own field, that stands against it
+    """
+
+    def __init__(self, flavor: str, template: str, field: str, reason: str) -> None:
+        self.flavor = flavor
+        self.template = template
+        self.field = field
+        self.reason = reason
+        super().__init__(f"flavor {flavor!r} cannot ask for template {template!r}: {field}: {reason}")
+
+
+class HostNotFound(KongMingError):
+    """No compute node of this name has node providers of KongMing."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"host {name!r} {reason}; see 'openstack kongming host list'")
+
+
 class TemplateExists(KongMingError):
     """The name of a new template is taken."""
 
@@ -125,7 +199,8 @@ class TemplateNotFound(KongMingError):
 class TemplateInUse(KongMingError):
     """A template cannot be taken away or changed while something names it."""
 
-    def __init__(self, name: str, users: str) -> None:
+    def __init__(self, name: str, users: str, remedy: str) -> None:
         self.name = name
         self.users = users
-        super().__init__(f"template {name!r} is in use by {users}")
+        self.remedy = remedy
+        super().__init__(f"template {name!r} is in use by {users}; {remedy}")

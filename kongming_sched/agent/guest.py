@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running guest as values: what libvirt says of it, what the kernel says, and what its flavor asks for."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kongming_sched import exceptions
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.request import PinningRequest
+
+_NOVA = "{http://openstack.org/xmlns/libvirt/nova/1.1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A running domain as libvirt hands it out.
+
+    :ivar xml: the live domain XML
+    :ivar scheduler: cpu_shares, vcpu_period and vcpu_quota; empty where the host has no cpu controller
+    """
+
+    uuid: str
+    name: str
+    xml: str
+    scheduler: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """The affinity of a guest's threads, as the kernel has it.
+
+    :ivar vcpus: vCPU to host CPUs
+    :ivar emulator: host CPUs of QEMU's main thread
+    :ivar iothreads: libvirt's id of an I/O thread to host CPUs
+    """
+
+    vcpus: Mapping[int, CpuSet]
+    emulator: CpuSet
+    iothreads: Mapping[int, CpuSet] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a domain's XML says: whose it is, what its flavor asks for, and where its memory lies.
+
+    :ivar server: the server's name in Nova; the domain's name if Nova did not make it
+    :ivar request: what the flavor asks of KongMing; None for a guest without a template
+    :ivar quota: the flavor's own ``quota:cpu_*`` values by libvirt's parameter names
+    :ivar memory_nodes: host NUMA nodes that its memory is bound to; empty if it is not bound
+    :ivar memory_mode: libvirt's mode of that binding; only "restrictive" can be changed while it runs
+    """
+
+    server: str
+    vcpus: int
+    request: PinningRequest | None
+    quota: Mapping[str, int] = field(default_factory=dict)
+    memory_nodes: CpuSet = field(default_factory=CpuSet)
+    memory_mode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A running guest of a flavor that names a template."""
+
+    domain: Domain
+    identity: Identity
+    request: PinningRequest
+    threads: Threads
+
+    @property
+    def uuid(self) -> str:
+        """The server's id, which is the domain's."""
+        return self.domain.uuid
+
+    def __str__(self) -> str:
+        return f"{self.identity.server} ({self.uuid})"
+
+
+_QUOTA = {"quota:cpu_shares": "cpu_shares", "quota:cpu_period": "vcpu_period", "quota:cpu_quota": "vcpu_quota"}
+
+
+def identify(domain: Domain) -> Identity:
+    """Read Nova's metadata in a domain's XML.
+
+    :raises InvalidDomain: if the XML is broken
+    :raises InvalidRequest: if the flavor in it names a template and asks for what cannot be
+    """
+    try:
+        root = ET.fromstring(domain.xml)
+        vcpu = root.find("vcpu")
+        if vcpu is None:
+            raise exceptions.InvalidDomain(domain.name, "it has no <vcpu>")
+        vcpus = int(vcpu.get("current") or vcpu.text or "")
+        memory = root.find("numatune/memory")
+        nodes = CpuSet() if memory is None else CpuSet.parse(memory.get("nodeset", ""))
+    except (ET.ParseError, ValueError, exceptions.InvalidCpuSet) as error:
+        raise exceptions.InvalidDomain(domain.name, str(error)) from error
+    mode = "" if memory is None else memory.get("mode", "strict")
+    instance = root.find(f"metadata/{_NOVA}instance")
+    if instance is None:
+        return Identity(domain.name, vcpus, None, {}, nodes, mode)
+    specs = {
+        spec.get("name", ""): (spec.text or "").strip()
+        for spec in instance.iterfind(f"{_NOVA}flavor/{_NOVA}extraSpecs/{_NOVA}extraSpec")
+    }
+    quota = {name: int(specs[key]) for key, name in _QUOTA.items() if specs.get(key, "").lstrip("-").isdecimal()}
+    server = instance.findtext(f"{_NOVA}name") or domain.name
+    return Identity(server, vcpus, PinningRequest.from_extra_specs(specs), quota, nodes, mode)

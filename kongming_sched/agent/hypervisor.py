@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only caller of libvirt."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import libvirt
+
+from kongming_sched import exceptions
+from kongming_sched.agent.guest import Domain
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.topology import HostTopology
+
+_LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+_SCHEDULER = ("cpu_shares", "vcpu_period", "vcpu_quota")
+_RESTRICTIVE = getattr(libvirt, "VIR_DOMAIN_NUMATUNE_MEM_RESTRICTIVE", 3)
+_UNSUPPORTED = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_SUPPORT)
+
+
+class LibvirtHypervisor:
+    """A host's libvirtd, reached anew whenever the connection was lost.
+
+    Every method raises HypervisorError if libvirt refuses or cannot be reached, and GuestGone if the domain ended.
+
+    :param uri: as in "qemu:///system"
+    :param on_event: called from another thread whenever a domain started, stopped or was tuned, or the connection ended
+    """
+
+    def __init__(self, uri: str, on_event: Callable[[], None] | None = None) -> None:
+        self._uri = uri
+        self._on_event = on_event
+        self._connection: Any = None
+        self._topology: tuple[CpuSet, HostTopology] | None = None
+        libvirt.registerErrorHandler(_be_quiet, None)
+        if on_event is not None:
+            _start_event_loop()
+
+    def host_name(self) -> str:
+        """The name that nova-compute registers this host under."""
+        with self._errors("read the host's name"):
+            return str(self._connect().getHostname())
+
+    def topology(self) -> HostTopology:
+        """The host's cells and cores, of the CPUs that are online.
+
+        :raises InvalidTopology: if libvirt's capabilities make no sense, as they may while CPUs come and go
+        """
+        with self._errors("read the host's capabilities"):
+            connection = self._connect()
+            count, online_map, _ = connection.getCPUMap()
+            online = CpuSet.of(cpu for cpu, on in enumerate(online_map) if on)
+            if self._topology is None or self._topology[0] != online:
+                present = CpuSet.of(range(count))
+                xml = connection.getCapabilities()
+                self._topology = online, HostTopology.from_capabilities(xml, online, present)
+            return self._topology[1]
+
+    def domains(self) -> list[Domain]:
+        """Every running domain, by id."""
+        with self._errors("list the domains"):
+            found = self._connect().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        domains = []
+        for handle in found:
+            with contextlib.suppress(exceptions.GuestGone):
+                domains.append(self._read(handle))
+        return sorted(domains, key=lambda domain: domain.uuid)
+
+    def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None:
+        """Let a vCPU run on these host CPUs only."""
+        with self._errors(f"pin vCPU {vcpu} of {domain.name} to {cpus}", domain):
+            self._find(domain).pinVcpuFlags(vcpu, self._map(cpus), _LIVE)
+
+    def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None:
+        """Let QEMU's own threads run on these host CPUs only."""
+        with self._errors(f"pin the emulator of {domain.name} to {cpus}", domain):
+            self._find(domain).pinEmulator(self._map(cpus), _LIVE)
+
+    def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None:
+        """Let an I/O thread run on these host CPUs only."""
+        with self._errors(f"pin I/O thread {iothread} of {domain.name} to {cpus}", domain):
+            self._find(domain).pinIOThread(iothread, self._map(cpus), _LIVE)
+
+    def bind_memory(self, domain: Domain, nodes: CpuSet) -> None:
+        """Let a guest's memory lie on these host NUMA nodes only; what is elsewhere moves.
+
+        The mode is always restrictive: with any other libvirt refuses every later change.
+        """
+        with self._errors(f"bind the memory of {domain.name} to node {nodes}", domain):
+            self._find(domain).setNumaParameters({"numa_nodeset": str(nodes), "numa_mode": _RESTRICTIVE}, _LIVE)
+
+    def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None:
+        """Set cpu_shares, vcpu_period (microseconds) or vcpu_quota (microseconds per period, -1 for none)."""
+        words = ", ".join(f"{name}={value}" for name, value in sorted(parameters.items()))
+        with self._errors(f"set {words} of {domain.name}", domain):
+            self._find(domain).setSchedulerParametersFlags(dict(parameters), _LIVE)
+
+    def close(self) -> None:
+        """Let the connection go; the next call makes a new one."""
+        connection, self._connection = self._connection, None
+        self._topology = None
+        if connection is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.close()
+
+    def _connect(self) -> Any:
+        if self._connection is not None and not self._connection.isAlive():
+            self.close()
+        if self._connection is None:
+            connection = libvirt.open(self._uri)
+            if self._on_event is not None:
+                self._listen(connection)
+            self._connection = connection
+        return self._connection
+
+    def _listen(self, connection: Any) -> None:
+        connection.setKeepAlive(5, 3)
+        connection.registerCloseCallback(self._notice, None)
+        for event in (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE):
+            connection.domainEventRegisterAny(None, event, self._notice, None)
+
+    def _read(self, handle: Any) -> Domain:
+        """One running domain.
+
+        :raises GuestGone: if it ended meanwhile
+        """
+        name = handle.name()
+        with self._errors(f"read domain {name}", name):
+            xml = handle.XMLDesc(0)
+            scheduler = _optional(handle.schedulerParametersFlags)
+        return Domain(
+            handle.UUIDString(),
+            name,
+            xml,
+            {key: _signed(value) for key, value in scheduler.items() if key in _SCHEDULER},
+        )
+
+    @contextlib.contextmanager
+    def _errors(self, action: str, domain: Domain | str = "") -> Iterator[None]:
+        """Turn libvirt's errors into ours."""
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            code = error.get_error_code()
+            if domain and code == libvirt.VIR_ERR_NO_DOMAIN:
+                raise exceptions.GuestGone(domain if isinstance(domain, str) else domain.name) from error
+            if self._connection is None or not self._connection.isAlive():
+                raise exceptions.HypervisorUnavailable(action, str(error), code) from error
+            raise exceptions.HypervisorError(action, str(error), code) from error
+
+    def _notice(self, *_: object) -> None:
+        if self._on_event is not None:
+            self._on_event()
+
+    def _find(self, domain: Domain) -> Any:
+        return self._connect().lookupByUUIDString(domain.uuid)
+
+    def _map(self, cpus: CpuSet) -> tuple[bool, ...]:
+        """A CPU map as libvirt wants it. CPUs that do not exist would be dropped in silence, so they are refused."""
+        present = self.topology().present
+        if not cpus or cpus - present:
+            raise exceptions.HypervisorError(f"make a CPU map of {cpus}", f"the host has CPUs {present}")
+        return tuple(cpu in cpus for cpu in range(max(present) + 1))
+
+
+def _optional(read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+    """What a host without the cgroup controller cannot tell is empty."""
+    try:
+        return read(_LIVE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _UNSUPPORTED:
+            return {}
+        raise
+
+
+def _signed(value: int) -> int:
+    """libvirt writes "no quota" as a number that no quota can have."""
+    return value if value < 1 << 62 and value != 18446744073709551 else -1
+
+
+def _be_quiet(_context: object, _error: object) -> None:
+    """libvirt prints every error to standard error by itself unless told otherwise."""
+
+
+@functools.cache
+def _start_event_loop() -> threading.Thread:
+    """libvirt's event loop, one per process, which must stand before the first connection."""
+    libvirt.virEventRegisterDefaultImpl()
+    thread = threading.Thread(target=_run_event_loop, name="libvirt-events", daemon=True)
+    thread.start()
+    return thread
+
+
+def _run_event_loop() -> None:
+    while True:
+        with contextlib.suppress(libvirt.libvirtError):
+            libvirt.virEventRunDefaultImpl()

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host should look like: its node providers, and the pins of every guest of a template. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kongming_sched.agent.claims import find_claims
+from kongming_sched.agent.guest import Guest
+from kongming_sched.allocator import Demand, allocate, usable_cores
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.tree import DesiredTree, HostPools, NodeState, desired_tree
+from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate
+from kongming_sched.topology import HostTopology
+
+_SCHEDULER_DEFAULTS = {"vcpu_period": 100_000, "vcpu_quota": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """Everything that was observed of a host at one time.
+
+    :ivar root_uuid: the compute node's provider
+    :ivar states: this host's node providers, by provider id
+    :ivar templates: those that are offered to this host, by name
+    :ivar default_shares: the kernel's cpu shares of a guest that nobody has given others (1024 or, on cgroup v2, 100)
+    """
+
+    topology: HostTopology
+    pools: HostPools
+    root_uuid: str
+    root_name: str
+    states: Mapping[str, NodeState]
+    templates: Mapping[str, PinningTemplate]
+    guests: tuple[Guest, ...]
+    default_shares: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GuestLayout:
+    """How a guest should be.
+
+    :ivar vcpus: the host CPUs of each vCPU
+    :ivar memory_nodes: host NUMA nodes for its memory; empty if that is to stay as it is
+    :ivar scheduler: libvirt's scheduler parameters
+    """
+
+    vcpus: tuple[CpuSet, ...]
+    emulator: CpuSet
+    memory_nodes: CpuSet = field(default_factory=CpuSet)
+    scheduler: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostLayout:
+    """How a host should be.
+
+    :ivar guests: server id to layout
+    :ivar problems: server id to the reason why a guest is not as its template says
+    """
+
+    tree: DesiredTree
+    guests: Mapping[str, GuestLayout]
+    problems: Mapping[str, str]
+
+
+def lay_out(view: HostView) -> HostLayout:
+    """Decide where everything belongs.
+
+    Guests whose claim or template is not as it should be hold the CPUs that they have, so that nobody else gets them.
+    Holding CPUs may make a template impossible here, and its guests hold theirs too, so this goes on until it settles.
+    """
+    nodes = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
+    claims = find_claims(view.guests, {id: view.states[uuid] for id, uuid in nodes.items() if uuid in view.states})
+    held = CpuSet()
+    while True:
+        tree = desired_tree(
+            view.root_uuid, view.root_name, view.topology, view.pools, view.templates.values(), view.states, held
+        )
+        problems = {guest.uuid: reason for guest in view.guests if (reason := _obstacle(view, tree, claims, guest))}
+        left = [guest for guest in view.guests if guest.uuid in problems]
+        now_held = held | _held(view, left, [guest for guest in view.guests if guest.uuid not in problems])
+        if now_held == held:
+            break
+        held = now_held
+    return _Builder(view, tree, claims, problems).build(left)
+
+
+def _obstacle(view: HostView, tree: DesiredTree, claims: Mapping[str, tuple[int, ...]], guest: Guest) -> str | None:
+    """Why a guest cannot be placed by its template; None if it can."""
+    name = guest.request.template
+    template = view.templates.get(name)
+    if template is None:
+        return f"template {name!r} does not exist or is not offered to this host"
+    if template.vcpus != guest.identity.vcpus:
+        return f"it has {guest.identity.vcpus} vCPUs and template {name!r} has {template.vcpus}"
+    nodes = claims.get(guest.uuid)
+    if nodes is None:
+        return "its flavor's groups are not claimed on this host's node providers"
+    if len(nodes) != len(template.cells):
+        return f"its flavor has {len(nodes)} cells and template {name!r} has {len(template.cells)}"
+    for index, node_id in enumerate(nodes):
+        claimed = {key: value for key, value in guest.request.cells[index].resources.items() if key != names.MEMORY_MB}
+        node = view.topology.node(node_id)
+        wanted = cell_requests(template, 0, node.threads_per_core if node else 1)[index].resources
+        if claimed != wanted:
+            return f"cell {index} has claimed {_words(claimed)}, and template {name!r} now takes {_words(wanted)}"
+        if template.cells[index].node not in (None, node_id):
+            return f"cell {index} is on node {node_id}, and template {name!r} now asks for {template.cells[index].node}"
+        if template.cells[index].cpus is not CpuPolicy.DEDICATED and (refusal := tree.refusal(name, node_id)):
+            return f"node {node_id} cannot honour template {name!r} now: {refusal}"
+    return None
+
+
+def _words(resources: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={amount}" for name, amount in sorted(resources.items())) or "nothing"
+
+
+def _held(view: HostView, left: Iterable[Guest], others: Iterable[Guest]) -> CpuSet:
+    """The dedicated CPUs on which guests sit that are left as they are, unless a rightful guest sits there."""
+    rightful = CpuSet.union(cpus for guest in others for cpus in _pinned(view, guest))
+    return CpuSet.union(cpus for guest in left for cpus in _pinned(view, guest) if cpus.isdisjoint(rightful))
+
+
+def _pinned(view: HostView, guest: Guest) -> Iterator[CpuSet]:
+    """The affinities of those vCPUs that are pinned inside the dedicated pool."""
+    return (cpus for cpus in guest.threads.vcpus.values() if cpus and cpus <= view.pools.dedicated)
+
+
+class _Builder:
+    """Gives every guest its CPUs."""
+
+    def __init__(
+        self,
+        view: HostView,
+        tree: DesiredTree,
+        claims: Mapping[str, tuple[int, ...]],
+        problems: dict[str, str],
+    ) -> None:
+        self.view = view
+        self.tree = tree
+        self.claims = claims
+        self.problems = problems
+        self.housekeeping = view.pools.housekeeping & view.topology.cpus
+        self.seats: dict[str, dict[int, CpuSet]] = {}
+
+    def build(self, left: Sequence[Guest]) -> HostLayout:
+        placed = [guest for guest in self.view.guests if guest.uuid not in self.problems]
+        for guest in placed:
+            self.seat_fixed_cells(guest)
+        for node in self.view.topology.nodes:
+            self.seat_dedicated_cells(node.id, placed)
+        unplaced = [guest for guest in placed if guest.uuid in self.problems]
+        layouts = {guest.uuid: self.layout(guest) for guest in placed if guest.uuid not in self.problems}
+        taken = CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
+        for guest in [*left, *unplaced]:
+            layout = layouts[guest.uuid] = self.confine(guest, taken)
+            taken |= CpuSet.union(layout.vcpus)
+        return HostLayout(self.tree, layouts, self.problems)
+
+    def template(self, guest: Guest) -> PinningTemplate:
+        return self.view.templates[guest.request.template]
+
+    def seat_fixed_cells(self, guest: Guest) -> None:
+        """Shared and explicit cells: nothing is to be chosen."""
+        seats = self.seats.setdefault(guest.uuid, {})
+        for cell, node_id in zip(self.template(guest).cells, self.claims[guest.uuid], strict=True):
+            if cell.cpus is CpuPolicy.EXPLICIT:
+                seats |= dict(zip(cell.vcpus, cell.pins, strict=True))
+            elif cell.cpus is CpuPolicy.SHARED:
+                node = self.view.topology.node(node_id)
+                seats |= dict.fromkeys(cell.vcpus, self.view.pools.shared & (node.cpus if node else CpuSet()))
+
+    def seat_dedicated_cells(self, node_id: int, guests: Iterable[Guest]) -> None:
+        """Dedicated cells of one node, by the allocator."""
+        node = self.view.topology.node(node_id)
+        demands: list[Demand] = []
+        vcpus: dict[str, tuple[Guest, CpuSet]] = {}
+        for guest in guests:
+            for index, cell in enumerate(self.template(guest).cells):
+                if cell.cpus is CpuPolicy.DEDICATED and self.claims[guest.uuid][index] == node_id:
+                    key = f"{guest.uuid}/{index}"
+                    vcpus[key] = guest, cell.vcpus
+                    present = tuple(_single(guest.threads.vcpus.get(vcpu, CpuSet())) for vcpu in cell.vcpus)
+                    demands.append(Demand(key, len(cell.vcpus), cell.threads, present))
+        layout = allocate(usable_cores(node.cores, self.tree.pools[node_id]) if node and demands else (), demands)
+        for key, cpus in layout.pins.items():
+            guest, numbers = vcpus[key]
+            self.seats[guest.uuid] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(numbers, cpus, strict=True)}
+        for key, reason in layout.unplaced.items():
+            self.problems[vcpus[key][0].uuid] = f"no room on node {node_id}: {reason}"
+
+    def layout(self, guest: Guest) -> GuestLayout:
+        """A guest that has its CPUs."""
+        template, seats = self.template(guest), self.seats[guest.uuid]
+        vcpus = tuple(seats[vcpu] for vcpu in range(template.vcpus))
+        emulator = CpuSet.union(vcpus) if template.emulator is EmulatorPolicy.CELL else self.housekeeping
+        return GuestLayout(vcpus, emulator, self.memory_nodes(guest), self.scheduler(guest))
+
+    def memory_nodes(self, guest: Guest) -> CpuSet:
+        """The nodes to bind a guest's memory to; empty if nothing is to be done."""
+        everywhere = CpuSet.of(node.id for node in self.view.topology.nodes)
+        strict = all(cell.memory is MemoryPolicy.STRICT for cell in self.template(guest).cells)
+        wanted = CpuSet.of(self.claims[guest.uuid]) if strict else everywhere
+        bound, mode = guest.identity.memory_nodes, guest.identity.memory_mode
+        if wanted == bound or (not bound and wanted == everywhere):
+            return CpuSet()
+        if mode not in ("", "restrictive"):
+            self.problems[guest.uuid] = (
+                f"its memory was bound to node {bound} ({mode}) at its start, and libvirt can only move it to node"
+                f" {wanted} after a stop and start"
+            )
+            return CpuSet()
+        return wanted
+
+    def scheduler(self, guest: Guest) -> dict[str, int]:
+        """The template's values, else those of the flavor's ``quota:cpu_*``, else the kernel's."""
+        qos = self.template(guest).qos
+        asked = {"cpu_shares": qos.shares, "vcpu_period": qos.period_us, "vcpu_quota": qos.quota_us}
+        wanted = {name: value for name, value in asked.items() if value is not None}
+        if wanted and not guest.domain.scheduler:
+            self.problems[guest.uuid] = "its template asks for qos, and the host has no cpu controller for guests"
+        defaults = {**_SCHEDULER_DEFAULTS, "cpu_shares": self.view.default_shares}
+        values = {**defaults, **guest.identity.quota, **wanted}
+        return {name: values[name] for name in guest.domain.scheduler}
+
+    def confine(self, guest: Guest, taken: CpuSet) -> GuestLayout:
+        """A guest without a place stays where it disturbs nobody; what is in the way goes to the housekeeping CPUs."""
+
+        def stay(cpus: CpuSet) -> CpuSet:
+            inside = cpus & self.view.pools.dedicated
+            return cpus if not inside or (cpus == inside and cpus.isdisjoint(taken)) else self.housekeeping
+
+        affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in range(guest.identity.vcpus)]
+        return GuestLayout(tuple(map(stay, affinities)), stay(guest.threads.emulator))
+
+
+def _single(cpus: CpuSet) -> int | None:
+    return cpus.first if len(cpus) == 1 else None

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One look at the host: observe, plan, apply. Nothing that it needs outlives it but what saves requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kongming_sched import exceptions
+from kongming_sched.agent.apply import Applied, Applier, Hypervisor, Kernel
+from kongming_sched.agent.guest import Domain, Guest, identify
+from kongming_sched.agent.layout import HostLayout, HostView, lay_out
+from kongming_sched.agent.plan import Action, plan, units_of
+from kongming_sched.placement.client import PlacementClient, Provider
+from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.placement.tree import HostPools, NodeState, Refusal
+from kongming_sched.template import PinningTemplate
+from kongming_sched.topology import HostTopology
+
+_ATTEMPTS = 5
+_MAX_BACKOFF_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class _PlacementView:
+    """What Placement said."""
+
+    root_uuid: str
+    root_name: str
+    states: Mapping[str, NodeState]
+    templates: Mapping[str, PinningTemplate]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a look found and did.
+
+    :ivar changes: a line for each change in Placement
+    :ivar done: the actions that hold now, by libvirt
+    :ivar problems: subject (a server, a template, Placement) to what is wrong with it
+    :ivar refusals: templates that this host's nodes do not offer
+    :ivar retry_seconds: when to look again at the latest; None for the usual time
+    """
+
+    changes: list[str] = field(default_factory=list)
+    done: list[tuple[str, Action]] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    refusals: tuple[Refusal, ...] = ()
+    retry_seconds: float | None = None
+
+
+class Backoff:
+    """When a guest that failed is tried again: after 1, 2, 4... times the interval, ten minutes at most."""
+
+    def __init__(self, interval_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._failures: dict[str, tuple[int, float, str]] = {}
+
+    def waiting(self) -> dict[str, str]:
+        """The guests that are not to be touched now, with the reason of their last failure."""
+        now = self._clock()
+        return {guest: reason for guest, (_, until, reason) in self._failures.items() if until > now}
+
+    def record(self, failed: Mapping[str, str], fine: Iterable[str]) -> None:
+        """Count failures, forget those of guests that are fine or gone."""
+        for guest, reason in failed.items():
+            count = self._failures.get(guest, (0, 0.0, ""))[0]
+            delay = min(self._interval_seconds * 2**count, _MAX_BACKOFF_SECONDS)
+            self._failures[guest] = count + 1, self._clock() + delay, reason
+        for guest in fine:
+            self._failures.pop(guest, None)
+
+    def keep_only(self, guests: Iterable[str]) -> None:
+        """Forget guests that do not run any more."""
+        running = set(guests)
+        self._failures = {guest: entry for guest, entry in self._failures.items() if guest in running}
+
+    def next_seconds(self) -> float | None:
+        """How long until the next one is due."""
+        now = self._clock()
+        return min((max(until - now, 0.0) for _, until, _ in self._failures.values()), default=None)
+
+
+class Reconciler:
+    """Brings a host to what Placement, its templates and its guests say, step by safe step.
+
+    :param host_name: the name of the compute node's provider
+    """
+
+    def __init__(
+        self, hypervisor: Hypervisor, kernel: Kernel, client: PlacementClient, host_name: str, backoff: Backoff
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._kernel = kernel
+        self._registry = NodeRegistry(client, host_name)
+        self._store = TemplateStore(client)
+        self._backoff = backoff
+        self._last: _PlacementView | None = None
+
+    def run(self, topology: HostTopology, pools: HostPools) -> Outcome:
+        """Look once, and do what is to be done.
+
+        Without Placement the guests are held to what it said last.
+
+        :raises HypervisorError: if libvirt cannot tell what runs
+        """
+        outcome = Outcome()
+        guests = self._observe_guests(outcome)
+        layout = self._agree_with_placement(topology, pools, guests, outcome)
+        if layout is not None:
+            outcome.refusals = layout.tree.refusals
+            self._pin(topology, pools, guests, layout, outcome)
+        self._backoff.keep_only(guest.uuid for guest in guests)
+        outcome.retry_seconds = self._backoff.next_seconds()
+        return outcome
+
+    def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
+        """The running guests of flavors that name a template."""
+        guests = []
+        for domain in self._hypervisor.domains():
+            try:
+                guest = self._observe_guest(domain)
+            except exceptions.GuestGone:
+                continue
+            except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
+                outcome.problems[f"server {domain.name} ({domain.uuid})"] = str(error)
+                continue
+            if guest is not None:
+                guests.append(guest)
+        return tuple(guests)
+
+    def _observe_guest(self, domain: Domain) -> Guest | None:
+        identity = identify(domain)
+        if identity.request is None:
+            return None
+        return Guest(domain, identity, identity.request, self._kernel.threads(domain))
+
+    def _agree_with_placement(
+        self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], outcome: Outcome
+    ) -> HostLayout | None:
+        """Decide, and write the node providers; again from the start if somebody wrote in between."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                seen, root = self._observe_placement(outcome)
+                self._last = seen
+                layout = self._lay_out(topology, pools, guests, seen)
+                outcome.changes += self._registry.write(root, layout.tree.nodes, seen.states)
+                return layout
+            except exceptions.PlacementError as error:
+                if error.status == 409 and attempt + 1 < _ATTEMPTS:
+                    continue
+                outcome.problems["Placement"] = str(error)
+                break
+        return None if self._last is None else self._lay_out(topology, pools, guests, self._last)
+
+    def _observe_placement(self, outcome: Outcome) -> tuple[_PlacementView, Provider]:
+        root, aggregates, states = self._registry.observe()
+        stored = self._store.list()
+        for broken in stored.broken:
+            outcome.problems[f"template {broken.name}"] = str(broken)
+        templates = {name: item.template for name, item in stored.templates.items() if item.is_offered_to(aggregates)}
+        return _PlacementView(root.uuid, root.name, states, templates), root
+
+    def _lay_out(
+        self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], seen: _PlacementView
+    ) -> HostLayout:
+        shares = self._kernel.default_shares()
+        return lay_out(
+            HostView(topology, pools, seen.root_uuid, seen.root_name, seen.states, seen.templates, guests, shares)
+        )
+
+    def _pin(
+        self,
+        topology: HostTopology,
+        pools: HostPools,
+        guests: tuple[Guest, ...],
+        layout: HostLayout,
+        outcome: Outcome,
+    ) -> None:
+        """Carry out the plan for all guests that are not to be left alone for a while."""
+        names = {guest.uuid: f"server {guest}" for guest in guests}
+        outcome.problems |= {names[uuid]: reason for uuid, reason in layout.problems.items()}
+        waiting = self._backoff.waiting()
+        housekeeping = pools.housekeeping & topology.cpus
+        actions = plan(guests, layout.guests, pools.dedicated, housekeeping)
+        units = units_of(guests, layout.guests)
+        applier = Applier(self._hypervisor, self._kernel, guests, units, pools.dedicated)
+        applied: Applied = applier.run([action for action in actions if action.guest not in waiting])
+        outcome.done += [(names[action.guest], action) for action in applied.done]
+        wrong = applied.failed | {uuid: reason for uuid, reason in waiting.items() if uuid in names}
+        outcome.problems |= {names[uuid]: reason for uuid, reason in wrong.items()}
+        self._backoff.record(applied.failed, [uuid for uuid in names if uuid not in wrong])

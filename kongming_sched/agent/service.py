@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kongming-agent: looks at the host whenever something happened, and every so often."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+from oslo_config import cfg
+from oslo_log import log
+
+from kongming_sched import exceptions
+from kongming_sched.agent.apply import Hypervisor
+from kongming_sched.agent.host import Host
+from kongming_sched.agent.hypervisor import LibvirtHypervisor
+from kongming_sched.agent.reconcile import Backoff, Outcome, Reconciler
+from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
+from kongming_sched.conf import agent as agent_conf
+from kongming_sched.placement.client import PlacementClient
+
+LOG = log.getLogger(__name__)
+
+_RETRY_SECONDS = 5.0
+"""How soon to try again when libvirt, Placement or nova-compute's provider is not there."""
+
+
+class Reporter:
+    """Says everything once: what was done, what is wrong, and when it is right again."""
+
+    def __init__(self) -> None:
+        self._problems: dict[str, str] = {}
+        self._refusals: frozenset[object] = frozenset()
+
+    def report(self, outcome: Outcome) -> None:
+        """Log what is new in the outcome of a look."""
+        for change in outcome.changes:
+            LOG.info("Placement: %s", change)
+        for name, action in outcome.done:
+            LOG.info("%s: %s", name, action)
+        for refusal in outcome.refusals:
+            if refusal not in self._refusals:
+                LOG.info("template %s is not offered on node %d: %s", refusal.template, refusal.node_id, refusal.reason)
+        self._refusals = frozenset(outcome.refusals)
+        self.report_problems(outcome.problems)
+
+    def report_problems(self, problems: Mapping[str, str]) -> None:
+        """Log which problems came and went."""
+        for subject, reason in problems.items():
+            if self._problems.get(subject) != reason:
+                LOG.warning("%s: %s", subject, reason)
+        for subject in self._problems.keys() - problems.keys():
+            LOG.info("%s: no problem any more", subject)
+        self._problems = dict(problems)
+
+
+class Agent:
+    """The loop. Events, signals and time only say when to look.
+
+    :param conf: parsed options, which SIGHUP reads again
+    :param connect: makes the hypervisor; handed the libvirt URI and what to call on an event
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        connect: Callable[[str, Callable[[], None]], Hypervisor] = LibvirtHypervisor,
+    ) -> None:
+        self._conf = conf
+        self._connect = connect
+        self._wake = threading.Event()
+        self._stopping = False
+        self._reload = False
+        self._reporter = Reporter()
+        self._reconciler: Reconciler | None = None
+        self._started = False
+        self._configure(read_settings(conf))
+
+    def stop(self, *_: int | FrameType | None) -> None:
+        """End after the look that is under way; guests keep their pins."""
+        self._stopping = True
+        self._wake.set()
+
+    def reload(self, *_: int | FrameType | None) -> None:
+        """Read the configuration files again."""
+        self._reload = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """Look until stopped.
+
+        :raises ConfigurationError: if at the first look the host cannot have what the options ask for
+        """
+        while not self._stopping:
+            self._wake.clear()
+            if self._reload:
+                self._reread()
+            self._wake.wait(self._look())
+        self._hypervisor.close()
+        LOG.info("stopped; the servers keep their pins")
+
+    def _configure(self, settings: Settings) -> None:
+        """Take new settings into use."""
+        client = PlacementClient(placement_adapter(self._conf))
+        self._settings = settings
+        self._client = client
+        self._hypervisor = self._connect(settings.libvirt_uri, self._wake.set)
+        self._reconciler = None
+
+    def _reread(self) -> None:
+        """Take the changed configuration files, or none of them if something is wrong."""
+        self._reload = False
+        previous = self._hypervisor
+        try:
+            self._conf.reload_config_files()
+            settings = read_settings(self._conf)
+            settings.pools(previous.topology())
+            self._configure(settings)
+        except exceptions.KongMingError as error:
+            LOG.error("the configuration stays as it was: %s", error)
+        else:
+            previous.close()
+            LOG.info("read the configuration again")
+
+    def _look(self) -> float:
+        """One look; gives the seconds until the next."""
+        problems = {}
+        try:
+            topology = self._hypervisor.topology()
+            pools = self._settings.pools(topology)
+            if self._reconciler is None:
+                self._reconciler = self._make_reconciler()
+            outcome = self._reconciler.run(topology, pools)
+            self._started = True
+        except exceptions.ConfigurationError as error:
+            if not self._started:
+                raise
+            problems["configuration"] = str(error)
+        except exceptions.HypervisorError as error:
+            problems["libvirt"] = str(error)
+        except exceptions.InvalidTopology as error:
+            problems["host"] = str(error)
+        except Exception:  # the outermost loop: the next look may find what this one stumbled over
+            LOG.exception("a look at the host failed; trying again")
+            problems["agent"] = "a look at the host failed"
+        else:
+            self._reporter.report(outcome)
+            soon = _RETRY_SECONDS if "Placement" in outcome.problems else self._settings.interval_seconds
+            return min(self._settings.interval_seconds, soon, outcome.retry_seconds or soon)
+        self._reporter.report_problems(problems)
+        return min(_RETRY_SECONDS, self._settings.interval_seconds)
+
+    def _make_reconciler(self) -> Reconciler:
+        name = self._settings.host or self._hypervisor.host_name()
+        backoff = Backoff(self._settings.interval_seconds)
+        return Reconciler(self._hypervisor, Host(), self._client, name, backoff)
+
+
+def parse(args: list[str] | None = None) -> cfg.ConfigOpts:
+    """Read the command line and the configuration files it names.
+
+    :raises oslo_config.cfg.Error: if they cannot be read
+    """
+    conf = cfg.ConfigOpts()
+    agent_conf.register_opts(conf)
+    log.register_options(conf)
+    conf(args, project="kongming", prog="kongming-agent", description="Pins this host's servers as templates say.")
+    return conf
+
+
+def main(args: list[str] | None = None) -> int:
+    """The command kongming-agent."""
+    try:
+        conf = parse(args)
+        log.setup(conf, "kongming")
+        agent = Agent(conf)
+        signal.signal(signal.SIGTERM, agent.stop)
+        signal.signal(signal.SIGINT, agent.stop)
+        signal.signal(signal.SIGHUP, agent.reload)
+        agent.run()
+    except (cfg.Error, exceptions.ConfigurationError) as error:
+        print(f"kongming-agent: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's options as checked values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keystoneauth1 import adapter, loading
+from keystoneauth1 import exceptions as ksa_exceptions
+from oslo_config import cfg
+
+from kongming_sched import exceptions
+from kongming_sched.conf import agent as agent_conf
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.tree import HostPools, check_pools
+from kongming_sched.topology import HostTopology
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration files say.
+
+    :ivar housekeeping: None if it is to be what the pools leave over
+    :ivar nova_dedicated: host CPUs that Nova gives away itself
+    """
+
+    dedicated: CpuSet
+    shared: CpuSet
+    housekeeping: CpuSet | None
+    nova_dedicated: CpuSet
+    vcpu_allocation_ratio: float
+    reserved_memory_mb: int
+    host: str | None
+    libvirt_uri: str
+    interval_seconds: int
+
+    def pools(self, topology: HostTopology) -> HostPools:
+        """The pools on this host.
+
+        :raises ConfigurationError: if the host cannot have them
+        """
+        housekeeping = self.housekeeping
+        if housekeeping is None:
+            housekeeping = topology.cpus - self.dedicated - self.nova_dedicated
+        pools = HostPools(
+            self.dedicated, self.shared, housekeeping, self.vcpu_allocation_ratio, self.reserved_memory_mb
+        )
+        check_pools(topology, pools)
+        return pools
+
+
+def read_settings(conf: cfg.ConfigOpts) -> Settings:
+    """Read and check the options, as far as that can be done without the host.
+
+    :raises ConfigurationError: for a set that cannot be read or that Nova gives away too
+    """
+    options = conf.kongming_agent
+    housekeeping = None
+    if options.housekeeping_cpu_set is not None:
+        housekeeping = _cpu_set(options.housekeeping_cpu_set, "housekeeping_cpu_set")
+    settings = Settings(
+        _cpu_set(options.dedicated_cpu_set, "dedicated_cpu_set"),
+        _cpu_set(options.shared_cpu_set, "shared_cpu_set"),
+        housekeeping,
+        _cpu_set(conf.compute.cpu_dedicated_set, "[compute] cpu_dedicated_set"),
+        options.vcpu_allocation_ratio,
+        options.reserved_memory_mb,
+        options.host,
+        options.libvirt_uri,
+        options.interval_seconds,
+    )
+    nova = {
+        "cpu_shared_set": _cpu_set(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),
+        "cpu_dedicated_set": settings.nova_dedicated,
+    }
+    for option, cpus in (("dedicated_cpu_set", settings.dedicated), ("shared_cpu_set", settings.shared)):
+        for theirs, nova_cpus in nova.items():
+            if twice := cpus & nova_cpus:
+                raise exceptions.ConfigurationError(
+                    f"[kongming_agent] {option}",
+                    f"CPU {twice} is in nova.conf's [compute] {theirs} too; take it out of one of them",
+                )
+    return settings
+
+
+def placement_adapter(conf: cfg.ConfigOpts) -> adapter.Adapter:
+    """The way to Placement as the group ``[placement]`` says, in Nova's own words. Nothing is asked yet.
+
+    :raises ConfigurationError: if the group lacks something
+    """
+    try:
+        auth = loading.load_auth_from_conf_options(conf, agent_conf.PLACEMENT)
+        if auth is None:
+            raise exceptions.ConfigurationError(
+                "[placement] auth_type", "is not set; hand the agent nova.conf too, or copy its group [placement]"
+            )
+        session = loading.load_session_from_conf_options(conf, agent_conf.PLACEMENT, auth=auth)
+        return loading.load_adapter_from_conf_options(conf, agent_conf.PLACEMENT, session=session)
+    except ksa_exceptions.ClientException as error:
+        raise exceptions.ConfigurationError("[placement]", str(error)) from error
+
+
+def _cpu_set(text: str | None, option: str) -> CpuSet:
+    try:
+        return CpuSet.parse(text or "")
+    except exceptions.InvalidCpuSet as error:
+        raise exceptions.ConfigurationError(option, str(error)) from error

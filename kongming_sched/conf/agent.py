@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the agent, and those of Nova and Placement that it reads."""
+
+from __future__ import annotations
+
+from keystoneauth1 import loading
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup("kongming_agent", title="The agent on a compute node")
+PLACEMENT = "placement"
+
+OPTS = [
+    cfg.StrOpt(
+        "dedicated_cpu_set",
+        default="",
+        help="""
+Host CPUs of the dedicated pool, each of which belongs to one server at a time.
+
+Name whole cores: if a core's hardware thread is in the pool, its siblings must be too. The CPUs must lie outside Nova's
+``[compute] cpu_shared_set`` and ``[compute] cpu_dedicated_set``, and at least one CPU must be left for emulator
+threads. CPUs of templates with explicit pins are taken from this pool.
+
+Example: ``4-31,^16,^17``.
+""",
+    ),
+    cfg.StrOpt(
+        "shared_cpu_set",
+        default="",
+        help="""
+Host CPUs of the shared pool, over which the vCPUs of shared cells float.
+
+The CPUs must lie outside ``dedicated_cpu_set`` and outside Nova's own sets.
+""",
+    ),
+    cfg.StrOpt(
+        "housekeeping_cpu_set",
+        help="""
+Host CPUs for emulator threads, I/O threads, and servers whose template cannot be honoured.
+
+By default all online CPUs outside ``dedicated_cpu_set`` and outside Nova's ``[compute] cpu_dedicated_set``.
+""",
+    ),
+    cfg.FloatOpt(
+        "vcpu_allocation_ratio",
+        default=4.0,
+        min=0.1,
+        max=1000.0,
+        help="How many vCPUs of shared cells one host CPU of the shared pool takes.",
+    ),
+    cfg.IntOpt(
+        "reserved_memory_mb",
+        default=512,
+        min=0,
+        help="Memory of each NUMA node, in MiB, that servers of templates do not get.",
+    ),
+    cfg.StrOpt(
+        "host",
+        help="""
+Name of this host's resource provider in Placement, which is what ``openstack hypervisor list`` shows.
+
+By default the name that libvirt gives, which is the one that nova-compute uses.
+""",
+    ),
+    cfg.StrOpt(
+        "libvirt_uri", default="qemu:///system", help="Where to reach libvirt, as in ``[libvirt]`` of nova.conf."
+    ),
+    cfg.IntOpt(
+        "interval_seconds",
+        default=30,
+        min=1,
+        max=3600,
+        help="""
+How often to look although no event came, in seconds.
+
+Changed templates and pins that went astray are found at the latest after this time.
+""",
+    ),
+]
+
+NOVA_COMPUTE_OPTS = [
+    cfg.StrOpt("cpu_shared_set", help="Nova's option of this name; read so that no CPU is given away twice."),
+    cfg.StrOpt("cpu_dedicated_set", help="Nova's option of this name; read so that no CPU is given away twice."),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register everything that the agent reads."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+    conf.register_opts(NOVA_COMPUTE_OPTS, group="compute")
+    loading.register_auth_conf_options(conf, PLACEMENT)
+    loading.register_session_conf_options(conf, PLACEMENT)
+    loading.register_adapter_conf_options(conf, PLACEMENT)
+    conf.set_default("valid_interfaces", ["internal", "public"], group=PLACEMENT)
+    conf.set_default("service_type", "placement", group=PLACEMENT)
+
+
+def list_opts() -> list[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
+    """What the sample configuration file shows."""
+    placement = loading.get_session_conf_options() + loading.get_auth_common_conf_options()
+    placement += loading.get_auth_plugin_conf_options("password") + loading.get_adapter_conf_options()
+    return [(GROUP, OPTS), (PLACEMENT, placement)]

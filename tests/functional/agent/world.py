@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host of two NUMA nodes with servers of every kind of template: real Placement, simulated guests."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from kongming_sched import exceptions
+from kongming_sched.agent.reconcile import Backoff, Outcome, Reconciler
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.client import Adapter, PlacementClient
+from kongming_sched.placement.flavor import cell_requests, extra_specs
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.placement.tree import HostPools
+from kongming_sched.template import PinningTemplate
+from tests.functional.conftest import PlacementService
+from tests.simulated_host import SimulatedHost
+from tests.unit.topologies import two_nodes_smt2
+
+DEDICATED = CpuSet.parse("1-3,9-11,5-7,13-15")
+"""Three cores of each node; cores 0,8 and 4,12 are left for the housekeeping."""
+
+MEMORY_MB = 512
+
+TEMPLATES = {
+    template["name"]: PinningTemplate.from_mapping(template)
+    for template in (
+        {"name": "gold", "cells": [{"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}], "qos": {"shares": 2048}},
+        {"name": "silver", "cells": [{"vcpus": "0-1", "cpus": "dedicated"}], "emulator": "cell"},
+        {"name": "bronze", "cells": [{"vcpus": "0", "cpus": "shared"}], "qos": {"quota_us": 50000}},
+        {"name": "exact", "cells": [{"vcpus": "0-1", "cpus": "explicit", "pins": {0: "5", 1: "13"}}]},
+        {
+            "name": "twin",
+            "cells": [
+                {"vcpus": "0", "cpus": "dedicated", "node": 1},
+                {"vcpus": "1", "cpus": "dedicated", "node": 0},
+            ],
+        },
+    )
+}
+
+
+def store_templates(client: PlacementClient) -> None:
+    """Create every template."""
+    for template in TEMPLATES.values():
+        TemplateStore(client).create(template)
+
+
+@dataclass
+class World:
+    """A compute node with a name of its own in Placement.
+
+    :ivar number: of the host in its cloud, for ids that are in the same order on every host
+    :ivar adapter: what the agent reaches Placement by; the test's own hands always use the real one
+    """
+
+    placement: PlacementService
+    name: str
+    number: int = 1
+    servers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.root = str(uuid.UUID(int=self.number))
+        self.placement.add_host(self.name, self.root)
+        self.adapter: Adapter = self.placement.adapter
+        self.topology = two_nodes_smt2()
+        self.pools = HostPools(DEDICATED, CpuSet.parse("8,12"), CpuSet.parse("0,4"), 4.0, 1024)
+        self.host = SimulatedHost(self.topology, DEDICATED)
+        self.clock = 0.0
+        self.start_agent()
+
+    def start_agent(self) -> None:
+        """A new process of the agent, which remembers nothing."""
+        backoff = Backoff(10, lambda: self.clock)
+        self.agent = Reconciler(self.host, self.host, PlacementClient(self.adapter), self.name, backoff)
+
+    def look(self) -> Outcome:
+        """The agent looks once, some time later."""
+        self.clock += 1000
+        return self.agent.run(self.topology, self.pools)
+
+    def settle(self) -> Outcome:
+        """The agent looks until nothing is left to do, however often that fails."""
+        for _ in range(10):
+            try:
+                outcome = self.look()
+            except exceptions.KongMingError:
+                continue
+            if not outcome.done and not outcome.changes and "Placement" not in outcome.problems:
+                return outcome
+        raise AssertionError("the agent does not come to rest")
+
+    def node(self, node_id: int) -> str:
+        """The id of a node provider."""
+        return names.node_uuid(self.root, node_id)
+
+    def claim(self, server: str, template: str, *nodes: int, consumer: str | None = None) -> dict[str, str]:
+        """Claim what a server of a template takes on these nodes; gives its flavor's extra specs."""
+        layout = TEMPLATES[template]
+        cells = cell_requests(layout, MEMORY_MB, 2)
+        requests = {self.node(node): dict(cell.resources) for node, cell in zip(nodes, cells, strict=True)}
+        self.servers.setdefault(server, str(uuid.UUID(int=(len(self.servers) + 1 << 64) + self.number)))
+        self.placement.allocate(consumer or self.servers[server], requests)
+        return extra_specs(layout, {}, vcpus=layout.vcpus, memory_mb=MEMORY_MB, threads_per_core=2)
+
+    def boot(self, server: str, template: str, *nodes: int) -> None:
+        """Claim for a server and start its guest."""
+        specs = self.claim(server, template, *nodes)
+        self.host.spawn(self.servers[server], TEMPLATES[template].vcpus, specs)
+
+    def boot_all(self) -> None:
+        """Servers of every template."""
+        self.boot("gold-1", "gold", 0)
+        self.boot("silver-1", "silver", 0)
+        self.boot("silver-2", "silver", 1)
+        self.boot("bronze-1", "bronze", 1)
+        self.boot("exact-1", "exact", 1)
+        self.boot("twin-1", "twin", 1, 0)
+
+    def pins(self) -> dict[str, tuple[str, ...]]:
+        """The servers' pins, by the servers' names."""
+        by_id = self.host.pins()
+        return {name: by_id[server] for name, server in sorted(self.servers.items()) if server in by_id}
+
+    def tree(self) -> dict[str, object]:
+        """The node providers as Placement has them, without what differs between two hosts."""
+        client = self.placement.client
+        return {
+            provider.name.removeprefix(self.name): (
+                sorted(client.traits(provider.uuid)),
+                sorted(client.inventories(provider.uuid).items()),
+            )
+            for provider in client.providers(in_tree=self.root)
+            if provider.uuid != self.root
+        }

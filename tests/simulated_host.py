@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host without libvirt, QEMU and kernel, for tests that fail each of their calls in turn.
+
+It stands for LibvirtHypervisor and Host at once: guests start with the affinity of a guest that Nova has just spawned,
+and pins do what libvirt's do.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from kongming_sched import exceptions
+from kongming_sched.agent.guest import Domain, Threads
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.topology import HostTopology
+
+_NOVA = "http://openstack.org/xmlns/libvirt/nova/1.1"
+_T = TypeVar("_T")
+_DEFAULTS = {"cpu_shares": 1024, "vcpu_period": 100_000, "vcpu_quota": -1}
+
+
+def domain_xml(
+    name: str,
+    uuid: str,
+    vcpus: int,
+    extra_specs: Mapping[str, str],
+    memory_nodes: str = "",
+    memory_mode: str = "restrictive",
+) -> str:
+    """The parts of a domain's XML that the agent reads, as Nova 34 and libvirt write them."""
+    ET.register_namespace("nova", _NOVA)
+    domain = ET.Element("domain", type="qemu")
+    ET.SubElement(domain, "name").text = name
+    ET.SubElement(domain, "uuid").text = uuid
+    instance = ET.SubElement(ET.SubElement(domain, "metadata"), f"{{{_NOVA}}}instance")
+    ET.SubElement(instance, f"{{{_NOVA}}}name").text = f"server-{name}"
+    flavor = ET.SubElement(instance, f"{{{_NOVA}}}flavor", name="a-flavor")
+    ET.SubElement(flavor, f"{{{_NOVA}}}vcpus").text = str(vcpus)
+    specs = ET.SubElement(flavor, f"{{{_NOVA}}}extraSpecs")
+    for key, value in sorted(extra_specs.items()):
+        ET.SubElement(specs, f"{{{_NOVA}}}extraSpec", name=key).text = value
+    ET.SubElement(domain, "vcpu", placement="static").text = str(vcpus)
+    if memory_nodes:
+        ET.SubElement(ET.SubElement(domain, "numatune"), "memory", mode=memory_mode, nodeset=memory_nodes)
+    return ET.tostring(domain, encoding="unicode")
+
+
+@dataclass
+class _Running:
+    name: str
+    extra_specs: Mapping[str, str]
+    vcpus: list[CpuSet]
+    emulator: CpuSet
+    iothreads: dict[int, CpuSet]
+    memory_nodes: str = ""
+    scheduler: dict[str, int] = field(default_factory=lambda: dict(_DEFAULTS))
+
+
+class SimulatedHost:
+    """A host whose guests live in this process.
+
+    :ivar log: every call, by name
+    :ivar on_call: called with a call's name before it has an effect and with "after <name>" then; may raise
+    :ivar shared_at_any_time: CPUs of the pool that at some time belonged to two guests
+    """
+
+    def __init__(self, topology: HostTopology, dedicated: CpuSet) -> None:
+        self._topology = topology
+        self._dedicated = dedicated
+        self._running: dict[str, _Running] = {}
+        self.log: list[str] = []
+        self.on_call: Callable[[str], None] = lambda _name: None
+        self.shared_at_any_time = CpuSet()
+
+    # What Nova and an administrator do
+
+    def spawn(self, uuid: str, vcpus: int, extra_specs: Mapping[str, str], iothreads: int = 0) -> None:
+        """Start a guest, which may run on every CPU at first."""
+        anywhere = self._topology.cpus
+        io = dict.fromkeys(range(1, iothreads + 1), anywhere)
+        self._running[uuid] = _Running(f"instance-{uuid[-8:]}", extra_specs, [anywhere] * vcpus, anywhere, io)
+
+    def respawn(self, uuid: str) -> None:
+        """Reboot a guest the hard way: its XML is written anew."""
+        guest = self._running[uuid]
+        self.spawn(uuid, len(guest.vcpus), guest.extra_specs, len(guest.iothreads))
+
+    def destroy(self, uuid: str) -> None:
+        """End a guest."""
+        del self._running[uuid]
+
+    def set_affinity(self, uuid: str, vcpu: int, cpus: CpuSet) -> None:
+        """Pin a vCPU behind everybody's back."""
+        self._running[uuid].vcpus[vcpu] = cpus
+
+    def replace_topology(self, topology: HostTopology) -> None:
+        """Other CPUs are online."""
+        self._topology = topology
+
+    def pins(self) -> dict[str, tuple[str, ...]]:
+        """Server id to the affinity of its vCPUs, its emulator, and the nodes of its memory."""
+        return {
+            uuid: (*map(str, guest.vcpus), f"emulator {guest.emulator}", f"memory {guest.memory_nodes or 'anywhere'}")
+            for uuid, guest in sorted(self._running.items())
+        }
+
+    def scheduler_of(self, uuid: str) -> dict[str, int]:
+        """Libvirt's scheduler parameters of a guest."""
+        return dict(self._running[uuid].scheduler)
+
+    # LibvirtHypervisor
+
+    def host_name(self) -> str:
+        return self._call("host_name", lambda: "host")
+
+    def topology(self) -> HostTopology:
+        return self._call("topology", lambda: self._topology)
+
+    def domains(self) -> list[Domain]:
+        return self._call("domains", lambda: [self._domain(uuid) for uuid in sorted(self._running)])
+
+    def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None:
+        self._change("pin_vcpu", domain, lambda guest: guest.vcpus.__setitem__(vcpu, self._online(cpus)))
+
+    def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None:
+        self._change("pin_emulator", domain, lambda guest: setattr(guest, "emulator", self._online(cpus)))
+
+    def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None:
+        self._change("pin_iothread", domain, lambda guest: guest.iothreads.__setitem__(iothread, self._online(cpus)))
+
+    def bind_memory(self, domain: Domain, nodes: CpuSet) -> None:
+        self._change("bind_memory", domain, lambda guest: setattr(guest, "memory_nodes", str(nodes)))
+
+    def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None:
+        self._change("set_scheduler", domain, lambda guest: guest.scheduler.update(parameters))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # Host
+
+    def threads(self, domain: Domain) -> Threads:
+        return self._call("threads", lambda: self._threads(domain))
+
+    def default_shares(self) -> int:
+        return 1024
+
+    # Plumbing
+
+    def _domain(self, uuid: str) -> Domain:
+        guest = self._running[uuid]
+        xml = domain_xml(guest.name, uuid, len(guest.vcpus), guest.extra_specs, guest.memory_nodes)
+        return Domain(uuid, guest.name, xml, dict(guest.scheduler))
+
+    def _threads(self, domain: Domain) -> Threads:
+        guest = self._guest(domain)
+        return Threads(dict(enumerate(guest.vcpus)), guest.emulator, dict(guest.iothreads))
+
+    def _guest(self, domain: Domain) -> _Running:
+        if domain.uuid not in self._running:
+            raise exceptions.GuestGone(domain.name)
+        return self._running[domain.uuid]
+
+    def _online(self, cpus: CpuSet) -> CpuSet:
+        if not cpus <= self._topology.cpus:
+            raise exceptions.HypervisorError("pin", f"CPU {cpus - self._topology.cpus} is offline", 38)
+        return cpus
+
+    def _change(self, name: str, domain: Domain, change: Callable[[_Running], object]) -> None:
+        self._call(name, lambda: change(self._guest(domain)))
+        self._note_shared_cpus()
+
+    def _call(self, name: str, effect: Callable[[], _T]) -> _T:
+        self.log.append(name)
+        self.on_call(name)
+        result = effect()
+        self.on_call(f"after {name}")
+        return result
+
+    def _note_shared_cpus(self) -> None:
+        """Promise: no CPU of the pool belongs to two guests, at any time."""
+        seen = CpuSet()
+        for guest in self._running.values():
+            mine = CpuSet.union(cpus for cpus in guest.vcpus if cpus <= self._dedicated)
+            self.shared_at_any_time |= seen & mine
+            seen |= mine
