@@ -50,6 +50,7 @@ class Map(Lister):
         settings = read_settings(conf)
         hypervisor = LibvirtHypervisor(settings.libvirt_uri)
         topology = hypervisor.topology()
+        pools = settings.pools(topology)
         running: Running = []
         for domain in hypervisor.domains():
             try:
@@ -57,7 +58,7 @@ class Map(Lister):
             except exceptions.GuestGone:
                 continue
         columns = ("Node", "Core", "CPU", "Pool", "Runs")
-        return columns, list(_rows(topology, settings.pools(topology), running))
+        return columns, list(_rows(topology, pools, running))
 
 
 def _rows(topology: HostTopology, pools: HostPools, running: Running) -> Iterator[tuple[object, ...]]:

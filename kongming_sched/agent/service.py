@@ -50,7 +50,7 @@ class Reporter:
         """Log which problems came and went."""
         for subject, reason in problems.items():
             if self._problems.get(subject) != reason:
-                LOG.warning("%s: %s", subject, reason)
+                LOG.warning("%s", reason if reason.startswith(subject) else f"{subject}: {reason}")
         for subject in self._problems.keys() - problems.keys():
             LOG.info("%s: no problem any more", subject)
         self._problems = dict(problems)
@@ -113,16 +113,19 @@ class Agent:
         """Take the changed configuration files, or none of them if something is wrong."""
         self._reload = False
         previous = self._hypervisor
+        wrong: exceptions.KongMingError | None = None
         try:
             self._conf.reload_config_files()
             settings = read_settings(self._conf)
             settings.pools(previous.topology())
             self._configure(settings)
         except exceptions.KongMingError as error:
-            LOG.error("the configuration stays as it was: %s", error)
-        else:
-            previous.close()
-            LOG.info("read the configuration again")
+            wrong = error
+        if wrong is not None:  # said here, because oslo.log adds an error that is being handled to the message
+            LOG.error("the configuration stays as it was: %s", wrong)
+            return
+        previous.close()
+        LOG.info("read the configuration again")
 
     def _look(self) -> float:
         """One look; gives the seconds until the next."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -17,14 +17,19 @@ MICROVERSION = "1.36"
 
 _CONFLICT = "placement.concurrent_update"
 
+_QUERY_CHARACTERS = 2000
+"""A longer list of names is asked for in parts: web servers refuse URLs of more than 4096 bytes (uWSGI) or 8190."""
+
 _T = TypeVar("_T")
 
 
 class Response(Protocol):
     """The part of ``requests.Response`` that the client reads."""
 
-    status_code: int
-    text: str
+    @property
+    def status_code(self) -> int:
+        """The HTTP status."""
+        ...
 
     def json(self) -> Any:
         """The body, parsed."""
@@ -163,11 +168,22 @@ class PlacementClient:
 
     def ensure_traits(self, traits: Iterable[str]) -> None:
         """Make sure that these custom traits exist."""
-        wanted = {trait for trait in traits if trait.startswith("CUSTOM_")}
-        query = {"name": f"in:{','.join(sorted(wanted))}"}
-        known = self._get("/traits", "list traits", lambda body: set(body["traits"]), params=query)
-        for trait in sorted(wanted - known):
-            self._call("PUT", f"/traits/{trait}", f"create trait {trait}")
+        wanted = sorted(trait for trait in set(traits) if trait.startswith("CUSTOM_"))
+        known: set[str] = set()
+        for some in _in_parts(wanted):
+            query = {"name": f"in:{','.join(some)}"}
+            known |= self._get("/traits", "list traits", lambda body: set(body["traits"]), params=query)
+        for trait in wanted:
+            if trait not in known:
+                self._call("PUT", f"/traits/{trait}", f"create trait {trait}")
+
+    def forget_trait(self, trait: str) -> None:
+        """Delete a custom trait, unless a provider has it."""
+        try:
+            self._call("DELETE", f"/traits/{trait}", f"delete trait {trait}")
+        except exceptions.PlacementError as error:
+            if error.status not in (404, 409):
+                raise
 
     def ensure_resource_classes(self, classes: Iterable[str]) -> None:
         """Make sure that these custom resource classes exist."""
@@ -180,7 +196,7 @@ class PlacementClient:
         :raises PlacementError: with status 409 if the name or the id is taken
         """
         body = {"uuid": uuid, "name": name} | ({"parent_provider_uuid": parent_uuid} if parent_uuid else {})
-        return _provider(self._call("POST", "/resource_providers", f"create provider {name}", json=body).json())
+        return self._ask("POST", "/resource_providers", f"create provider {name}", _provider, json=body)
 
     def delete_provider(self, uuid: str) -> None:
         """Delete a provider with its traits and aggregates."""
@@ -221,17 +237,19 @@ class PlacementClient:
     # Plumbing
 
     def _get(self, url: str, action: str, read: Callable[[Any], _T], **kwargs: Any) -> _T:
+        return self._ask("GET", url, action, read, **kwargs)
+
+    def _put(self, url: str, action: str, body: Mapping[str, Any]) -> int:
+        """Replace a part of a provider; gives the provider's new generation."""
+        return self._ask("PUT", url, action, lambda answer: int(answer["resource_provider_generation"]), json=body)
+
+    def _ask(self, method: str, url: str, action: str, read: Callable[[Any], _T], **kwargs: Any) -> _T:
         """Ask, and read the answer; an answer of another shape than Placement's counts as none."""
-        response = self._call("GET", url, action, **kwargs)
+        response = self._call(method, url, action, **kwargs)
         try:
             return read(response.json())
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise exceptions.PlacementUnavailable(action, f"the answer is not Placement's: {error!r}") from error
-
-    def _put(self, url: str, action: str, body: Mapping[str, Any]) -> int:
-        """Replace a part of a provider; gives the provider's new generation."""
-        answer = self._call("PUT", url, action, json=body).json()
-        return int(answer["resource_provider_generation"])
 
     def _call(self, method: str, url: str, action: str, **kwargs: Any) -> Response:
         try:
@@ -251,11 +269,23 @@ class PlacementClient:
         kind: type[exceptions.PlacementError] = exceptions.PlacementError
         if response.status_code >= 500:
             kind = exceptions.PlacementUnavailable
-        elif response.status_code == 404:
-            kind = exceptions.ProviderNotFound
+        elif response.status_code == 404:  # with Placement's own code; a web server's 404 says that it is not there
+            kind = exceptions.ProviderNotFound if code else exceptions.PlacementUnavailable
         elif code == _CONFLICT:
             kind = exceptions.PlacementConflict
         raise kind(action, detail, response.status_code, code)
+
+
+def _in_parts(words: Iterable[str]) -> Iterator[list[str]]:
+    """The words in parts that are short enough for a URL, in which each comma is three characters."""
+    part: list[str] = []
+    for word in words:
+        if part and sum(len(other) + 3 for other in part) + len(word) > _QUERY_CHARACTERS:
+            yield part
+            part = []
+        part.append(word)
+    if part:
+        yield part
 
 
 def _words(query: Mapping[str, str]) -> str:

@@ -12,11 +12,11 @@ from kongming_sched.placement import names
 from kongming_sched.template import CpuPolicy, PinningTemplate, TemplateCell
 
 PREFIX = "CUSTOM_KONGMING_"
-_SET = r"\d+(?:TO\d+)?(?:_\d+(?:TO\d+)?)*"
+_SET = r"[0-9]+(?:TO[0-9]+)?(?:_[0-9]+(?:TO[0-9]+)?)*"
 _SET_LENGTH = 100
 """Longer sets are spread over several traits: Placement takes 255 characters, and a pin clause holds two sets."""
 
-_CELL = re.compile(r"C(\d+)_(.+)")
+_CELL = re.compile(r"C([0-9]+)_(.+)")
 _PIN = re.compile(rf"PIN_({_SET})_ON_({_SET})")
 _QOS = {"QOS_SHARES": "shares", "QOS_VCPU_PERIOD": "period_us", "QOS_VCPU_QUOTA": "quota_us"}
 
@@ -37,17 +37,22 @@ def decode(name: str, traits: Iterable[str]) -> PinningTemplate:
     try:
         template = PinningTemplate.from_mapping(mapping)
     except exceptions.InvalidTemplate as error:
-        raise exceptions.InvalidTraits(name, _clause_of_path(error.path), error.reason) from error
+        raise _invalid(name, _clause_of_path(error.path), error.reason) from error
     expected = encode(template)
-    if missing := sorted(expected - given):
-        raise exceptions.InvalidTraits(name, missing[0], f"is missing; set it with {_set_command(missing[0])}")
-    if surplus := sorted(given - expected):
-        raise exceptions.InvalidTraits(name, surplus[0], "says again, or in other words, what another clause says")
+    surplus, missing = sorted(given - expected), sorted(expected - given)
+    if surplus and missing:
+        raise _invalid(name, surplus[0], f"is not in the one way of writing; expected {', '.join(missing)}")
+    if surplus:
+        raise _invalid(name, surplus[0], "says again what another clause says")
+    if missing:
+        raise _invalid(name, missing[0], "is missing")
     return template
 
 
-def _set_command(trait: str) -> str:
-    return f"'openstack resource provider trait set --trait {trait} ...'"
+def _invalid(name: str, clause: str, reason: str) -> exceptions.InvalidTraits:
+    """The error with its remedy: ``trait set`` of osc-placement would replace all the other clauses."""
+    remedy = f"write the template anew with 'openstack kongming template set {name} --file FILE'"
+    return exceptions.InvalidTraits(name, clause, f"{reason}; {remedy}")
 
 
 def _clauses(template: PinningTemplate) -> Iterator[str]:
@@ -110,9 +115,10 @@ class _Decoder:
             self.cells.setdefault(index, {})["vcpus"] = str(vcpus)
         for index, pins in self.pins.items():
             self.cells.setdefault(index, {})["pins"] = {vcpu: str(cpus) for vcpu, cpus in pins.items()}
-        for index in range(max(self.cells, default=0)):
+        for index in range(max(self.cells, default=0) + 1):
             if index not in self.cells:
-                raise exceptions.InvalidTraits(self.name, f"C{index}", "is missing although a later cell is there")
+                reason = "is missing although a later cell is there" if self.cells else "is missing"
+                raise _invalid(self.name, f"{PREFIX}C{index}_VCPUS", reason)
         self.top["cells"] = [self.cells[index] for index in sorted(self.cells)]
         if self.qos:
             self.top["qos"] = self.qos
@@ -129,41 +135,49 @@ class _Decoder:
                 return self.put(trait, self.top, word.lower(), value.lower())
             if word in _QOS and value.isascii() and value.isdecimal():
                 return self.put(trait, self.qos, _QOS[word], int(value))
-        raise exceptions.InvalidTraits(
-            self.name, trait, "is no clause of a template; take it off with 'openstack resource provider trait set'"
-        )
+        raise _invalid(self.name, trait, "is no clause of a template")
 
     def read_cell(self, trait: str, index: int, clause: str) -> None:
         """The part of a trait behind ``C<index>_``."""
         word, _, value = clause.partition("_")
         cell = self.cells.setdefault(index, {})
-        if word == "VCPUS" and re.fullmatch(_SET, value):
+        if word == "VCPUS":
             self.vcpus[index] = self.vcpus.get(index, CpuSet()) | self.cpu_set(trait, value)
         elif match := _PIN.fullmatch(clause):
             pins = self.pins.setdefault(index, {})
             for vcpu in self.cpu_set(trait, match[1]):
                 pins[vcpu] = pins.get(vcpu, CpuSet()) | self.cpu_set(trait, match[2])
+        elif word == "PIN":
+            raise _invalid(self.name, trait, "is not two CPU sets as in PIN_0TO3_ON_8_10TO11")
         elif word in ("CPUS", "THREADS", "MEMORY"):
             self.put(trait, cell, word.lower(), value.lower())
         elif word == "NODE" and value.isascii() and value.isdecimal():
             self.put(trait, cell, "node", int(value))
         else:
-            raise exceptions.InvalidTraits(self.name, trait, "is no clause of a template's cell")
+            raise _invalid(self.name, trait, "is no clause of a template's cell")
 
     def put(self, trait: str, target: dict[str, object], key: str, value: object) -> None:
         """Set a field that may be set once."""
         if key in target:
-            raise exceptions.InvalidTraits(self.name, trait, f"contradicts another clause, which says {target[key]}")
+            raise _invalid(self.name, trait, f"contradicts another clause, which says {target[key]}")
         target[key] = value
 
     def cpu_set(self, trait: str, text: str) -> CpuSet:
+        if not re.fullmatch(_SET, text):
+            raise _invalid(self.name, trait, f"{text!r} is not a CPU set as in 0TO3_8")
         try:
             return CpuSet.parse(text.replace("TO", "-").replace("_", ","))
         except exceptions.InvalidCpuSet as error:
-            raise exceptions.InvalidTraits(self.name, trait, str(error)) from error
+            raise _invalid(self.name, trait, error.reason) from error
 
 
 def _clause_of_path(path: str) -> str:
-    """``cells[0].pins[1]`` is about C0_PINS, ``qos.shares`` about QOS_SHARES."""
-    words = re.sub(r"cells\[(\d+)\]", r"C\1", path).split("[")[0]
-    return words.replace(".", "_").upper() or "C0"
+    """The clauses that a field of the mapping comes from: ``cells[0].pins[1]`` is C0_PIN_1, ``cells`` C*_VCPUS."""
+    if match := re.fullmatch(r"cells\[([0-9]+)\]\.([a-z]+)(?:\[([0-9]+)\])?", path):
+        index, field, vcpu = match.groups()
+        word = "PIN" if field == "pins" else field.upper()
+        return f"{PREFIX}C{index}_{word}" + (f"_{vcpu}" if vcpu else "")
+    if path == "cells":  # which lack some vCPU
+        return f"{PREFIX}C*_VCPUS"
+    qos = {f"qos.{field}": clause for clause, field in _QOS.items()}
+    return PREFIX + qos.get(path, path.upper())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from kongming_sched import exceptions
@@ -12,6 +13,9 @@ from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate
 
 ROOT_VCPU = "resources:VCPU"
 GROUP_POLICY = "group_policy"
+
+_GRANULAR = re.compile(r"resources([a-zA-Z0-9_-]{1,64}):.+")
+"""Extra specs that make a granular request group, as nova.scheduler.utils reads them."""
 
 
 def cell_requests(template: PinningTemplate, memory_mb: int, threads_per_core: int | None) -> tuple[CellRequest, ...]:
@@ -91,7 +95,8 @@ def extra_specs(
     for cell in cell_requests(template, memory_mb, threads_per_core):
         specs |= {f"resources{cell.group}:{name}": str(amount) for name, amount in cell.resources.items()}
         specs |= {f"trait{cell.group}:{trait}": "required" for trait in sorted(cell.required)}
-    if len(template.cells) > 1 and GROUP_POLICY not in present:
+    groups = _other_groups(present) + len(template.cells)
+    if groups > 1 and GROUP_POLICY not in present:  # which Placement wants for two groups and more
         specs[GROUP_POLICY] = "none"
     return specs
 
@@ -100,12 +105,19 @@ def owned_keys(present: Mapping[str, str]) -> list[str]:
     """The extra specs that :func:`extra_specs` wrote, so that a flavor can be set anew or unset."""
     owned = {TEMPLATE_KEY, STRATEGY_KEY}
     groups = [key for key in present if key.startswith((f"resources{GROUP}", f"trait{GROUP}"))]
+    if TEMPLATE_KEY not in present and not groups:  # as flavors of bare metal, which have resources:VCPU=0 too
+        return sorted(owned & present.keys())
     if present.get(ROOT_VCPU) == "0":
         owned.add(ROOT_VCPU)
-    others = [key for key in present if key.startswith(("resources_", "trait_")) and key not in groups]
-    if present.get(GROUP_POLICY) == "none" and not others:
+    if present.get(GROUP_POLICY) == "none" and _other_groups(present) < 2:
         owned.add(GROUP_POLICY)
     return sorted(owned & present.keys() | set(groups))
+
+
+def _other_groups(present: Mapping[str, str]) -> int:
+    """How many granular request groups of its own a flavor has."""
+    found = filter(None, map(_GRANULAR.fullmatch, present))
+    return len({match[1] for match in found if not match[1].startswith(GROUP)})
 
 
 def check_request(request: PinningRequest) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from kongming_sched import exceptions
 from kongming_sched.placement import names
@@ -12,7 +13,11 @@ from kongming_sched.placement.tree import DesiredNode, NodeState
 
 
 class NodeRegistry:
-    """The node providers of one host. Reads are conditional: one request while nothing changes."""
+    """The node providers of one host. While nothing changes a look costs one request, and one more for each node.
+
+    Traits and inventories are read again when the provider's generation has changed. Allocations are read every time:
+    Placement raises no generation when they are deleted, as Nova does with those of a deleted server.
+    """
 
     def __init__(self, client: PlacementClient, root_name: str) -> None:
         self._client = client
@@ -69,6 +74,9 @@ class NodeRegistry:
         if kept != state.traits:
             generation = self._client.set_traits(node.uuid, generation, kept)
             changes.append(f"{node.name}: no longer {', '.join(sorted(state.traits - kept))}")
+            for trait in sorted(state.traits - kept):
+                if names.offered_template(trait):
+                    self._client.forget_trait(trait)
         if state.inventories != node.inventories:
             generation = self._client.set_inventories(node.uuid, generation, node.inventories)
             changes.append(f"{node.name}: {_describe(node.inventories)}")
@@ -90,16 +98,17 @@ class NodeRegistry:
         return found[0]
 
     def _state(self, provider: Provider) -> NodeState:
+        allocations = self._client.allocations(provider.uuid)
         seen = self._seen.get(provider.uuid)
         if seen is not None and seen.generation == provider.generation:
-            return seen
+            return replace(seen, allocations=allocations)
         return NodeState(
             provider.uuid,
             provider.name,
             provider.generation,
             self._client.traits(provider.uuid),
             self._client.inventories(provider.uuid),
-            self._client.allocations(provider.uuid),
+            allocations,
         )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import tenacity
 from kongming_sched import exceptions
 from kongming_sched.placement import codec, names
 from kongming_sched.placement.client import PlacementClient, Provider
-from kongming_sched.template import CpuPolicy, PinningTemplate
+from kongming_sched.template import NAME, CpuPolicy, PinningTemplate
 
 _retry_on_conflict = tenacity.retry(
     retry=tenacity.retry_if_exception_type(exceptions.PlacementConflict),
@@ -51,19 +52,20 @@ class TemplateStore:
 
     def __init__(self, client: PlacementClient) -> None:
         self._client = client
-        self._seen: dict[str, StoredTemplate | exceptions.InvalidTraits] = {}
-        self._versions: dict[str, int] = {}
+        self._seen: dict[str, tuple[int, StoredTemplate | exceptions.InvalidTraits]] = {}
 
     def list(self) -> TemplateList:
         """Every template of the cloud, with one request while nothing changes."""
-        providers = self._client.template_providers()
-        for uuid in self._versions.keys() - {provider.uuid for provider in providers}:
-            del self._versions[uuid], self._seen[uuid]
-        for provider in providers:
-            if self._versions.get(provider.uuid) != provider.generation:
-                self._seen[provider.uuid] = self._read(provider)
-                self._versions[provider.uuid] = provider.generation
-        found = [self._seen[provider.uuid] for provider in sorted(providers, key=lambda provider: provider.name)]
+        seen = {}
+        for provider in sorted(self._client.template_providers(), key=lambda provider: provider.name):
+            known = self._seen.get(provider.uuid)
+            if known is not None and known[0] == provider.generation:
+                seen[provider.uuid] = known
+            else:
+                with contextlib.suppress(exceptions.ProviderNotFound):  # deleted since it was listed
+                    seen[provider.uuid] = provider.generation, self._read(provider)
+        self._seen = seen
+        found = [item for _, item in seen.values()]
         return TemplateList(
             {item.template.name: item for item in found if isinstance(item, StoredTemplate)},
             tuple(item for item in found if isinstance(item, exceptions.InvalidTraits)),
@@ -92,7 +94,7 @@ class TemplateStore:
             try:
                 provider = self._client.create_provider(uuid, name)
             except exceptions.PlacementError as error:
-                if error.status == 409:
+                if error.status == 409 and not isinstance(error, exceptions.PlacementConflict):
                     raise exceptions.TemplateExists(template.name) from error
                 raise
         elif self._client.traits(provider.uuid):
@@ -112,9 +114,17 @@ class TemplateStore:
     def delete(self, name: str) -> None:
         """Take a template away.
 
+        Its trait goes too, here or with the last node that has it, so that Nova can say of a flavor which still
+        requires it that there is no such trait, and not just that no host was found.
+
         :raises TemplateNotFound: if there is none of this name
         """
-        self._client.delete_provider(self._provider(name).uuid)
+        provider = self._provider(name)
+        try:
+            self._client.delete_provider(provider.uuid)
+        except exceptions.ProviderNotFound as error:  # somebody else was faster
+            raise exceptions.TemplateNotFound(name) from error
+        self._client.forget_trait(names.template_trait(name))
 
     def _write(self, provider: Provider, template: PinningTemplate, aggregates: frozenset[str]) -> StoredTemplate:
         """Aggregates first: the traits make it a template, and then it must not be offered too widely."""
@@ -133,7 +143,7 @@ class TemplateStore:
         return found[0] if found else None
 
     def _provider(self, name: str) -> Provider:
-        provider = self._find(name)
+        provider = self._find(name) if NAME.fullmatch(name) else None
         if provider is None:
             raise exceptions.TemplateNotFound(name)
         return provider

@@ -79,6 +79,11 @@ class DesiredTree:
     refusals: tuple[Refusal, ...]
     pools: Mapping[int, CpuSet]
 
+    def refusal(self, template: str, node_id: int) -> str | None:
+        """Why a node does not offer a template; None if it does."""
+        asked = (template, node_id)
+        return next((item.reason for item in self.refusals if (item.template, item.node_id) == asked), None)
+
 
 def check_pools(topology: HostTopology, pools: HostPools) -> None:
     """Refuse pools that this host cannot have.
@@ -191,9 +196,8 @@ class _Offers:
             self.taken |= template.host_cpus
         for index, node in enumerate(self.nodes):
             if index not in on:
-                reason = next((row[index] for row in fits if row[index]), None)
-                text = reason or f"no other node of this host can hold the rest of its {len(template.cells)} cells"
-                self.refusals.append(Refusal(template.name, node.id, text))
+                reason = _reason(template, node.id, [row[index] for row in fits])
+                self.refusals.append(Refusal(template.name, node.id, reason))
 
     def obstacle(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
         """Why a cell cannot be on a node; None if it can."""
@@ -222,9 +226,12 @@ class _Offers:
         if twice := cell.host_cpus & self.taken:
             return f"CPU {twice} belongs to another template with explicit CPUs, or to a guest of one"
         state = self.states[node.id]
-        if state is None or names.template_trait(template.name) in state.traits:
-            return None
         left = len(self.pool(node, self.taken | cell.host_cpus))
+        if state is None or names.PCPU not in state.inventories:
+            return None
+        offered = names.template_trait(template.name) in state.traits
+        if offered and left >= state.inventories[names.PCPU].total:  # its CPUs are set aside already
+            return None
         if left < (used := state.used(names.PCPU)):
             return f"{used} CPUs of the dedicated pool are allocated, and without these only {left} would be left"
         return None
@@ -260,18 +267,40 @@ class _Offers:
         return inventories
 
 
+def _reason(template: PinningTemplate, node_id: int, obstacles: Sequence[str | None]) -> str:
+    """Why a node does not offer a template.
+
+    :param obstacles: per cell, why it cannot be on this node; None if it can
+    """
+    own = [text for cell, text in zip(template.cells, obstacles, strict=True) if cell.node in (None, node_id)]
+    reason = next((text for text in own or obstacles if text), None)
+    if reason is None or None in own:
+        return f"no other node of this host can hold the rest of its {len(template.cells)} cells"
+    return reason
+
+
 def _can_land(obstacles: Sequence[Sequence[str | None]], node: int) -> bool:
     """Whether all cells can be on nodes of their own with one of them on this node.
 
     :param obstacles: per cell and node, why it cannot be there
     """
+    return any(row[node] is None and _can_match(obstacles, {node: cell}) for cell, row in enumerate(obstacles))
 
-    def place(cell: int, free: frozenset[int], needed: bool) -> bool:
-        if cell == len(obstacles):
-            return not needed
-        return any(
-            obstacles[cell][index] is None and place(cell + 1, free - {index}, needed and index != node)
-            for index in sorted(free)
-        )
 
-    return place(0, frozenset(range(len(obstacles[0]))), True)
+def _can_match(obstacles: Sequence[Sequence[str | None]], taken: Mapping[int, int]) -> bool:
+    """Whether the other cells can all be on other nodes: a bipartite matching by augmenting paths, never factorial.
+
+    :param taken: node to the cell that is to be there
+    """
+    cell_on = dict(taken)
+
+    def place(cell: int, tried: set[int]) -> bool:
+        for index, obstacle in enumerate(obstacles[cell]):
+            if obstacle is None and index not in tried:
+                tried.add(index)
+                if index not in cell_on or place(cell_on[index], tried):
+                    cell_on[index] = cell
+                    return True
+        return False
+
+    return all(place(cell, set(taken)) for cell in range(len(obstacles)) if cell not in taken.values())

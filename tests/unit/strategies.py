@@ -7,7 +7,7 @@ import itertools
 
 from hypothesis import strategies as st
 
-from kongming_sched.cpuset import CpuSet
+from kongming_sched.cpuset import MAX_CPU, CpuSet
 from kongming_sched.template import (
     MAX_NODE_ID,
     PERIOD_US,
@@ -63,6 +63,18 @@ def templates(draw: st.DrawFn) -> PinningTemplate:
         draw(qos()),
         draw(st.sampled_from(Override)),
     )
+
+
+@st.composite
+def large_templates(draw: st.DrawFn) -> PinningTemplate:
+    """Templates of one explicit cell of up to 512 vCPUs on host CPUs far apart, so that the texts of sets get long."""
+    count = draw(st.integers(100, 512))
+    evens = CpuSet.of(range(0, count, 2))
+    numbers = st.integers(0, MAX_CPU)
+    pin = st.sets(numbers, min_size=1, max_size=120).map(CpuSet.of)
+    wide, odd = draw(pin), draw(pin)
+    pins = tuple(wide if vcpu in evens else odd for vcpu in range(count))
+    return PinningTemplate(draw(names()), (TemplateCell(CpuSet.of(range(count)), CpuPolicy.EXPLICIT, pins=pins),))
 
 
 def _cell(draw: st.DrawFn, vcpus: CpuSet, index: int, node: int | None) -> TemplateCell:

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What oslo-config-generator finds: the options of each part for its own sample file."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+
+def list_scheduler_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+    """Options that belong into nova-scheduler's nova.conf."""
+    from kongming_sched.conf import scheduler
+
+    return scheduler.list_opts()
+
+
+def list_agent_opts() -> list[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
+    """Options of kongming-agent."""
+    from kongming_sched.conf import agent
+
+    return agent.list_opts()

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the filters and weighers, which nova-scheduler reads from nova.conf."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup("kongming_scheduler", title="The filters and weighers in nova-scheduler")
+
+OPTS = [
+    cfg.StrOpt(
+        "numa_strategy",
+        default="pack",
+        choices=[
+            ("pack", "The fullest node that fits, so that whole nodes stay free for large servers."),
+            ("spread", "The emptiest node, so that servers share caches and memory bandwidth with few others."),
+            ("scatter", "A node picked by the server's id, so that many schedulers rarely want the same one."),
+        ],
+        help="""
+Which NUMA node of a host a server takes when several fit.
+
+A flavor overrides this with the extra spec ``kongming:numa_strategy``. Only servers of templates are concerned, and
+``KongmingNumaFilter`` must be among ``[filter_scheduler] enabled_filters``.
+""",
+    ),
+    cfg.IntOpt(
+        "snapshot_ttl_seconds",
+        default=5,
+        min=1,
+        max=300,
+        help="""
+For how long what Placement said about the use of all NUMA nodes counts as new, in seconds.
+
+Each worker of nova-scheduler asks at most once in this time, in one request for the whole cloud, and only when a server
+of a template is scheduled (or any server, where ``reserve_weight_multiplier`` is not 0). What it learns orders hosts
+and nodes and decides nothing else: whether a server fits is Placement's word alone. Raise it where that request is
+slow; lower it if servers that are created one by one do not spread as they should.
+""",
+    ),
+    cfg.FloatOpt(
+        "packing_weight_multiplier",
+        default=5.0,
+        help="""
+How strongly servers of templates go to the host whose NUMA node they fill best.
+
+The default outweighs Nova's spreading by CPUs, RAM, disk and builds under way together, each of which has a multiplier
+of 1.0 and would else keep many nodes half full. It outweighs soft affinity and anti-affinity too: raise their
+multipliers above it if you use them. 0 turns it off and a negative number prefers empty nodes. A host aggregate
+overrides it with the metadata key ``packing_weight_multiplier``.
+""",
+    ),
+    cfg.FloatOpt(
+        "reserve_weight_multiplier",
+        default=0.0,
+        help="""
+How strongly servers without a template are kept away from hosts with free CPUs in a dedicated pool.
+
+By default they are not: they are scheduled exactly as without KongMing. Set it to 1.0 or more if they use up memory or
+disk that servers of templates then lack. A host aggregate overrides it with the metadata key
+``reserve_weight_multiplier``.
+""",
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register the options; doing so twice does no harm."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+
+
+def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+    """What the sample configuration file shows."""
+    return [(GROUP, OPTS)]

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KongmingNumaFilter: puts the candidate first whose NUMA nodes the server should take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from nova.scheduler import filters
+
+from kongming_sched.filters import cloud
+from kongming_sched.filters.book import Book
+from kongming_sched.ordering import Candidate, order
+from kongming_sched.placement.candidates import Mismatch, locate
+from kongming_sched.placement.snapshot import CloudView
+from kongming_sched.request import PinningRequest
+
+
+class KongmingNumaFilter(filters.BaseHostFilter):
+    """Order the candidates of each host by the NUMA strategy; rejects no host and drops no candidate.
+
+    Nova claims a host's first candidate. Put it after all filters that look at candidates.
+    """
+
+    def filter_all(self, filter_obj_list: Iterable[Any], spec_obj: Any) -> Iterable[Any]:
+        """Run once per server."""
+        request = cloud.valid_request(spec_obj)
+        if request is None:
+            return filter_obj_list
+        host_states = list(filter_obj_list)
+        view = cloud.SNAPSHOT.get()
+        for host_state in host_states:
+            self._order(host_state, request, spec_obj.instance_uuid, view)
+        return host_states
+
+    def _order(self, host_state: Any, request: PinningRequest, server_id: str, view: CloudView | None) -> None:
+        book = Book.of(host_state, request)
+        given = list(host_state.allocation_candidates or ())
+        candidates, others = [], []
+        for position, candidate in enumerate(given):
+            nodes = locate(candidate, book.root_uuid, request)
+            if isinstance(nodes, Mismatch):
+                others.append(candidate)
+            else:
+                candidates.append(Candidate(position, nodes))
+        ordered = order(candidates, request, cloud.numa_strategy(request), server_id, book.room(view))
+        host_state.allocation_candidates = [given[candidate.position] for candidate in ordered] + others

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Collects the filters and weighers that are installed, ours and those of others."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from stevedore import extension
+
+from kongming_sched import exceptions
+
+
+def load(group: str, base: type, option: str) -> list[type]:
+    """The classes behind all entry points of a group, ordered by the entry points' names.
+
+    :param base: what each must be derived from
+    :param option: the option of nova.conf through which we were asked
+    :raises ConfigurationError: naming the entry point that does not load, so that nova-scheduler does not start
+        without a filter that somebody relies on
+    """
+
+    def refuse(_manager: Any, entry_point: metadata.EntryPoint, error: BaseException) -> None:
+        where = f"entry point {entry_point.name} = {entry_point.value} of {group}"
+        raise exceptions.ConfigurationError(option, f"{where} does not load: {error!r}") from error
+
+    manager: extension.ExtensionManager[type] = extension.ExtensionManager(group, on_load_failure_callback=refuse)
+    for plugin in manager:
+        if not isinstance(plugin.plugin, type) or not issubclass(plugin.plugin, base):
+            where = f"entry point {plugin.name} = {plugin.entry_point_target} of {group}"
+            raise exceptions.ConfigurationError(option, f"{where} is no {base.__name__}")
+    return [plugin.plugin for plugin in sorted(manager, key=lambda plugin: plugin.name)]

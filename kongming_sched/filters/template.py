@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KongmingTemplateFilter: keeps what honours a server's template, and refuses flavors that cannot be honoured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from nova.scheduler import filters
+from oslo_log import log as logging
+
+from kongming_sched import exceptions
+from kongming_sched.filters import cloud
+from kongming_sched.filters.book import Book
+from kongming_sched.placement.candidates import Mismatch, locate
+from kongming_sched.request import PinningRequest
+
+LOG = logging.getLogger(__name__)
+
+
+class KongmingTemplateFilter(filters.BaseHostFilter):
+    """Keep the candidates that put every cell on one NUMA node of the host, cells on different nodes.
+
+    A host without such a candidate is rejected. A flavor that names a template without asking Placement for it
+    properly gets no host. Servers without a template pass. Put it before all filters that look at candidates.
+    """
+
+    def filter_all(self, filter_obj_list: Iterable[Any], spec_obj: Any) -> Iterable[Any]:
+        """Run once per server."""
+        try:
+            request = cloud.pinning_request(spec_obj)
+        except exceptions.InvalidRequest as error:
+            LOG.warning(
+                "No host for server %s, flavor %s: %s. 'openstack kongming flavor show' says what the flavor asks.",
+                spec_obj.instance_uuid,
+                spec_obj.flavor.name,
+                error,
+            )
+            return []
+        if request is None:
+            return filter_obj_list
+        return [host_state for host_state in filter_obj_list if self._keep(host_state, request)]
+
+    def _keep(self, host_state: Any, request: PinningRequest) -> bool:
+        """Replace the host's candidates by those that honour the request; False if there is none."""
+        root_uuid = Book.of(host_state, request).root_uuid
+        kept = []
+        reason = "no candidate is left"
+        for candidate in host_state.allocation_candidates or ():
+            found = locate(candidate, root_uuid, request)
+            if isinstance(found, Mismatch):
+                reason = found.reason
+            else:
+                kept.append(candidate)
+        host_state.allocation_candidates = kept
+        if not kept:
+            LOG.debug("%s fails template %s: %s", host_state.host, request.template, reason)
+        return bool(kept)

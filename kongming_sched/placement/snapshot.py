@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A picture of all NUMA nodes of the cloud, renewed in the background while the old one is served.
+
+One instance serves all threads of a process. It starts no thread before the first question, so that a process may
+fork after making it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from kongming_sched import exceptions
+from kongming_sched.placement import names
+from kongming_sched.placement.client import PlacementClient, ProviderSummary
+
+LOG = logging.getLogger(__name__)
+
+_LIFETIMES = 12
+"""After so many times the ttl a picture is no longer served without asking first."""
+
+_WAIT_SECONDS = 10.0
+"""How long questions wait for one answer of Placement when there is no picture to serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudView:
+    """All node providers at one time.
+
+    :ivar nodes: root provider to the providers of its NUMA nodes
+    :ivar free_pcpus: root provider to the free host CPUs of its dedicated pools
+    """
+
+    nodes: Mapping[str, tuple[ProviderSummary, ...]]
+    free_pcpus: Mapping[str, int]
+
+    @classmethod
+    def of(cls, summaries: Iterable[ProviderSummary]) -> CloudView:
+        """The view of these node providers."""
+        nodes: dict[str, tuple[ProviderSummary, ...]] = {}
+        for summary in summaries:
+            nodes[summary.root_uuid] = (*nodes.get(summary.root_uuid, ()), summary)
+        return cls(nodes, {root: sum(node.free(names.PCPU) for node in of) for root, of in nodes.items()})
+
+
+class NodeSnapshot:
+    """The last :class:`CloudView`, and its renewal.
+
+    A view younger than the ttl is served as it is. An older one is served too while one thread asks Placement anew.
+    Without a view, or with one that is far too old (nobody has asked for long), the question waits for the answer. A
+    failure leaves the last view in service, is logged once, and the next attempt is made after the ttl.
+
+    :param client: makes the client when it is first needed; called in the refreshing thread
+    :param ttl_seconds: tells the ttl whenever it is needed, so that the option may change
+    :param clock: tells the time in seconds
+    """
+
+    def __init__(
+        self,
+        client: Callable[[], PlacementClient],
+        ttl_seconds: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make_client = client
+        self._ttl_seconds = ttl_seconds
+        self._clock = clock
+        self._lock = threading.Lock()  # guards everything below
+        self._client: PlacementClient | None = None
+        self._view: CloudView | None = None
+        self._taken_at = 0.0
+        self._next_attempt_at: float | None = None
+        self._failing = False
+        self._refresh: threading.Thread | None = None
+        self._patience_ends_at = 0.0
+
+    def get(self) -> CloudView | None:
+        """The cloud's NUMA nodes, or None if Placement has never told."""
+        ttl, now = self._ttl_seconds(), self._clock()
+        with self._lock:
+            if self._next_attempt_at is None or now >= self._next_attempt_at:
+                self._start_refresh(now)
+            patience_seconds = self._patience_ends_at - now
+            if self._refresh is None or self._failing or patience_seconds <= 0:
+                return self._view
+            if self._view is not None and now - self._taken_at < ttl * _LIFETIMES:
+                return self._view
+        self.wait(patience_seconds)
+        with self._lock:
+            return self._view
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until the refresh that is under way, if there is one, has ended."""
+        with self._lock:
+            refresh = self._refresh
+        if refresh is not None:
+            refresh.join(timeout_seconds)
+
+    def _start_refresh(self, now: float) -> None:
+        if self._refresh is None:
+            refresh = threading.Thread(target=self._run, name="kongming-snapshot", daemon=True)
+            refresh.start()
+            self._refresh = refresh  # it cannot end before: it needs the lock that is held here
+            self._patience_ends_at = now + _WAIT_SECONDS
+
+    def _run(self) -> None:
+        """Ask Placement once. Whatever happens, the next attempt stays possible."""
+        started_at = self._clock()
+        view: CloudView | None = None
+        try:
+            view = CloudView.of(self._ask())
+        except exceptions.PlacementError as error:
+            self._report(error)
+        finally:
+            if self._failing and view is not None:
+                LOG.info("Placement tells the use of NUMA nodes again.")
+            with self._lock:
+                if view is not None:
+                    self._view, self._taken_at = view, started_at
+                self._failing = view is None
+                self._next_attempt_at = self._clock() + self._ttl_seconds()
+                self._refresh = None
+
+    def _ask(self) -> list[ProviderSummary]:
+        if self._client is None:
+            self._client = self._make_client()
+        return self._client.node_summaries()
+
+    def _report(self, error: exceptions.PlacementError) -> None:
+        """Once per outage."""
+        if not self._failing:
+            LOG.warning(
+                "%s. Servers of templates are scheduled by %s until it answers again.",
+                error,
+                "Placement's own order of NUMA nodes" if self._view is None else "the last known use of NUMA nodes",
+            )

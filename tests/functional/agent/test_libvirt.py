@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's edges on a real libvirtd, with real QEMU guests that carry Nova's own metadata."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from kongming_sched import exceptions
+from kongming_sched.agent.guest import Domain, identify
+from kongming_sched.agent.host import Host
+from kongming_sched.agent.hypervisor import LibvirtHypervisor
+from kongming_sched.cpuset import CpuSet
+from tests.lab import hypervisor as lab_hypervisor
+from tests.lab.guests import Guest, Guests
+from tests.lab.scheduler import Flavor, Scheduled
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can start libvirtd and read the threads of its guests"),
+    pytest.mark.xdist_group("libvirt"),
+]
+
+SPECS = {
+    "kongming:template": "gold",
+    "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "2",
+    "trait_KONGMING0:CUSTOM_KONGMING_TEMPLATE_GOLD": "required",
+    "quota:cpu_shares": "512",
+}
+
+
+@pytest.fixture(scope="module")
+def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
+    """A hypervisor that starts guests."""
+    with lab_hypervisor.hypervisor(tmp_path_factory.mktemp("libvirt")) as running, Guests(running) as guests:
+        yield guests
+
+
+@pytest.fixture
+def guest(guests: Guests) -> Iterator[Guest]:
+    """A running guest of two vCPUs."""
+    flavor = Flavor("gold.2", "1", 2, 64, 0, 0, 0, SPECS)
+    guest = guests.spawn("web", Scheduled(str(uuid.uuid4()), "host", flavor, {}))
+    yield guest
+    if guest.server.uuid in guests.running:
+        guests.delete(guest)
+
+
+@pytest.fixture
+def libvirt(guests: Guests) -> Iterator[LibvirtHypervisor]:  # noqa: ARG001  # which runs the daemon
+    """The agent's connection."""
+    connection = LibvirtHypervisor("qemu:///system")
+    yield connection
+    connection.close()
+
+
+def find(libvirt: LibvirtHypervisor, guest: Guest) -> Domain:
+    """A guest as the agent sees it."""
+    return next(domain for domain in libvirt.domains() if domain.uuid == guest.server.uuid)
+
+
+def test_topology_is_this_hosts(libvirt: LibvirtHypervisor) -> None:
+    """The topology's CPUs are those that the kernel has online."""
+    online = os.popen("cat /sys/devices/system/cpu/online").read()  # noqa: S605  # a constant
+
+    assert CpuSet.parse(online) == libvirt.topology().cpus
+
+
+def test_reads_novas_metadata(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """What Nova 34 writes into a domain is read back: the server's name, the request, the flavor's quota."""
+    identity = identify(find(libvirt, guest))
+
+    assert identity.request is not None
+    assert ("web", 2, "gold") == (identity.server, identity.vcpus, identity.request.template)
+    assert {"CUSTOM_KONGMING_PCPU": 2} == identity.request.cells[0].resources
+    assert {"cpu_shares": 512} == identity.quota
+
+
+def test_new_guest_may_run_anywhere(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """Before it is pinned every thread of a guest has all CPUs."""
+    everywhere = libvirt.topology().cpus
+
+    threads = Host().threads(find(libvirt, guest))
+
+    assert {0: everywhere, 1: everywhere} == threads.vcpus
+    assert everywhere == threads.emulator
+    assert {1: everywhere} == threads.iothreads
+
+
+def test_pins_reach_the_kernel(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """Pins of vCPUs, emulator and I/O thread are what the kernel then says of the threads."""
+    domain, cpus = find(libvirt, guest), libvirt.topology().cpus
+    first, last = CpuSet.of([min(cpus)]), CpuSet.of([max(cpus)])
+
+    libvirt.pin_vcpu(domain, 1, last)
+    libvirt.pin_emulator(domain, first)
+    libvirt.pin_iothread(domain, 1, last)
+
+    threads = Host().threads(domain)
+    assert {0: cpus, 1: last} == threads.vcpus
+    assert first == threads.emulator
+    assert {1: last} == threads.iothreads
+
+
+def test_scheduler_parameters(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """Shares, period and quota are set live, and -1 lifts a quota."""
+    domain = find(libvirt, guest)
+    if not domain.scheduler:
+        pytest.skip("this machine has no cgroup cpu controller for guests")
+    default = {"cpu_shares": Host().default_shares(), "vcpu_period": 100_000, "vcpu_quota": -1}
+
+    libvirt.set_scheduler(domain, {"cpu_shares": 300, "vcpu_period": 50_000, "vcpu_quota": 20_000})
+    changed = find(libvirt, guest).scheduler
+    libvirt.set_scheduler(domain, default)
+
+    assert default == domain.scheduler
+    assert {"cpu_shares": 300, "vcpu_period": 50_000, "vcpu_quota": 20_000} == changed
+    assert default == find(libvirt, guest).scheduler
+
+
+def test_binds_memory_again_and_again(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """Memory is bound restrictive, which libvirt lets be changed later."""
+    domain = find(libvirt, guest)
+    node = CpuSet.of([libvirt.topology().nodes[0].id])
+    if not domain.scheduler:
+        pytest.skip("this machine has no cgroup controllers for guests")
+
+    libvirt.bind_memory(domain, node)
+    libvirt.bind_memory(domain, node)
+
+    identity = identify(find(libvirt, guest))
+    assert (node, "restrictive") == (identity.memory_nodes, identity.memory_mode)
+
+
+def test_missing_cpu_is_refused(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """libvirt would drop a CPU that the host lacks in silence; the agent refuses it and nothing changes."""
+    domain = find(libvirt, guest)
+
+    with pytest.raises(exceptions.HypervisorError, match="the host has CPUs"):
+        libvirt.pin_vcpu(domain, 0, CpuSet.parse("0,8000"))
+
+    assert libvirt.topology().cpus == Host().threads(domain).vcpus[0]
+
+
+def test_refused_call_names_guest_and_reason(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """A vCPU that the guest lacks gives an error with libvirt's number."""
+    with pytest.raises(exceptions.HypervisorError, match=rf"pin vCPU 7 of {guest.domain} to 0") as caught:
+        libvirt.pin_vcpu(find(libvirt, guest), 7, CpuSet.of([0]))
+
+    assert 8 == caught.value.code
+
+
+def test_guest_that_ended(libvirt: LibvirtHypervisor, guest: Guest, guests: Guests) -> None:
+    """A guest that ended since it was listed is told apart from a failure."""
+    domain = find(libvirt, guest)
+    guests.delete(guest)
+
+    with pytest.raises(exceptions.GuestGone):
+        libvirt.pin_vcpu(domain, 0, CpuSet.of([0]))
+    with pytest.raises(exceptions.GuestGone):
+        Host().threads(domain)
+
+
+def wait_for(event: threading.Event, act: Callable[[], object]) -> bool:
+    """Whether something that is done leads to an event."""
+    time.sleep(0.5)  # what happened before may still arrive
+    event.clear()
+    act()
+    return event.wait(20)
+
+
+def test_events_wake_the_agent(guests: Guests, guest: Guest) -> None:
+    """Starting a guest, and a pin that somebody sets, are events."""
+    event = threading.Event()
+    watching = LibvirtHypervisor("qemu:///system", event.set)
+    domain = find(watching, guest)
+    flavor = Flavor("small", "2", 1, 64, 0, 0, 0, {})
+    second = Scheduled(str(uuid.uuid4()), "host", flavor, {})
+
+    pinned = wait_for(event, lambda: watching.pin_vcpu(domain, 0, CpuSet.of([0])))
+    started = wait_for(event, lambda: guests.spawn("second", second))
+    watching.close()
+    guests.delete(guests.running[second.uuid])
+
+    assert (True, True) == (pinned, started)
+
+
+def test_libvirtd_away() -> None:
+    """Without a libvirtd the error says so, and is told apart from a refusal."""
+    with pytest.raises(exceptions.HypervisorUnavailable, match="read the host's name"):
+        LibvirtHypervisor("qemu:///system?socket=/nowhere/libvirt-sock").host_name()

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weighers under Nova's own handler: which host they pull a server to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from nova import objects
+from nova.scheduler import host_manager, weights
+from oslo_config import fixture as config_fixture
+
+from kongming_sched.conf import scheduler as conf
+from kongming_sched.filters import cloud
+from kongming_sched.placement import flavor
+from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.snapshot import NodeSnapshot
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.template import PinningTemplate
+from kongming_sched.weighers.packing import KongmingPackingWeigher
+from kongming_sched.weighers.reserve import KongmingReserveWeigher
+from tests.functional.adapters import Counting
+from tests.functional.conftest import PlacementService
+from tests.functional.nova.scheduler import Scheduler, make_host_state, make_spec, register_host
+from tests.unit import topologies
+
+TEMPLATE = PinningTemplate.from_mapping({"name": "gold", "cells": [{"vcpus": "0-1", "cpus": "dedicated"}]})
+GOLD = flavor.extra_specs(TEMPLATE, {}, vcpus=2, memory_mb=256)
+
+
+@pytest.fixture(autouse=True)
+def options() -> Iterator[config_fixture.Config]:
+    """Nova's options with ours, as at the start of nova-scheduler; changes last for one test."""
+    conf.register_opts(cloud.CONF)
+    with config_fixture.Config(cloud.CONF) as fixture:
+        yield fixture
+
+
+@pytest.fixture
+def asked(placement: PlacementService, monkeypatch: pytest.MonkeyPatch) -> Counting:
+    """Hosts with eight, two and four free dedicated CPUs; what the snapshot asks Placement."""
+    TemplateStore(placement.client).create(TEMPLATE)
+    for name, cores in {"eight": 9, "two": 3, "four": 5}.items():
+        register_host(placement, name, topologies.make_topology(1, cores), [TEMPLATE])
+    counting = Counting(placement.adapter)
+    monkeypatch.setattr(cloud, "SNAPSHOT", NodeSnapshot(lambda: PlacementClient(counting), lambda: 300.0))
+    return counting
+
+
+def find_hosts(placement: PlacementService, *names: str) -> list[host_manager.HostState]:
+    """Hosts in this order, with Placement's candidates for TEMPLATE."""
+    hosts = {host.host: host for host in Scheduler(placement, make_spec(GOLD)).hosts}
+    return [hosts[name] for name in names]
+
+
+def weigh(
+    weigher: type, hosts: Sequence[host_manager.HostState], extra_specs: dict[str, str]
+) -> list[tuple[str, float]]:
+    """Host and weight, the best first."""
+    weighed = weights.HostWeightHandler().get_weighed_objects([weigher()], hosts, make_spec(extra_specs))
+    return [(item.obj.host, round(item.weight, 3)) for item in weighed]
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_server_of_a_template_goes_where_it_leaves_least(placement: PlacementService) -> None:
+    """To the host whose node it fills, by the default multiplier of 5."""
+    hosts = find_hosts(placement, "eight", "two", "four")
+    assert [("two", 5.0), ("four", 3.333), ("eight", 0.0)] == weigh(KongmingPackingWeigher, hosts, GOLD)
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_unknown_host_weighs_as_the_worst(placement: PlacementService) -> None:
+    """Its agent has registered it after the snapshot was taken; it must not win for that."""
+    cloud.SNAPSHOT.get()
+    register_host(placement, "new", topologies.make_topology(1, 3), [TEMPLATE])
+    hosts = find_hosts(placement, "new", "two", "four")
+    assert [("two", 5.0), ("new", 0.0), ("four", 0.0)] == weigh(KongmingPackingWeigher, hosts, GOLD)
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_aggregate_has_its_own_multiplier(placement: PlacementService) -> None:
+    """As with Nova's weighers; a negative one pushes."""
+    hosts = find_hosts(placement, "eight", "two", "four")
+    hosts[1].aggregates = [objects.Aggregate(metadata={"packing_weight_multiplier": "-1"})]
+    assert [("four", 3.333), ("eight", 0.0), ("two", -1.0)] == weigh(KongmingPackingWeigher, hosts, GOLD)
+
+
+def test_packing_is_nothing_to_a_server_without_a_template(placement: PlacementService, asked: Counting) -> None:
+    """All hosts weigh the same, and Placement is not asked."""
+    hosts = find_hosts(placement, "eight", "two", "four")
+    assert [("eight", 0.0), ("two", 0.0), ("four", 0.0)] == weigh(KongmingPackingWeigher, hosts, {})
+    assert [] == asked.requests
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_server_without_a_template_leaves_dedicated_cpus_alone(
+    placement: PlacementService, options: config_fixture.Config
+) -> None:
+    """If the operator wants that, it goes to the host with the fewest; one without any node is best."""
+    options.config(group="kongming_scheduler", reserve_weight_multiplier=1.0)
+    plain = make_host_state("plain", "5a1e0000-0000-4000-8000-000000000001")
+    hosts = [*find_hosts(placement, "eight", "four"), plain]
+    assert [("plain", 1.0), ("four", 0.5), ("eight", 0.0)] == weigh(KongmingReserveWeigher, hosts, {})
+    assert [("eight", 0.0), ("four", 0.0), ("plain", 0.0)] == weigh(KongmingReserveWeigher, hosts, GOLD)
+
+
+def test_an_aggregate_can_ask_to_be_left_alone(placement: PlacementService, asked: Counting) -> None:
+    """Without a multiplier nothing is asked and nothing is weighed; with the aggregate's only its hosts are."""
+    hosts = find_hosts(placement, "two", "eight", "four")
+    assert [("two", 0.0), ("eight", 0.0), ("four", 0.0)] == weigh(KongmingReserveWeigher, hosts, {})
+    assert [] == asked.requests
+    hosts[2].aggregates = [objects.Aggregate(metadata={"reserve_weight_multiplier": "3"})]
+    assert [("four", 2.0), ("two", 0.0), ("eight", 0.0)] == weigh(KongmingReserveWeigher, hosts, {})
+    assert 1 == len(asked.requests)
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("weigher", [KongmingPackingWeigher, KongmingReserveWeigher])
+def test_one_host_alone_can_be_weighed(
+    weigher: type, placement: PlacementService, options: config_fixture.Config
+) -> None:
+    """Nova's interface has a method for it, with the same answer."""
+    options.config(group="kongming_scheduler", reserve_weight_multiplier=1.0)
+    (host,) = find_hosts(placement, "eight")
+    extra_specs = GOLD if weigher is KongmingPackingWeigher else {}
+    expected = -6.0 if weigher is KongmingPackingWeigher else -8.0
+    assert expected == weigher()._weigh_object(host, make_spec(extra_specs))

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from kongming_sched import cli
+
+PLUGIN = {"kongming_sched", "kongming_sched.cli", "kongming_sched.cli.plugin"}
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """The modules that a fresh Python has after importing these."""
+    program = f"import {', '.join(modules)}, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_commands_run_where_neither_nova_nor_libvirt_is_installed() -> None:
+    """An operator's workstation has OpenStackClient only."""
+    modules = {path.stem for path in Path(cli.__path__[0]).glob("*.py")} - {"__init__"}
+    loaded = loaded_by(*(f"kongming_sched.cli.{module}" for module in modules))
+    assert {"template", "flavor", "host"} < modules
+    assert not {"nova", "libvirt", "kongming_sched.agent"} & loaded
+
+
+def test_the_plugin_costs_other_commands_nothing() -> None:
+    """Every ``openstack`` command imports it, and nothing with it that osc has not imported anyhow."""
+    assert loaded_by("osc_lib.utils", "kongming_sched.cli.plugin") - loaded_by("osc_lib.utils") == PLUGIN

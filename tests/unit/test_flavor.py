@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A template as a flavor's extra specs: what each cell takes, what is written, and what is taken off again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kongming_sched.exceptions import InvalidRequest
+from kongming_sched.placement import names
+from kongming_sched.placement.flavor import cell_requests, check_request, extra_specs, owned_keys, share_memory
+from kongming_sched.request import CellRequest, PinningRequest
+from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate
+from tests.unit.strategies import templates
+
+
+def make(*cells: Mapping[str, object], name: str = "gold") -> PinningTemplate:
+    """A template of these cells, dedicated unless they say otherwise."""
+    return PinningTemplate.from_mapping({"name": name, "cells": [{"cpus": "dedicated", **cell} for cell in cells]})
+
+
+def specs(
+    template: PinningTemplate, present: Mapping[str, str] | None = None, memory_mb: int = 2048, threads: int | None = 2
+) -> dict[str, str]:
+    """The extra specs of a flavor that has as many vCPUs as the template."""
+    return extra_specs(template, present or {}, vcpus=template.vcpus, memory_mb=memory_mb, threads_per_core=threads)
+
+
+# What a cell takes
+
+
+@pytest.mark.parametrize(
+    ("cell", "resources", "required"),
+    [
+        pytest.param({"vcpus": "0-3"}, {names.PCPU: 4}, set(), id="any"),
+        pytest.param({"vcpus": "0-3", "threads": "prefer"}, {names.PCPU: 4}, set(), id="prefer"),
+        pytest.param({"vcpus": "0-2", "threads": "require"}, {names.PCPU: 4}, {"CUSTOM_KONGMING_SMT_2"}, id="require"),
+        pytest.param({"vcpus": "0-2", "threads": "isolate"}, {names.PCPU: 6}, {"CUSTOM_KONGMING_SMT_2"}, id="isolate"),
+        pytest.param({"vcpus": "0-3", "cpus": "shared"}, {names.VCPU: 4}, set(), id="shared"),
+        pytest.param(
+            {"vcpus": "0-3", "cpus": "explicit", "pins": "8-15"},
+            {"CUSTOM_KONGMING_SLOT_GOLD": 1},
+            set(),
+            id="explicit",
+        ),
+        pytest.param({"vcpus": "0-3", "node": 3}, {names.PCPU: 4}, {"CUSTOM_KONGMING_NODE_3"}, id="one node only"),
+    ],
+)
+def test_a_cell_takes_what_its_policy_counts(
+    cell: dict[str, object], resources: dict[str, int], required: set[str]
+) -> None:
+    """On hosts of two threads per core, with its memory, where its template is offered."""
+    expected = CellRequest(
+        "_KONGMING0",
+        {**resources, names.MEMORY_MB: 2048},
+        frozenset({"CUSTOM_KONGMING_TEMPLATE_GOLD", *required}),
+    )
+    assert (expected,) == cell_requests(make(cell), 2048, 2)
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 3), (2, 6), (4, 12)])
+def test_isolate_counts_every_thread_of_its_cores(threads: int, expected: int) -> None:
+    """And requires hosts whose cores are so wide, so that the count is exact wherever the server lands."""
+    (request,) = cell_requests(make({"vcpus": "0-2", "threads": "isolate"}), 2048, threads)
+    assert expected == request.resources[names.PCPU]
+    assert f"CUSTOM_KONGMING_SMT_{threads}" in request.required
+
+
+def test_memory_that_may_lie_anywhere_is_not_taken_from_a_node() -> None:
+    """Nova takes it from the compute node as always."""
+    (request,) = cell_requests(make({"vcpus": "0", "memory": "none"}), 2048, None)
+    assert {names.PCPU: 1} == request.resources
+
+
+@pytest.mark.parametrize("threads", ["require", "isolate"])
+def test_whole_cores_cannot_be_counted_without_their_width(threads: str) -> None:
+    """The error names the key that cannot be written."""
+    template = make({"vcpus": "0"}, {"vcpus": "1", "threads": threads})
+    with pytest.raises(InvalidRequest, match="threads per core of the hosts are not known") as caught:
+        cell_requests(template, 2048, None)
+    assert "resources_KONGMING1:CUSTOM_KONGMING_PCPU" == caught.value.key
+
+
+@pytest.mark.parametrize("threads", ["any", "prefer"])
+def test_single_threads_are_counted_without_the_width_of_cores(threads: str) -> None:
+    """Such a flavor fits hosts of every kind."""
+    (request,) = cell_requests(make({"vcpus": "0-3", "threads": threads}), 2048, None)
+    assert 4 == request.resources[names.PCPU]
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("sizes", "memory_mb", "expected"),
+    [
+        pytest.param([4], 2048, (2048,), id="one cell"),
+        pytest.param([2, 2], 2048, (1024, 1024), id="equal cells"),
+        pytest.param([3, 1], 2048, (1536, 512), id="by vCPUs"),
+        pytest.param([1, 1, 1], 1000, (334, 333, 333), id="the first take what is left over"),
+        pytest.param([1, 1], 1, (1, 0), id="less than a MiB each"),
+    ],
+)
+def test_memory_is_shared_out_by_vcpus(sizes: list[int], memory_mb: int, expected: tuple[int, ...]) -> None:
+    """In MiB."""
+    starts = [sum(sizes[:index]) for index in range(len(sizes))]
+    cells = [{"vcpus": f"{start}-{start + size - 1}"} for start, size in zip(starts, sizes, strict=True)]
+    assert expected == share_memory(make(*cells), memory_mb)
+
+
+@given(templates(), st.integers(1, 2**24))
+def test_no_memory_is_lost(template: PinningTemplate, memory_mb: int) -> None:
+    """The shares add up to the flavor's memory, and none is more than one MiB off."""
+    shares = share_memory(template, memory_mb)
+    assert memory_mb == sum(shares)
+    for share, cell in zip(shares, template.cells, strict=True):
+        assert abs(share - memory_mb * len(cell.vcpus) / template.vcpus) <= 1
+
+
+# What is written
+
+
+def test_a_flavor_gets_plain_extra_specs() -> None:
+    """Which an operator may write by hand as well."""
+    template = make({"vcpus": "0-1", "threads": "isolate"}, {"vcpus": "2", "node": 1})
+    expected = {
+        "kongming:template": "gold",
+        "resources:VCPU": "0",
+        "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "4",
+        "resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB": "1366",
+        "trait_KONGMING0:CUSTOM_KONGMING_TEMPLATE_GOLD": "required",
+        "trait_KONGMING0:CUSTOM_KONGMING_SMT_2": "required",
+        "resources_KONGMING1:CUSTOM_KONGMING_PCPU": "1",
+        "resources_KONGMING1:CUSTOM_KONGMING_MEMORY_MB": "682",
+        "trait_KONGMING1:CUSTOM_KONGMING_TEMPLATE_GOLD": "required",
+        "trait_KONGMING1:CUSTOM_KONGMING_NODE_1": "required",
+        "group_policy": "none",
+    }
+    assert expected == specs(template)
+
+
+@pytest.mark.parametrize(
+    ("cells", "present", "expected"),
+    [
+        pytest.param(1, {}, None, id="one group needs none"),
+        pytest.param(2, {}, "none", id="two groups need one"),
+        pytest.param(2, {"group_policy": "isolate"}, None, id="the operator's stays"),
+        pytest.param(1, {"resources1:VGPU": "1"}, "none", id="one beside the flavor's own group"),
+        pytest.param(1, {"resources_GPU:VGPU": "1"}, "none", id="one beside the flavor's own named group"),
+        pytest.param(1, {"resources:VGPU": "1"}, None, id="what is in no group does not count"),
+        pytest.param(1, {"resources_KONGMING1:VGPU": "1"}, None, id="an old group of ours does not count"),
+    ],
+)
+def test_two_groups_get_a_group_policy(cells: int, present: dict[str, str], expected: str | None) -> None:
+    """Placement refuses a request of two granular groups without one, and the server would find no host."""
+    template = make(*({"vcpus": str(cell)} for cell in range(cells)))
+    assert expected == specs(template, present).get("group_policy")
+
+
+@given(templates(), st.integers(1, 2**20), st.sampled_from([1, 2, 4]))
+def test_what_is_written_is_read_back_as_the_request(template: PinningTemplate, memory_mb: int, threads: int) -> None:
+    """The scheduler sees the very cells that were counted."""
+    request = PinningRequest.from_extra_specs(specs(template, None, memory_mb, threads))
+    assert PinningRequest(template.name, cell_requests(template, memory_mb, threads)) == request
+    check_request(request)
+
+
+@given(templates(), st.integers(1, 2**20))
+def test_every_group_asks_for_something(template: PinningTemplate, memory_mb: int) -> None:
+    """Nova and Placement refuse a group that has traits and no resource."""
+    requests = cell_requests(template, memory_mb, 2)
+    for request, cell in zip(requests, template.cells, strict=True):
+        assert all(amount > 0 for amount in request.resources.values())
+        cpus = {CpuPolicy.DEDICATED: names.PCPU, CpuPolicy.SHARED: names.VCPU}
+        assert cpus.get(cell.cpus, names.slot_class(template.name)) in request.resources
+        assert (names.MEMORY_MB in request.resources) <= (cell.memory is MemoryPolicy.STRICT)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("present", "vcpus", "key", "reason"),
+    [
+        pytest.param({}, 3, "vcpus", "the flavor has 3 vCPUs and template 'gold' has 4", id="too few vCPUs"),
+        pytest.param({}, 5, "vcpus", "the flavor has 5 vCPUs and template 'gold' has 4", id="too many vCPUs"),
+        pytest.param(
+            {"resources:MEMORY_MB": "0"}, 4, "resources:MEMORY_MB", "must not be 0", id="nothing left on the root"
+        ),
+        pytest.param({"hw:cpu_policy": "dedicated"}, 4, "hw:cpu_policy", "unset it first", id="Nova's own pinning"),
+        pytest.param({"resources:PCPU": "4"}, 4, "resources:PCPU", "unset it first", id="Nova's own dedicated CPUs"),
+        pytest.param({"hw:numa_nodes": "2"}, 4, "hw:numa_nodes", "unset it first", id="a guest NUMA topology"),
+    ],
+)
+def test_a_flavor_that_cannot_work_is_refused(present: dict[str, str], vcpus: int, key: str, reason: str) -> None:
+    """Before anything is written, with the key that stands in the way."""
+    with pytest.raises(InvalidRequest) as caught:
+        extra_specs(make({"vcpus": "0-3"}), present, vcpus=vcpus, memory_mb=2048)
+    assert key == caught.value.key
+    assert reason in caught.value.reason
+
+
+# What is taken off again
+
+
+@given(templates(), st.sampled_from([{}, {"hw_rng:allowed": "True"}, {"trait:HW_CPU_X86_AVX2": "required"}]))
+def test_everything_that_was_written_is_owned(template: PinningTemplate, present: dict[str, str]) -> None:
+    """And nothing else, so that unset leaves the flavor as it was."""
+    written = specs(template, present)
+    flavor = present | written
+    assert sorted(written) == owned_keys(flavor)
+    assert present == {key: value for key, value in flavor.items() if key not in owned_keys(flavor)}
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        pytest.param({"resources:VCPU": "4"}, id="another count of vCPUs"),
+        pytest.param({"group_policy": "isolate"}, id="another group policy"),
+        pytest.param(
+            {"group_policy": "none", "resources1:VGPU": "1", "resources2:FPGA": "1"}, id="two own numbered groups"
+        ),
+        pytest.param(
+            {"group_policy": "none", "resources_A:VGPU": "1", "resources_B:FPGA": "1"}, id="two own named groups"
+        ),
+        pytest.param({"resources_OTHER:CUSTOM_X": "1", "hw:cpu_sockets": "1"}, id="what is none of ours"),
+    ],
+)
+def test_what_an_operator_wrote_stays(present: dict[str, str]) -> None:
+    """Also in a flavor that names a template."""
+    assert ["kongming:template"] == owned_keys({**present, "kongming:template": "gold"})
+
+
+@pytest.mark.parametrize(
+    ("present", "owned"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param({"resources:VCPU": "0", "resources:CUSTOM_BAREMETAL": "1"}, [], id="bare metal"),
+        pytest.param({"kongming:numa_strategy": "pack"}, ["kongming:numa_strategy"], id="the strategy alone"),
+        pytest.param(
+            {"kongming:template": "gold", "group_policy": "none", "resources1:VGPU": "1"},
+            ["group_policy", "kongming:template"],
+            id="a group policy that a single own group does not need",
+        ),
+        pytest.param(
+            {"resources_KONGMING7:CUSTOM_X": "1", "trait_KONGMING7:CUSTOM_Y": "required", "resources:VCPU": "0"},
+            ["resources:VCPU", "resources_KONGMING7:CUSTOM_X", "trait_KONGMING7:CUSTOM_Y"],
+            id="a group of an older template",
+        ),
+    ],
+)
+def test_what_kongming_wrote_is_taken_off(present: dict[str, str], owned: list[str]) -> None:
+    """Also what is left of another template."""
+    assert owned == owned_keys(present)
+
+
+# What the scheduler checks
+
+
+def test_a_request_that_requires_its_template_everywhere_is_fine() -> None:
+    """As `openstack kongming flavor set` writes it."""
+    request = PinningRequest.from_extra_specs(specs(make({"vcpus": "0"}, {"vcpus": "1"})))
+    assert request is not None
+    assert check_request(request) is None
+
+
+@pytest.mark.parametrize("group", ["_KONGMING0", "_KONGMING1"])
+def test_a_request_that_does_not_require_its_template_is_refused(group: str) -> None:
+    """A server would land on nodes that do not offer it; the error names the key and the command."""
+    key = f"trait{group}:CUSTOM_KONGMING_TEMPLATE_GOLD"
+    flavor = specs(make({"vcpus": "0"}, {"vcpus": "1"}))
+    del flavor[key]
+    request = PinningRequest.from_extra_specs(flavor)
+    assert request is not None
+    with pytest.raises(InvalidRequest, match="openstack kongming flavor set FLAVOR --template gold") as caught:
+        check_request(request)
+    assert key == caught.value.key

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the package promises to the programs that load it."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+from oslo_config import generator
+
+ROOT = Path(__file__).parents[2]
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    """setup.cfg as it stands."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def entry_points() -> list[str]:
+    """The right-hand side of every entry point."""
+    groups = setup_cfg()["entry_points"].values()
+    return sorted({line.partition("=")[2].strip() for group in groups for line in group.splitlines() if line})
+
+
+@pytest.mark.parametrize("entry_point", entry_points())
+def test_every_entry_point_loads(entry_point: str) -> None:
+    """A name that is wrong would show only when Nova, OpenStackClient or an operator needs it."""
+    module, _, attribute = entry_point.partition(":")
+    loaded = importlib.import_module(module)
+    assert not attribute or callable(getattr(loaded, attribute))
+
+
+@pytest.mark.parametrize(
+    ("sample", "group"), [("kongming-agent", "kongming_agent"), ("kongming-scheduler", "kongming_scheduler")]
+)
+def test_the_sample_configuration_is_generated(sample: str, group: str, tmp_path: Path) -> None:
+    """Every option of the group is in it, with help and its default."""
+    target = tmp_path / "sample"
+    config = ROOT / "etc" / "oslo-config-generator" / f"{sample}.conf"
+    generator.main(["--config-file", str(config), "--output-file", str(target)])
+    section = target.read_text().partition(f"[{group}]")[2].partition("\n[")[0]
+    listed = re.findall(r"^#([a-z_]+) =", section, re.MULTILINE)
+    module = importlib.import_module(f"kongming_sched.conf.{group.removeprefix('kongming_')}")
+    assert [option.name for option in module.OPTS] == listed
+    assert all(option.help for option in module.OPTS)
+
+
+def pins(path: str) -> dict[str, str]:
+    """Name to version of a requirements file."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / path).read_text().splitlines()]
+    pairs = [line.split("==") for line in lines if line]
+    return {normalise(name): version for name, version in pairs}
+
+
+def normalise(name: str) -> str:
+    """One spelling for all spellings of a package's name."""
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+def test_tests_run_on_pinned_versions() -> None:
+    """The same today and in a year; what is asked for and what is pulled in do not contradict each other."""
+    asked, pulled_in = pins("test-requirements.txt"), pins("constraints.txt")
+    assert asked == {name: pulled_in.get(name, asked[name]) for name in asked}
+
+
+def test_everything_that_the_package_needs_is_pinned() -> None:
+    """Also what only requirements.txt names."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    needed = {normalise(re.split("[>=<]", line)[0]) for line in lines if line}
+    assert set() == needed - pins("constraints.txt").keys() - pins("test-requirements.txt").keys()
