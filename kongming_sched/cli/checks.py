@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a template must not do to other templates and to those who use it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from kongming_sched import exceptions
+from kongming_sched.cli.compute import ComputeClient
+from kongming_sched.cli.users import already_asks_for, describe, has_same_demand, users_of
+from kongming_sched.placement.templates import StoredTemplate
+from kongming_sched.template import PinningTemplate
+
+
+def check_overlap(template: PinningTemplate, aggregates: frozenset[str], stored: Mapping[str, StoredTemplate]) -> None:
+    """Refuse explicit host CPUs that another template has on hosts that are offered both.
+
+    A host would offer only the one that came first.
+
+    :param aggregates: those of the new template; none means all hosts
+    :raises InvalidTemplate: naming the cell, the CPUs and the other template
+    """
+    for other in stored.values():
+        apart = aggregates and other.aggregates and aggregates.isdisjoint(other.aggregates)
+        if other.template.name == template.name or apart:
+            continue
+        for index, cell in enumerate(template.cells):
+            if twice := cell.host_cpus & other.template.host_cpus:
+                raise exceptions.InvalidTemplate(
+                    template.name,
+                    f"cells[{index}].pins",
+                    f"host CPU {twice} belongs to template {other.template.name!r}, which is offered to the same hosts;"
+                    " take other CPUs, or aggregates that keep the two apart",
+                )
+
+
+def check_unused(compute: ComputeClient, templates: Collection[str]) -> None:
+    """Refuse to take templates away that somebody names.
+
+    :raises TemplateInUse: for the first of them
+    :raises ComputeError: if Nova does not say who uses them
+    """
+    try:
+        users = users_of(compute, templates)
+    except exceptions.ComputeError as error:
+        raise exceptions.ComputeError(error.action, f"{error.reason}; --force deletes without asking") from error
+    for template in templates:
+        if mine := [user for user in users if user.template == template]:
+            raise exceptions.TemplateInUse(
+                template,
+                describe(mine),
+                "take it off flavors with 'openstack kongming flavor unset FLAVOR', and resize or delete servers",
+            )
+
+
+def check_demand(compute: ComputeClient, old: PinningTemplate | None, new: PinningTemplate) -> None:
+    """Refuse to change what servers of a template take while somebody names it: what they have was claimed for good.
+
+    :param old: None if what is stored cannot be read
+    :raises TemplateInUse: if a flavor or a server asks for other resources than the new template takes
+    :raises ComputeError: if Nova does not say who uses it
+    """
+    if old is not None and has_same_demand(old, new):
+        return
+    others = [user for user in users_of(compute, {new.name}) if not already_asks_for(user.flavor, new)]
+    if others:
+        raise exceptions.TemplateInUse(
+            new.name,
+            describe(others),
+            "by the new cells they would take other resources than they ask for or have been given;"
+            " store them as a template of another name",
+        )

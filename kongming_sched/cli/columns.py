@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that a table shows as people read them, and JSON and YAML as programs do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cliff.columns import FormattableColumn
+
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell
+
+
+class Names(FormattableColumn[Sequence[str]]):
+    """Names: with commas, or as a list."""
+
+    def human_readable(self) -> str:
+        """One line."""
+        return ", ".join(self._value)
+
+
+class CountedNames(FormattableColumn[Sequence[str]]):
+    """Names that may be many: their number first."""
+
+    def human_readable(self) -> str:
+        """As in ``2: c1, c2``."""
+        return f"{len(self._value)}: {', '.join(self._value)}" if self._value else "0"
+
+
+class Fields(FormattableColumn[Mapping[str, Any]]):
+    """A few named values: as ``shares 1024, quota_us 50000``, or as an object."""
+
+    def human_readable(self) -> str:
+        """One line."""
+        return ", ".join(f"{name} {value}" for name, value in self._value.items())
+
+
+class Usage(FormattableColumn[Mapping[str, int] | None]):
+    """How much of a resource is left: ``6 free of 16``, or an object with total, used, free; None if there is none."""
+
+    @classmethod
+    def of(cls, total: int, used: int) -> Usage:
+        """A resource that a node has, or does not give any more if its total is 0 while some of it is used."""
+        return cls({"total": total, "used": used, "free": max(total - used, 0)} if total or used else None)
+
+    def human_readable(self) -> str:
+        """What is free comes first, because that is what one looks for."""
+        return f"{self._value['free']} free of {self._value['total']}" if self._value else "-"
+
+
+class Lines(FormattableColumn[Sequence[Mapping[str, Any]]]):
+    """Objects: a line for each, which the maker of the column words.
+
+    :param lines: the words, one for each object
+    """
+
+    def __init__(self, value: Sequence[Mapping[str, Any]], lines: Sequence[str]) -> None:
+        super().__init__(value)
+        self._lines = lines
+
+    def human_readable(self) -> str:
+        """One line for each object."""
+        return "\n".join(self._lines)
+
+
+def cells(template: PinningTemplate) -> Lines:
+    """The cells of a template; as JSON and YAML they are as a template's file has them."""
+    value = template.to_mapping()["cells"]
+    return Lines(value, [_cell(cell) for cell in template.cells])  # type: ignore[arg-type]  # always a list of mappings
+
+
+def _cell(cell: TemplateCell) -> str:
+    """As in ``vCPUs 0-3: dedicated, threads isolate, node 1``."""
+    words = [str(cell.cpus)]
+    if cell.cpus is CpuPolicy.DEDICATED:
+        words.append(f"threads {cell.threads}")
+    if cell.memory is not MemoryPolicy.STRICT:
+        words.append(f"memory {cell.memory}")
+    if cell.node is not None:
+        words.append(f"node {cell.node}")
+    pins = "".join(f"; {pin}" for pin in _pins(cell))
+    return f"vCPUs {cell.vcpus}: {', '.join(words)}{pins}"
+
+
+def _pins(cell: TemplateCell) -> Iterator[str]:
+    """As in ``0-1 on CPUs 5-6``, once for all vCPUs of the cell that have the same host CPUs."""
+    vcpus_by_pin: dict[CpuSet, CpuSet] = {}
+    for vcpu, pin in zip(cell.vcpus, cell.pins, strict=False):  # only explicit cells have pins
+        vcpus_by_pin[pin] = vcpus_by_pin.get(pin, CpuSet()) | CpuSet.of([vcpu])
+    for pin, vcpus in vcpus_by_pin.items():
+        yield f"{vcpus} on CPUs {pin}"

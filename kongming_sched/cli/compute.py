@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands ask of Nova's API: flavors with their extra specs, and servers with the flavor that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from keystoneauth1 import exceptions as ksa_exceptions
+from openstack import exceptions as sdk_exceptions
+
+from kongming_sched import exceptions
+
+MICROVERSION = "2.61"
+"""Nova's release Rocky: lists of flavors hold their extra specs, and servers (from 2.47) their flavor's.
+
+It stands in every request, whatever default the operator's clouds.yaml has."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """A flavor, or the copy of one that a server keeps.
+
+    :ivar id: empty for a server's copy
+    """
+
+    id: str
+    name: str
+    vcpus: int
+    memory_mb: int
+    extra_specs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server of any project."""
+
+    id: str
+    name: str
+    flavor: Flavor
+
+
+class ComputeClient:
+    """Nova's API as far as the commands use it.
+
+    :param connect: gives openstacksdk's compute proxy; called when it is needed first
+    :raises ComputeError: from every call that Nova refused or did not answer
+    """
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+
+    def flavors(self) -> Iterator[Flavor]:
+        """Every flavor, the private ones too."""
+        return self._pages("list flavors", "/flavors/detail", "flavors", _flavor, is_public="None")
+
+    def find_flavor(self, name_or_id: str) -> Flavor:
+        """The flavor with this id, or else with this name.
+
+        :raises FlavorNotFound: if there is none
+        """
+        found = [flavor for flavor in self.flavors() if name_or_id in (flavor.id, flavor.name)]
+        found.sort(key=lambda flavor: flavor.id != name_or_id)
+        if not found:
+            raise exceptions.FlavorNotFound(name_or_id)
+        return found[0]
+
+    def servers(self) -> Iterator[Server]:
+        """Every server of all projects."""
+        return self._pages("list servers", "/servers/detail", "servers", _server, all_tenants="True")
+
+    def set_extra_specs(self, flavor: Flavor, extra_specs: Mapping[str, str]) -> None:
+        """Add or replace extra specs of a flavor, all or none of them."""
+        action = f"set extra specs of flavor {flavor.name}"
+        self._request(action, "POST", _extra_specs_url(flavor), json={"extra_specs": dict(extra_specs)})
+
+    def delete_extra_spec(self, flavor: Flavor, key: str) -> None:
+        """Take one extra spec off a flavor; it may be gone already."""
+        action = f"delete extra spec {key} of flavor {flavor.name}"
+        self._request(action, "DELETE", f"{_extra_specs_url(flavor)}/{quote(key, safe=':')}", accept=(404,))
+
+    def _pages(
+        self, action: str, url: str, key: str, read: Callable[[Mapping[str, Any]], _T], **query: str
+    ) -> Iterator[_T]:
+        """The items of all pages; Nova gives 1000 at a time, and a link where there are more."""
+        while True:
+            response = self._request(action, "GET", url, params=query)
+            try:
+                body = response.json()
+                items = [read(item) for item in body[key]]
+                query["marker"] = body[key][-1]["id"] if body.get(f"{key}_links") else ""
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                reason = f"the answer is not Nova's, or does not show extra specs to you: {error!r}"
+                raise exceptions.ComputeError(action, reason) from error
+            yield from items
+            if not query["marker"]:
+                return
+
+    def _request(self, action: str, method: str, url: str, accept: tuple[int, ...] = (), **kwargs: Any) -> Any:
+        try:
+            response = self._connect().request(
+                url,
+                method,
+                microversion=MICROVERSION,
+                raise_exc=False,
+                headers={"Accept": "application/json"},
+                **kwargs,
+            )
+            if response.status_code not in accept:
+                sdk_exceptions.raise_from_response(response)
+        except sdk_exceptions.HttpException as error:
+            reason = f"{error.details or error.message} (HTTP {error.status_code} from {error.url})"
+            raise exceptions.ComputeError(action, reason) from error
+        except (sdk_exceptions.SDKException, ksa_exceptions.ClientException) as error:
+            raise exceptions.ComputeError(action, str(error)) from error
+        return response
+
+
+def _extra_specs_url(flavor: Flavor) -> str:
+    return f"/flavors/{quote(flavor.id, safe='')}/os-extra_specs"
+
+
+def _flavor(item: Mapping[str, Any]) -> Flavor:
+    """A flavor as the list has it, or as a server has it: without id, and named by another key."""
+    name = item["name"] if "name" in item else item["original_name"]
+    return Flavor(item.get("id", ""), name, item["vcpus"], item["ram"], item["extra_specs"])
+
+
+def _server(item: Mapping[str, Any]) -> Server:
+    return Server(item["id"], item["name"], _flavor(item["flavor"]))

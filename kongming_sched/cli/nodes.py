@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node providers of all hosts as the commands show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kongming_sched.placement import names
+from kongming_sched.placement.client import PlacementClient, ProviderSummary
+
+RESOURCES = {"dedicated_cpus": names.PCPU, "shared_vcpus": names.VCPU, "memory_mb": names.MEMORY_MB}
+"""The resources of a node by the names that the commands give them."""
+
+_SEPARATOR = names.node_name("", 0)[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A host's NUMA node that takes servers.
+
+    :ivar host: name of the compute node
+    :ivar host_uuid: id of the compute node's provider
+    :ivar threads_per_core: of its dedicated pool; None if its provider does not say
+    """
+
+    host: str
+    host_uuid: str
+    id: int
+    threads_per_core: int | None
+    templates: tuple[str, ...]
+    summary: ProviderSummary
+
+
+def read_nodes(client: PlacementClient) -> list[Node]:
+    """Every node of the cloud that takes servers, by host and number, in two requests."""
+    provider_names = {provider.uuid: provider.name for provider in client.providers(required=names.HW_NUMA_ROOT)}
+    nodes = (_node(summary, provider_names.get(summary.uuid, "")) for summary in client.node_summaries())
+    return sorted((node for node in nodes if node), key=lambda node: (node.host, node.id))
+
+
+def _node(summary: ProviderSummary, provider_name: str) -> Node | None:
+    """None for a provider that is not named as a node, or that came between the two requests."""
+    host, _, number = provider_name.rpartition(_SEPARATOR)
+    if not number.isascii() or not number.isdecimal():
+        return None
+    traits = summary.traits
+    return Node(host, summary.root_uuid, int(number), threads_per_core(traits), offered_templates(traits), summary)
+
+
+def node_id(provider_name: str) -> int:
+    """The number of the node whose provider has this name."""
+    return int(provider_name.rpartition(_SEPARATOR)[2])
+
+
+def offered_templates(traits: Iterable[str]) -> tuple[str, ...]:
+    """The templates that a node with these traits offers, by name."""
+    return tuple(sorted(filter(None, map(names.offered_template, traits))))
+
+
+def threads_per_core(traits: Iterable[str]) -> int | None:
+    """The threads per core that the traits of a node, or of a flavor's group, name."""
+    return next(filter(None, map(names.smt_of, traits)), None)
+
+
+def amounts(resources: Mapping[str, int]) -> dict[str, int]:
+    """Amounts by the names of :data:`RESOURCES`, and of other classes, as of templates' slots, by the class."""
+    known = {column: resources[name] for column, name in RESOURCES.items() if name in resources}
+    return known | {name: amount for name, amount in sorted(resources.items()) if name not in RESOURCES.values()}

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A template from a YAML file, with the file's line in every error."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import yaml
+
+from kongming_sched import exceptions
+from kongming_sched.template import PinningTemplate
+
+STDIN = "-"
+"""The name of the file that stands for standard input."""
+
+MAX_BYTES = 1 << 20
+"""No template is larger: one that pins each of 8191 vCPUs for itself has a tenth of it."""
+
+_TAG = "tag:yaml.org,2002:"
+_TAGS = {f"{_TAG}{kind}" for kind in ("map", "seq", "str", "int", "null", "merge")}
+_INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which here takes fewer plain words for something else than text.
+
+    To YAML 1.1 the CPU sets 010 and 1:30 are the numbers 8 and 90, and the name "on" is true. Here only decimal numbers
+    are numbers, and the rest is text for the template's own rules to judge.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # as PyYAML has it
+
+
+_Loader.add_implicit_resolver(f"{_TAG}null", re.compile(r"(?:~|null|)$"), ["~", "n", ""])
+_Loader.add_implicit_resolver(f"{_TAG}int", re.compile(rf"{_INT.pattern}$"), list("-0123456789"))
+_Loader.add_implicit_resolver(f"{_TAG}merge", re.compile(r"<<$"), ["<"])
+
+
+class TemplateFile:
+    """A file with one template.
+
+    :param file: a path, or :data:`STDIN`
+    :raises InvalidTemplateFile: if it cannot be read, is not YAML, or breaks a rule of templates
+    :ivar template: what it holds
+    """
+
+    def __init__(self, file: str) -> None:
+        self._name = "<stdin>" if file == STDIN else file
+        self._root = self._compose(_read_text(self._name, file))
+        self.template = self._read()
+
+    def error(self, error: exceptions.InvalidTemplate) -> exceptions.InvalidTemplateFile:
+        """The same error, with the line of as much of its path ``cells[0].pins[1]`` as the file has."""
+        node, line = self._root, self._root.start_mark.line
+        for word in re.findall(r"[^.\[\]]+", error.path):
+            found = _child(node, word)
+            if found is None:
+                break
+            node, line = found
+        return exceptions.InvalidTemplateFile(self._name, line + 1, str(error))
+
+    def _compose(self, text: str) -> yaml.Node:
+        """The nodes of the document, each with its line."""
+        try:
+            node = yaml.compose(text, _Loader)
+        except yaml.MarkedYAMLError as error:
+            raise self._syntax_error(error) from error
+        except yaml.reader.ReaderError as error:  # a control character; its position counts characters
+            line = text.count("\n", 0, error.position) + 1
+            reason = f"not YAML: {error.reason} (#x{error.character:04x})"
+            raise exceptions.InvalidTemplateFile(self._name, line, reason) from error
+        except RecursionError as error:
+            raise exceptions.InvalidTemplateFile(self._name, None, "is nested too deeply") from error
+        if node is None:
+            raise exceptions.InvalidTemplateFile(self._name, None, "holds no template")
+        return node
+
+    def _read(self) -> PinningTemplate:
+        loader = _Loader("")
+        try:
+            self._check(self._root, set())
+            return PinningTemplate.from_mapping(loader.construct_document(self._root))
+        except exceptions.InvalidTemplate as error:
+            raise self.error(error) from error
+        except yaml.MarkedYAMLError as error:
+            raise self._syntax_error(error) from error
+        except RecursionError as error:
+            raise exceptions.InvalidTemplateFile(self._name, None, "is nested too deeply") from error
+        finally:
+            loader.dispose()
+
+    def _check(self, node: yaml.Node, seen: set[int]) -> None:
+        """Refuse what YAML lets pass and no template means: tags, keys that are no words, keys that stand twice."""
+        if id(node) in seen:  # an alias
+            return
+        seen.add(id(node))
+        if node.tag not in _TAGS or (node.tag == f"{_TAG}int" and not _INT.fullmatch(node.value)):
+            raise self._refuse(node, f"a template has no values of the tag {node.tag}; leave it out")
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self._check(item, seen)
+        if isinstance(node, yaml.MappingNode):
+            self._check_keys(node)
+            for key, value in node.value:
+                self._check(key, seen)
+                self._check(value, seen)
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
+        lines: dict[str, int] = {}
+        for key, _value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self._refuse(key, "a key must be a word or a number")
+            if key.value in lines:
+                raise self._refuse(key, f"key {key.value!r} is given twice, first in line {lines[key.value]}")
+            lines[key.value] = key.start_mark.line + 1
+
+    def _refuse(self, node: yaml.Node, reason: str) -> exceptions.InvalidTemplateFile:
+        return exceptions.InvalidTemplateFile(self._name, node.start_mark.line + 1, reason)
+
+    def _syntax_error(self, error: yaml.MarkedYAMLError) -> exceptions.InvalidTemplateFile:
+        mark = error.problem_mark or error.context_mark
+        reason = ", ".join(filter(None, (error.context, error.problem)))
+        return exceptions.InvalidTemplateFile(self._name, mark.line + 1 if mark else None, f"not YAML: {reason}")
+
+
+def _child(node: yaml.Node, word: str) -> tuple[yaml.Node, int] | None:
+    """The value of a key, or the item of a number, and its line counted from 0."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((value, key.start_mark.line) for key, value in node.value if key.value == word), None)
+    if isinstance(node, yaml.SequenceNode) and word.isdecimal() and int(word) < len(node.value):
+        item = node.value[int(word)]
+        return item, item.start_mark.line
+    return None
+
+
+def _read_text(name: str, file: str) -> str:
+    try:
+        with nullcontext(sys.stdin.buffer) if file == STDIN else Path(file).open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise exceptions.InvalidTemplateFile(name, None, f"cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise exceptions.InvalidTemplateFile(name, None, f"has more than {MAX_BYTES} bytes, so it is no template")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise exceptions.InvalidTemplateFile(name, line, "is not UTF-8") from error

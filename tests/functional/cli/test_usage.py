@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that are called wrongly."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.functional.cli.samples import AGGREGATE
+from tests.functional.cli.shell import Shell
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("template create", "the following arguments are required: --file"),
+        ("template create --file a --aggregate rack1", "argument --aggregate: 'rack1' is not a UUID"),
+        ("template set", "the following arguments are required: <name>"),
+        ("template set gold", "one of the arguments --file --aggregate --no-aggregate is required"),
+        ("template set gold --no-aggregate --aggregate " + AGGREGATE, "not allowed with argument"),
+        ("template show", "the following arguments are required: <name>"),
+        ("template delete", "the following arguments are required: <name>"),
+        ("host show", "the following arguments are required: <host>"),
+        ("flavor set f", "the following arguments are required: --template"),
+        ("flavor set f --template gold --threads-per-core 0", "'0' is not a number of at least 1"),
+        ("flavor set f --template gold --numa-strategy tight", "invalid choice: 'tight'"),
+    ],
+)
+def test_wrong_usage_ends_with_two(openstack: Shell, line: str, message: str) -> None:
+    """And shows the usage."""
+    done = openstack("kongming " + line)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("usage: ")
+    assert message in done.err
