@@ -191,3 +191,18 @@ def test_server_of_unknown_template_is_confined(world: World) -> None:
 
     assert ("0,4", "emulator 0,4", "memory anywhere") == world.pins()["lost"]
     assert ["template 'gold' does not exist or is not offered to this host"] == list(outcome.problems.values())
+
+
+def test_deleted_template_takes_its_trait_along(world: World) -> None:
+    """The last node that gives a deleted template up deletes its trait, so that flavors of it name what is not there."""
+    other = World(world.placement, "other-host", 2)
+    other.settle()
+    TemplateStore(world.placement.client).delete("gold")
+    traits = []
+
+    for host in (world, other):
+        host.settle()
+        url = "/traits?name=startswith:CUSTOM_KONGMING_TEMPLATE_GOLD"
+        traits.append(world.placement.adapter.get(url, microversion="1.36").json()["traits"])
+
+    assert [["CUSTOM_KONGMING_TEMPLATE_GOLD"], []] == traits
