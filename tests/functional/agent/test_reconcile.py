@@ -194,7 +194,7 @@ def test_server_of_unknown_template_is_confined(world: World) -> None:
 
 
 def test_deleted_template_takes_its_trait_along(world: World) -> None:
-    """The last node that gives a deleted template up deletes its trait, so that flavors of it name what is not there."""
+    """The last node that gives a deleted template up deletes its trait, so that Nova can name it as missing."""
     other = World(world.placement, "other-host", 2)
     other.settle()
     TemplateStore(world.placement.client).delete("gold")
