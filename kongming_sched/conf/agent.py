@@ -90,7 +90,8 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     conf.register_opts(NOVA_COMPUTE_OPTS, group="compute")
     loading.register_auth_conf_options(conf, PLACEMENT)
     loading.register_session_conf_options(conf, PLACEMENT)
-    loading.register_adapter_conf_options(conf, PLACEMENT)
+    # As Nova does: its files may hold the deprecated interface, which keystoneauth refuses beside valid_interfaces.
+    loading.register_adapter_conf_options(conf, PLACEMENT, include_deprecated=False)
     conf.set_default("valid_interfaces", ["internal", "public"], group=PLACEMENT)
     conf.set_default("service_type", "placement", group=PLACEMENT)
 
@@ -98,5 +99,6 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 def list_opts() -> list[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
     """What the sample configuration file shows."""
     placement = loading.get_session_conf_options() + loading.get_auth_common_conf_options()
-    placement += loading.get_auth_plugin_conf_options("password") + loading.get_adapter_conf_options()
+    placement += loading.get_auth_plugin_conf_options("password")
+    placement += loading.get_adapter_conf_options(include_deprecated=False)
     return [(GROUP, OPTS), (PLACEMENT, placement)]
