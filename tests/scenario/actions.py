@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can happen to a server: the rows of the table."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.scenario.cloud import Cloud, wait_for
+from tests.scenario.views import kernel_view
+
+
+@dataclass
+class Subject:
+    """A server that things happen to.
+
+    :ivar other_flavor: of the same template, with other memory
+    """
+
+    cloud: Cloud
+    server: str
+    flavor: Any
+    other_flavor: Any
+
+    @property
+    def host(self) -> str:
+        """Where it runs."""
+        return str(self.cloud.compute.get_server(self.server).compute_host)
+
+    def wait(self, *states: str) -> None:
+        """Wait for the server's state."""
+        self.cloud.wait_for_status(self.server, *states)
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that happens, after which the server runs as its template says.
+
+    :ivar hosts: how many libvirt hosts it needs
+    :ivar is_local: whether it needs the services to be on this machine
+    """
+
+    name: str
+    do: Callable[[Subject], None]
+    hosts: int = 1
+    is_local: bool = False
+
+
+def _stop_start(subject: Subject) -> None:
+    subject.cloud.compute.stop_server(subject.server)
+    subject.wait("SHUTOFF")
+    subject.cloud.compute.start_server(subject.server)
+    subject.wait("ACTIVE")
+
+
+def _reboot(kind: str) -> Callable[[Subject], None]:
+    def do(subject: Subject) -> None:
+        subject.cloud.compute.reboot_server(subject.server, kind)
+        subject.wait("ACTIVE")
+
+    return do
+
+
+def _pause(subject: Subject) -> None:
+    subject.cloud.compute.pause_server(subject.server)
+    subject.wait("PAUSED")
+    subject.cloud.compute.unpause_server(subject.server)
+    subject.wait("ACTIVE")
+
+
+def _suspend(subject: Subject) -> None:
+    subject.cloud.compute.suspend_server(subject.server)
+    subject.wait("SUSPENDED")
+    subject.cloud.compute.resume_server(subject.server)
+    subject.wait("ACTIVE")
+
+
+def _rebuild(subject: Subject) -> None:
+    subject.cloud.compute.rebuild_server(subject.server, image=subject.cloud.image().id)
+    subject.wait("ACTIVE")
+
+
+def _resize(subject: Subject) -> None:
+    current = subject.cloud.compute.get_server(subject.server).flavor["original_name"]
+    target = subject.flavor if current == subject.other_flavor.name else subject.other_flavor
+    subject.cloud.compute.resize_server(subject.server, target.id)
+    subject.wait("VERIFY_RESIZE")
+
+
+def _resize_confirm(subject: Subject) -> None:
+    _resize(subject)
+    subject.cloud.compute.confirm_server_resize(subject.server)
+    subject.wait("ACTIVE")
+
+
+def _resize_revert(subject: Subject) -> None:
+    _resize(subject)
+    subject.cloud.compute.revert_server_resize(subject.server)
+    subject.wait("ACTIVE")
+
+
+def _cold_migrate(subject: Subject) -> None:
+    before = subject.host
+    subject.cloud.compute.migrate_server(subject.server)
+    subject.wait("VERIFY_RESIZE")
+    subject.cloud.compute.confirm_server_resize(subject.server)
+    subject.wait("ACTIVE")
+    assert before != subject.host
+
+
+def _live_migrate(subject: Subject) -> None:
+    before = subject.host
+    subject.cloud.compute.live_migrate_server(subject.server, block_migration="auto")
+    wait_for("the server is on the other host", lambda: subject.host != before)
+    subject.wait("ACTIVE")
+
+
+def _shelve(subject: Subject) -> None:
+    subject.cloud.compute.shelve_server(subject.server)
+    subject.wait("SHELVED_OFFLOADED")
+    assert {} == subject.cloud.allocations(subject.server)
+    subject.cloud.compute.unshelve_server(subject.server)
+    subject.wait("ACTIVE")
+
+
+def _kill_guest(subject: Subject) -> None:
+    guest = kernel_view(subject.server)
+    assert guest
+    os.kill(guest.pid, signal.SIGKILL)
+    subject.wait("SHUTOFF")
+    subject.cloud.compute.start_server(subject.server)
+    subject.wait("ACTIVE")
+
+
+def _evacuate(subject: Subject) -> None:
+    source = subject.host
+    guest = kernel_view(subject.server)
+    assert guest
+    compute = subject.cloud.compute
+    subject.cloud.kill_service(f"{source}-nova-compute")
+    subject.cloud.kill_service(f"{source}-agent")
+    os.kill(guest.pid, signal.SIGKILL)
+    service = next(compute.services(host=source, binary="nova-compute"))
+    compute.update_service_forced_down(service, forced=True)
+    try:
+        compute.evacuate_server(subject.server)
+        wait_for("the server is on the other host", lambda: subject.host != source)
+        subject.wait("ACTIVE", "SHUTOFF")
+        if compute.get_server(subject.server).status == "SHUTOFF":
+            compute.start_server(subject.server)
+        subject.wait("ACTIVE")
+    finally:
+        compute.update_service_forced_down(service, forced=False)
+        subject.cloud.restart_services()
+
+
+def _restart_libvirtd(subject: Subject) -> None:
+    host = subject.host
+    subject.cloud.kill_service(f"{host}-libvirtd")
+    subject.cloud.restart_services()
+    subject.cloud.connect_libvirt(host)
+    wait_for("nova-compute is up", lambda: _compute_is_up(subject, host))
+
+
+def _compute_is_up(subject: Subject, host: str) -> bool:
+    service = next(subject.cloud.compute.services(host=host, binary="nova-compute"))
+    return bool(service.state == "up" and service.status == "enabled")
+
+
+def _agent_killed_before(subject: Subject) -> None:
+    subject.cloud.kill_service(f"{subject.host}-agent")
+    _reboot("HARD")(subject)
+    subject.cloud.restart_services()
+
+
+def _agent_killed_during(subject: Subject) -> None:
+    agent = f"{subject.host}-agent"
+    subject.cloud.stopwatch.reset(subject.server)
+    subject.cloud.compute.reboot_server(subject.server, "HARD")
+    wait_for("the guest runs again", lambda: subject.server in subject.cloud.stopwatch.begins)
+    subject.cloud.kill_service(agent)
+    subject.wait("ACTIVE")
+    subject.cloud.restart_services()
+
+
+def _agent_killed_after(subject: Subject) -> None:
+    before = kernel_view(subject.server)
+    subject.cloud.kill_service(f"{subject.host}-agent")
+    assert before == kernel_view(subject.server)
+    subject.cloud.restart_services()
+
+
+ACTIONS = (
+    Action("stop and start", _stop_start),
+    Action("hard reboot", _reboot("HARD")),
+    Action("soft reboot", _reboot("SOFT")),
+    Action("pause and unpause", _pause),
+    Action("suspend and resume", _suspend),
+    Action("rebuild", _rebuild),
+    Action("shelve and unshelve", _shelve),
+    Action("guest killed behind Nova's back", _kill_guest, is_local=True),
+    Action("resize and confirm", _resize_confirm, hosts=2),
+    Action("resize and revert", _resize_revert, hosts=2),
+    Action("cold migrate", _cold_migrate, hosts=2),
+    Action("live migrate", _live_migrate, hosts=2),
+    Action("agent killed before a reboot", _agent_killed_before, is_local=True),
+    Action("agent killed during a reboot", _agent_killed_during, is_local=True),
+    Action("agent killed afterwards", _agent_killed_after, is_local=True),
+    Action("libvirtd killed and restarted", _restart_libvirtd, is_local=True),
+    Action("evacuate", _evacuate, hosts=2, is_local=True),
+)

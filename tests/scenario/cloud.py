@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cloud that the scenarios run on, whichever ``OS_CLOUD`` names; and its services, if they are this machine's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import libvirt
+import openstack
+from openstack import exceptions as sdk_exceptions
+
+from kongming_sched import exceptions
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.flavor import extra_specs
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.template import PinningTemplate
+from tests.cloud.looks import libvirt_uri
+from tests.cloud.plan import Plan, load_plan
+from tests.cloud.service import read_record, record_file
+from tests.scenario.events import Stopwatch, start_loop
+from tests.scenario.views import Views, kernel_view, libvirt_pins
+
+PATIENCE_SECONDS = 240.0
+REPOSITORY = Path(__file__).resolve().parents[2]
+PREFIX = "kongming-scenario-"
+"""All that the scenarios make begins with this, and nothing else is touched."""
+
+_T = TypeVar("_T")
+
+
+def wait_for(what: str, look: Callable[[], _T], patience_seconds: float = PATIENCE_SECONDS) -> _T:
+    """What ``look`` gives once that is true.
+
+    :raises AssertionError: if it does not come true in time
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        if seen := look():
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {patience_seconds:.0f} s")
+        time.sleep(0.1)
+
+
+class Cloud:
+    """A cloud's administrator, who makes templates, flavors and servers.
+
+    :ivar plan: how the cloud's services are run, if tools/cloud runs them; else None
+    """
+
+    def __init__(self) -> None:
+        self.connection: Any = openstack.connect(compute_default_microversion="2.96")
+        self.compute: Any = self.connection.compute
+        self.placement = PlacementClient(self.connection.placement)
+        self.templates = TemplateStore(self.placement)
+        self.plan = _local_plan()
+        self.libvirts: dict[str, Any] = {}
+        self.stopwatch = Stopwatch(())
+        if self.plan:
+            start_loop()
+            for host in self.plan.libvirt_hosts:
+                self.connect_libvirt(host)
+
+    def connect_libvirt(self, host: str) -> None:
+        """Open a host's libvirt, again if its daemon was restarted."""
+        assert self.plan
+        self.libvirts[host] = libvirt.open(libvirt_uri(self.plan, host))
+        self.stopwatch.listen(self.libvirts[host])
+
+    # Templates and flavors
+
+    def make_template(self, template: PinningTemplate) -> None:
+        """Store a template, in place of an older one of its name."""
+        try:
+            self.templates.create(template)
+        except exceptions.TemplateExists:
+            self.templates.update(template)
+
+    def offering(self, template: str) -> dict[str, list[int]]:
+        """Root provider to the nodes that offer a template now."""
+        found: dict[str, list[int]] = {}
+        for node in self.placement.node_summaries():
+            if names.template_trait(template) in node.traits:
+                number = next(id for trait in node.traits if (id := names.node_id_of(trait)) is not None)
+                found.setdefault(node.root_uuid, []).append(number)
+        return found
+
+    def make_flavor(self, template: PinningTemplate, ram_mb: int, threads_per_core: int) -> Any:
+        """A flavor of a template."""
+        name = f"{PREFIX}{template.name}-{ram_mb}"
+        self.delete_flavor(name)
+        flavor = self.compute.create_flavor(name=name, ram=ram_mb, vcpus=template.vcpus, disk=1, is_public=True)
+        specs = extra_specs(template, {}, vcpus=template.vcpus, memory_mb=ram_mb, threads_per_core=threads_per_core)
+        self.compute.create_flavor_extra_specs(flavor, specs)
+        return flavor
+
+    def delete_flavor(self, name: str) -> None:
+        """Delete a flavor if there is one of this name."""
+        if old := self.compute.find_flavor(name):
+            self.compute.delete_flavor(old)
+
+    # Servers
+
+    def image(self) -> Any:
+        """A blank image: a guest that sits in its firmware is enough to be pinned."""
+        name = f"{PREFIX}blank"
+        found = next(iter(self.connection.image.images(name=name, status="active")), None)
+        return found or self.connection.image.create_image(
+            name=name, disk_format="raw", container_format="bare", data=bytes(1 << 20), allow_duplicates=True
+        )
+
+    def create_server(self, name: str, flavor: Any, count: int = 1, **more: Any) -> list[Any]:
+        """Create servers and wait until all run.
+
+        :raises AssertionError: if one does not
+        """
+        server = self.compute.create_server(
+            name=f"{PREFIX}{name}",
+            flavor_id=flavor.id,
+            image_id=self.image().id,
+            networks="none",
+            min_count=count,
+            max_count=count,
+            **more,
+        )
+        mine = [server.id]
+        if count > 1:
+            mine = [found.id for found in self.compute.servers(name=f"^{PREFIX}{name}-[0-9]+$")]
+        return [self.wait_for_status(each, "ACTIVE") for each in mine]
+
+    def wait_for_status(self, server: str, *wanted: str) -> Any:
+        """A server once it has one of these states and nothing is under way.
+
+        :raises AssertionError: if it fails or takes too long
+        """
+
+        def look() -> Any:
+            found = self.compute.get_server(server)
+            if found.status == "ERROR" and "ERROR" not in wanted:
+                raise AssertionError(f"server {found.name} failed: {found.fault}")
+            return found if found.status in wanted and found.task_state is None else None
+
+        return wait_for(f"server {server} is {' or '.join(wanted)}", look)
+
+    def delete_server(self, server: str) -> None:
+        """Delete a server and wait until it is gone."""
+        try:
+            self.compute.delete_server(server, force=False)
+        except sdk_exceptions.NotFoundException:
+            return
+        wait_for(f"server {server} is gone", lambda: not self._exists(server))
+
+    def delete_all(self) -> None:
+        """Delete every server that scenarios have left."""
+        left = [server.id for server in self.compute.servers(all_projects=True) if server.name.startswith(PREFIX)]
+        for server in left:
+            self.compute.delete_server(server)
+        for server in left:
+            wait_for(f"server {server} is gone", lambda server=server: not self._exists(server))
+
+    def _exists(self, server: str) -> bool:
+        try:
+            self.compute.get_server(server)
+        except sdk_exceptions.NotFoundException:
+            return False
+        return True
+
+    # Views
+
+    def allocations(self, consumer: str) -> dict[str, dict[str, int]]:
+        """Provider to what a consumer has of it."""
+        answer = self.connection.placement.get(f"/allocations/{consumer}", microversion="1.36")
+        return {uuid: item["resources"] for uuid, item in answer.json()["allocations"].items()}
+
+    def views(self, server: str) -> Views:
+        """All three views of a server."""
+        found = self.compute.get_server(server)
+        host = found.hypervisor_hostname or ""
+        root = next((provider.uuid for provider in self.placement.providers(name=host)), "") if host else ""
+        allocations = self.allocations(server)
+        nodes = {
+            node: allocations[uuid]
+            for node in range(16)
+            if root and (uuid := names.node_uuid(root, node)) in allocations
+        }
+        pins = libvirt_pins(self.libvirts[found.compute_host], server) if found.compute_host in self.libvirts else {}
+        return Views(found.status, found.compute_host or "", nodes, pins, kernel_view(server))
+
+    def wait_until_right(self, server: str, template: PinningTemplate, threads_per_core: int) -> Views:
+        """The views, once nothing is wrong with them.
+
+        :raises AssertionError: naming what stays wrong
+        """
+        online = CpuSet.parse(Path("/sys/devices/system/cpu/online").read_text())
+        faults: list[str] = []
+        deadline = time.monotonic() + PATIENCE_SECONDS / 4
+        while time.monotonic() < deadline:
+            views = self.views(server)
+            faults = views.faults(template, online, threads_per_core)
+            if not faults:
+                return views
+            time.sleep(0.1)
+        raise AssertionError("; ".join(faults))
+
+    # Services, of a cloud of tools/cloud only
+
+    def kill_service(self, name: str) -> None:
+        """Kill a service of the cloud as the kernel kills what uses too much memory."""
+        assert self.plan
+        process = read_record(record_file(self.plan.directory, name))
+        assert process, f"{name} does not run"
+        process.send(signal.SIGKILL)
+        wait_for(f"{name} is gone", lambda: not process.is_alive)
+
+    def restart_services(self) -> None:
+        """Start again what does not run."""
+        assert self.plan
+        options = self.plan.options
+        command = [REPOSITORY / "tools/cloud", "--directory", self.plan.directory, "up"]
+        command += ["--hosts", str(options.fake_hosts), "--libvirt-hosts", str(options.libvirt_hosts)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, env=_outer_environment())
+
+
+def _local_plan() -> Plan | None:
+    """The plan of the cloud in the folder of the clouds.yaml that is in use, if tools/cloud made it."""
+    path = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    return load_plan(Path(path).parent) if path else None
+
+
+def _outer_environment() -> Mapping[str, str]:
+    """Without what tools/cloud run has set."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
