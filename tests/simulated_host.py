@@ -64,6 +64,9 @@ class SimulatedHost:
 
     :ivar log: every call, by name
     :ivar on_call: called with a call's name before it has an effect and with "after <name>" then; may raise
+    :ivar stale_definitions: server ids of guests whose persistent definition has the pins of another host
+    :ivar migrating: server ids of guests that libvirt lets nobody change
+    :ivar without_definition: server ids of guests that have none
     :ivar shared_at_any_time: CPUs of the pool that at some time belonged to two guests
     """
 
@@ -74,6 +77,9 @@ class SimulatedHost:
         self.log: list[str] = []
         self.on_call: Callable[[str], None] = lambda _name: None
         self.shared_at_any_time = CpuSet()
+        self.stale_definitions: set[str] = set()
+        self.without_definition: set[str] = set()
+        self.migrating: set[str] = set()
 
     # What Nova and an administrator do
 
@@ -137,6 +143,12 @@ class SimulatedHost:
     def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None:
         self._change("set_scheduler", domain, lambda guest: guest.scheduler.update(parameters))
 
+    def is_busy(self, domain: Domain) -> bool:
+        return self._call("is_busy", lambda: bool(self._guest(domain)) and domain.uuid in self.migrating)
+
+    def repair_definition(self, domain: Domain) -> bool | None:
+        return self._call("repair_definition", lambda: self._repair(domain))
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -159,6 +171,14 @@ class SimulatedHost:
         guest = self._guest(domain)
         return Threads(dict(enumerate(guest.vcpus)), guest.emulator, dict(guest.iothreads))
 
+    def _repair(self, domain: Domain) -> bool | None:
+        self._guest(domain)
+        if domain.uuid in self.without_definition:
+            return None
+        was_stale = domain.uuid in self.stale_definitions
+        self.stale_definitions.discard(domain.uuid)
+        return was_stale
+
     def _guest(self, domain: Domain) -> _Running:
         if domain.uuid not in self._running:
             raise exceptions.GuestGone(domain.name)
@@ -170,6 +190,7 @@ class SimulatedHost:
         return cpus
 
     def _change(self, name: str, domain: Domain, change: Callable[[_Running], object]) -> None:
+        assert domain.uuid not in self.migrating, "libvirt would wait for 30 seconds"
         self._call(name, lambda: change(self._guest(domain)))
         self._note_shared_cpus()
 

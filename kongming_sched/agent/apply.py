@@ -25,6 +25,8 @@ class Hypervisor(Protocol):
     def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None: ...  # noqa: D102
     def bind_memory(self, domain: Domain, nodes: CpuSet) -> None: ...  # noqa: D102
     def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None: ...  # noqa: D102
+    def is_busy(self, domain: Domain) -> bool: ...  # noqa: D102
+    def repair_definition(self, domain: Domain) -> bool | None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 

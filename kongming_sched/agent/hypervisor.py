@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import libvirt
+import tenacity
 
 from kongming_sched import exceptions
+from kongming_sched.agent import hook
 from kongming_sched.agent.guest import Domain
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
@@ -24,6 +26,9 @@ _UNSUPPORTED = (
     libvirt.VIR_ERR_NO_SUPPORT,
     libvirt.VIR_ERR_INVALID_ARG,  # the test driver's, which knows no flags
 )
+
+_NO_QUOTA = 17_592_186_044_415
+"""VIR_DOMAIN_CGROUP_QUOTA_MAX in microseconds; on cgroup v1 libvirt reads larger numbers."""
 
 
 class LibvirtHypervisor:
@@ -103,6 +108,31 @@ class LibvirtHypervisor:
         with self._errors(f"set {words} of {domain.name}", domain):
             self._find(domain).setSchedulerParametersFlags(dict(parameters), _LIVE)
 
+    def is_busy(self, domain: Domain) -> bool:
+        """Whether a guest is on its way to or from this host: a change would wait for that, 30 seconds at most."""
+        with self._errors(f"read the job of {domain.name}", domain):
+            handle = self._find(domain)
+            is_arriving = handle.state() == [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION]
+            return bool(is_arriving or handle.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
+
+    def repair_definition(self, domain: Domain) -> bool | None:
+        """Take pins out of the persistent definition, which are those of the host that a guest comes from.
+
+        Pins are set on the running guest only, so that a definition has none of its own.
+
+        :returns: whether there were any; None if the guest has no definition (yet)
+        """
+        with self._errors(f"repair the definition of {domain.name}", domain):
+            handle = self._find(domain)
+            if not handle.isPersistent():
+                return None
+            xml = handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+            repaired = hook.without_pins(xml.encode()).decode()
+            if repaired == xml:
+                return False
+            self._connect().defineXML(repaired)
+            return True
+
     def close(self) -> None:
         """Let the connection go; the next call makes a new one."""
         connection, self._connection = self._connection, None
@@ -151,11 +181,20 @@ class LibvirtHypervisor:
             yield
         except libvirt.libvirtError as error:
             code = error.get_error_code()
-            if domain and code == libvirt.VIR_ERR_NO_DOMAIN:
+            if domain and (code == libvirt.VIR_ERR_NO_DOMAIN or self._has_stopped(domain, code)):
                 raise exceptions.GuestGone(domain if isinstance(domain, str) else domain.name) from error
             if self._connection is None or not self._connection.isAlive():
                 raise exceptions.HypervisorUnavailable(action, str(error), code) from error
             raise exceptions.HypervisorError(action, str(error), code) from error
+
+    def _has_stopped(self, domain: Domain | str, code: int) -> bool:
+        """Whether libvirt refused because a guest is defined but runs no longer."""
+        if not isinstance(domain, Domain) or code != libvirt.VIR_ERR_OPERATION_INVALID or self._connection is None:
+            return False
+        try:
+            return not self._connection.lookupByUUIDString(domain.uuid).isActive()
+        except libvirt.libvirtError:
+            return False
 
     def _notice(self, *_: object) -> None:
         if self._on_event is not None:
@@ -172,6 +211,17 @@ class LibvirtHypervisor:
         return tuple(cpu in cpus for cpu in range(max(present) + 1))
 
 
+def _is_starting(error: BaseException) -> bool:
+    """Whether a control group is not there that libvirt is just making for a guest that starts."""
+    return isinstance(error, libvirt.libvirtError) and error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(_is_starting),
+    stop=tenacity.stop_after_delay(1),
+    wait=tenacity.wait_fixed(0.05),
+    reraise=True,
+)
 def _optional(read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
     """What a host without the cgroup controller cannot tell is empty."""
     try:
@@ -183,8 +233,8 @@ def _optional(read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _signed(value: int) -> int:
-    """libvirt writes "no quota" as a number that no quota can have."""
-    return value if value < 1 << 62 and value != 18446744073709551 else -1
+    """libvirt writes "no quota" as a number that no quota needs: on cgroup v2 the largest that it takes."""
+    return value if value < _NO_QUOTA else -1
 
 
 def _be_quiet(_context: object, _error: object) -> None:

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.agent.apply import Applied, Applier, Hypervisor, Kernel
+from kongming_sched.agent.arrivals import Answer, Bookings, Expected
 from kongming_sched.agent.guest import Domain, Guest, identify
 from kongming_sched.agent.layout import HostLayout, HostView, lay_out
-from kongming_sched.agent.plan import Action, plan, units_of
+from kongming_sched.agent.plan import Action, Occupancy, plan, units_of
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
@@ -32,6 +34,11 @@ class _PlacementView:
     states: Mapping[str, NodeState]
     templates: Mapping[str, PinningTemplate]
 
+    @property
+    def consumers(self) -> set[str]:
+        """Whoever has claimed something on this host."""
+        return {consumer for state in self.states.values() for consumer in state.allocations}
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -41,6 +48,8 @@ class Outcome:
     :ivar done: the actions that hold now, by libvirt
     :ivar problems: subject (a server, a template, Placement) to what is wrong with it
     :ivar refusals: templates that this host's nodes do not offer
+    :ivar answers: what the guests on their way are told, by the number of the question
+    :ivar repaired: domains whose persistent definition held the pins of another host
     :ivar retry_seconds: when to look again at the latest; None for the usual time
     """
 
@@ -48,6 +57,8 @@ class Outcome:
     done: list[tuple[str, Action]] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
+    answers: dict[int, Answer] = field(default_factory=dict)
+    repaired: list[str] = field(default_factory=list)
     retry_seconds: float | None = None
 
 
@@ -88,31 +99,44 @@ class Reconciler:
     """Brings a host to what Placement, its templates and its guests say, step by safe step.
 
     :param host_name: the name of the compute node's provider
+    :param bookings: the CPUs of guests on their way
     """
 
     def __init__(
-        self, hypervisor: Hypervisor, kernel: Kernel, client: PlacementClient, host_name: str, backoff: Backoff
+        self,
+        hypervisor: Hypervisor,
+        kernel: Kernel,
+        client: PlacementClient,
+        host_name: str,
+        backoff: Backoff,
+        bookings: Bookings | None = None,
     ) -> None:
         self._hypervisor = hypervisor
         self._kernel = kernel
         self._registry = NodeRegistry(client, host_name)
         self._store = TemplateStore(client)
         self._backoff = backoff
+        self._bookings = Bookings() if bookings is None else bookings
+        self._repaired: set[str] = set()
         self._last: _PlacementView | None = None
 
-    def run(self, topology: HostTopology, pools: HostPools) -> Outcome:
+    def run(self, topology: HostTopology, pools: HostPools, arriving: Sequence[str] = ()) -> Outcome:
         """Look once, and do what is to be done.
 
         Without Placement the guests are held to what it said last.
 
+        :param arriving: the XML of guests on their way, for which a hook asks
         :raises HypervisorError: if libvirt cannot tell what runs
         """
         outcome = Outcome()
         guests = self._observe_guests(outcome)
-        layout = self._agree_with_placement(topology, pools, guests, outcome)
+        expected = self._bookings.expect(arriving, [guest.uuid for guest in guests], topology.cpus)
+        outcome.answers = dict(expected.refused)
+        layout = self._agree_with_placement(topology, pools, guests, expected, outcome)
         if layout is not None:
             outcome.refusals = layout.tree.refusals
-            self._pin(topology, pools, guests, layout, outcome)
+            self._pin(topology, pools, guests, expected, layout, outcome)
+        self._repair_definitions(guests, outcome)
         self._backoff.keep_only(guest.uuid for guest in guests)
         outcome.retry_seconds = self._backoff.next_seconds()
         return outcome
@@ -139,14 +163,20 @@ class Reconciler:
         return Guest(domain, identity, identity.request, self._kernel.threads(domain))
 
     def _agree_with_placement(
-        self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], outcome: Outcome
+        self,
+        topology: HostTopology,
+        pools: HostPools,
+        guests: tuple[Guest, ...],
+        expected: Expected,
+        outcome: Outcome,
     ) -> HostLayout | None:
         """Decide, and write the node providers; again from the start if somebody wrote in between."""
         for attempt in range(_ATTEMPTS):
             try:
                 seen, root = self._observe_placement(outcome)
                 self._last = seen
-                layout = self._lay_out(topology, pools, guests, seen)
+                self._bookings.forget_unclaimed(expected, seen.consumers)
+                layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
                 outcome.changes += self._registry.write(root, layout.tree.nodes, seen.states)
                 return layout
             except exceptions.PlacementError as error:
@@ -154,7 +184,9 @@ class Reconciler:
                     continue
                 outcome.problems["Placement"] = str(error)
                 break
-        return None if self._last is None else self._lay_out(topology, pools, guests, self._last)
+        if self._last is None:
+            return None
+        return self._lay_out(topology, pools, (*guests, *expected.guests), self._last)
 
     def _observe_placement(self, outcome: Outcome) -> tuple[_PlacementView, Provider]:
         root, aggregates, states = self._registry.observe()
@@ -177,19 +209,55 @@ class Reconciler:
         topology: HostTopology,
         pools: HostPools,
         guests: tuple[Guest, ...],
+        expected: Expected,
         layout: HostLayout,
         outcome: Outcome,
     ) -> None:
-        """Carry out the plan for all guests that are not to be left alone for a while."""
-        names = {guest.uuid: f"server {guest}" for guest in guests}
+        """Carry out the plan for all guests that are not to be left alone for a while, then tell those on their way."""
+        names = {guest.uuid: f"server {guest}" for guest in (*guests, *expected.guests)}
         outcome.problems |= {names[uuid]: reason for uuid, reason in layout.problems.items()}
-        waiting = self._backoff.waiting()
         housekeeping = pools.housekeeping & topology.cpus
-        actions = plan(guests, layout.guests, pools.dedicated, housekeeping)
-        units = units_of(guests, layout.guests)
+        layouts = {**layout.guests, **self._bookings.told()}
+        guests = (*guests, *expected.booked.values())
+        actions = plan(guests, layouts, pools.dedicated, housekeeping)
+        waiting = self._busy(guests, actions) | self._backoff.waiting()
+        units = units_of(guests, layouts)
         applier = Applier(self._hypervisor, self._kernel, guests, units, pools.dedicated)
         applied: Applied = applier.run([action for action in actions if action.guest not in waiting])
         outcome.done += [(names[action.guest], action) for action in applied.done]
         wrong = applied.failed | {uuid: reason for uuid, reason in waiting.items() if uuid in names}
         outcome.problems |= {names[uuid]: reason for uuid, reason in wrong.items()}
         self._backoff.record(applied.failed, [uuid for uuid in names if uuid not in wrong])
+        occupancy = Occupancy(units, pools.dedicated)
+        for action in applied.done:
+            occupancy.move(action)
+        outcome.answers = self._bookings.book(expected, layout.guests, layout.problems, occupancy, housekeeping)
+
+    def _busy(self, guests: Iterable[Guest], actions: Iterable[Action]) -> dict[str, str]:
+        """The guests that are to be changed and cannot be now, because they migrate; an event says when they can."""
+        busy = {}
+        wanted = {action.guest for action in actions}
+        for guest in guests:
+            with contextlib.suppress(exceptions.GuestGone):
+                if guest.uuid in wanted and self._hypervisor.is_busy(guest.domain):
+                    busy[guest.uuid] = "it is migrating or being saved, and is pinned when that is over"
+        return busy
+
+    def _repair_definitions(self, guests: Iterable[Guest], outcome: Outcome) -> None:
+        """Take the pins out of the definition that a migrated guest brought along, once it is there."""
+        running = {guest.uuid: guest.domain for guest in guests}
+        self._repaired &= running.keys()
+        for uuid in sorted(running.keys() - self._repaired):
+            try:
+                repaired = self._hypervisor.repair_definition(running[uuid])
+            except exceptions.GuestGone:
+                continue
+            except exceptions.HypervisorUnavailable:
+                raise
+            except exceptions.HypervisorError as error:
+                outcome.problems[f"definition of {running[uuid].name}"] = str(error)
+                continue
+            if repaired is not None:
+                self._repaired.add(uuid)
+            if repaired:
+                outcome.repaired.append(running[uuid].name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 from oslo_config import cfg
@@ -14,14 +14,19 @@ from oslo_log import log
 
 from kongming_sched import exceptions
 from kongming_sched.agent.apply import Hypervisor
+from kongming_sched.agent.arrivals import Bookings
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
+from kongming_sched.agent.listener import Listener, Question
 from kongming_sched.agent.reconcile import Backoff, Outcome, Reconciler
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
 
 LOG = log.getLogger(__name__)
+
+BOOKINGS_NAME = "arrivals.json"
+"""The file in the run directory that holds the CPUs booked for guests on their way."""
 
 _RETRY_SECONDS = 5.0
 """How soon to try again when libvirt, Placement or nova-compute's provider is not there."""
@@ -40,6 +45,12 @@ class Reporter:
             LOG.info("Placement: %s", change)
         for name, action in outcome.done:
             LOG.info("%s: %s", name, action)
+        for name in outcome.repaired:
+            LOG.info("took another host's pins out of the definition of domain %s", name)
+        for _, answer in sorted(outcome.answers.items()):
+            LOG.info(
+                "%s on its way here: %s%s", answer.server, answer.pins, f" ({answer.reason})" * bool(answer.reason)
+            )
         for refusal in outcome.refusals:
             if refusal not in self._refusals:
                 LOG.info("template %s is not offered on node %d: %s", refusal.template, refusal.node_id, refusal.reason)
@@ -76,6 +87,8 @@ class Agent:
         self._reporter = Reporter()
         self._reconciler: Reconciler | None = None
         self._started = False
+        self._listener: Listener | None = None
+        self._deaf_because = ""
         self._configure(read_settings(conf))
 
     def stop(self, *_: int | FrameType | None) -> None:
@@ -97,7 +110,10 @@ class Agent:
             self._wake.clear()
             if self._reload:
                 self._reread()
+            self._listen()
             self._wake.wait(self._look())
+        if self._listener is not None:
+            self._listener.close()
         self._hypervisor.close()
         LOG.info("stopped; the servers keep their pins")
 
@@ -108,6 +124,24 @@ class Agent:
         self._client = client
         self._hypervisor = self._connect(settings.libvirt_uri, self._wake.set)
         self._reconciler = None
+
+    def _listen(self) -> None:
+        """Be there for libvirt's hook; without that, guests that arrive are pinned a little later."""
+        directory = self._settings.run_directory
+        if self._listener is not None and self._listener.path.parent == directory:
+            return
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        listener = Listener(directory, self._wake.set)
+        try:
+            listener.open()
+        except exceptions.ConfigurationError as error:
+            if self._deaf_because != str(error):
+                LOG.warning("guests that arrive here are pinned once they run: %s", error)
+            self._deaf_because = str(error)
+            return
+        self._listener, self._deaf_because = listener, ""
 
     def _reread(self) -> None:
         """Take the changed configuration files, or none of them if something is wrong."""
@@ -128,14 +162,24 @@ class Agent:
         LOG.info("read the configuration again")
 
     def _look(self) -> float:
-        """One look; gives the seconds until the next."""
+        """One look, with an answer to every hook that asked; gives the seconds until the next."""
+        questions = self._listener.take() if self._listener else []
+        try:
+            return self._look_for(questions)
+        finally:
+            for question in questions:
+                question.answer(None)
+
+    def _look_for(self, questions: Sequence[Question]) -> float:
         problems = {}
         try:
             topology = self._hypervisor.topology()
             pools = self._settings.pools(topology)
             if self._reconciler is None:
                 self._reconciler = self._make_reconciler()
-            outcome = self._reconciler.run(topology, pools)
+            outcome = self._reconciler.run(topology, pools, [question.xml for question in questions])
+            for number, answer in outcome.answers.items():
+                questions[number].answer(answer.pins)
             self._started = True
         except exceptions.ConfigurationError as error:
             if not self._started:
@@ -158,7 +202,8 @@ class Agent:
     def _make_reconciler(self) -> Reconciler:
         name = self._settings.host or self._hypervisor.host_name()
         backoff = Backoff(self._settings.interval_seconds)
-        return Reconciler(self._hypervisor, Host(), self._client, name, backoff)
+        bookings = Bookings(self._settings.run_directory / BOOKINGS_NAME)
+        return Reconciler(self._hypervisor, Host(), self._client, name, backoff, bookings)
 
 
 def parse(args: list[str] | None = None) -> cfg.ConfigOpts:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from keystoneauth1 import adapter, loading
 from keystoneauth1 import exceptions as ksa_exceptions
@@ -33,6 +34,7 @@ class Settings:
     host: str | None
     libvirt_uri: str
     interval_seconds: int
+    run_directory: Path
 
     def pools(self, topology: HostTopology) -> HostPools:
         """The pools on this host.
@@ -68,6 +70,7 @@ def read_settings(conf: cfg.ConfigOpts) -> Settings:
         options.host,
         options.libvirt_uri,
         options.interval_seconds,
+        Path(options.run_directory),
     )
     nova = {
         "cpu_shared_set": _cpu_set(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),

@@ -75,6 +75,16 @@ How often to look although no event came, in seconds.
 Changed templates and pins that went astray are found at the latest after this time.
 """,
     ),
+    cfg.StrOpt(
+        "run_directory",
+        default="/run/kongming",
+        help="""
+Where the agent keeps what shall outlive itself but not the machine, and the socket on which libvirt's hook asks for the
+CPUs of guests that migrate to this host. Only the agent's user may enter it.
+
+After a change run ``kongming-host hook install`` again.
+""",
+    ),
 ]
 
 NOVA_COMPUTE_OPTS = [

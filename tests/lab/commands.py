@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
+import requests
 import yaml
 
 from kongming_sched.placement import names
 from tests.lab.cast import Template
 from tests.lab.lab import Lab
+from tests.lab.placement_api import TOKEN
 from tests.lab.screen import Screen
 
 MEMORY_MB = 64
@@ -69,22 +73,20 @@ class Commands:
 
     def is_offered(self, template: str, node_id: int) -> bool:
         """Whether a node has a template's trait."""
-        traits = self._screen.ask("openstack", "resource", "provider", "trait", "list", self._lab.node_uuid(node_id))
-        return {"name": names.template_trait(template)} in (traits or [])
+        return names.template_trait(template) in self._ask(node_id, "traits")
 
     def total(self, node_id: int, resource_class: str) -> int:
         """How much of a class a node has; 0 if there is no such node yet."""
-        return self._inventory(node_id, resource_class)[0]
+        inventory = self._ask(node_id, "inventories").get(resource_class)
+        return int(inventory["total"]) if inventory else 0
 
     def free(self, node_id: int, resource_class: str) -> int:
         """How much of it is left."""
-        total, used = self._inventory(node_id, resource_class)
-        return total - used
+        return self.total(node_id, resource_class) - self.used(node_id).get(resource_class, 0)
 
     def used(self, node_id: int) -> dict[str, int]:
         """What is taken of each class of a node."""
-        usage = self._screen.ask("openstack", "resource", "provider", "usage", "show", self._lab.node_uuid(node_id))
-        return {item["resource_class"]: item["usage"] for item in usage}
+        return dict(self._ask(node_id, "usages"))
 
     def write(self, template: Template) -> Path:
         """Write a template's file, and show it."""
@@ -93,12 +95,15 @@ class Commands:
         self._screen.file(path)
         return path
 
-    def _inventory(self, node_id: int, resource_class: str) -> tuple[int, int]:
-        words = ("openstack", "resource", "provider", "inventory", "list", self._lab.node_uuid(node_id))
-        for item in self._screen.ask(*words) or []:
-            if item["resource_class"] == resource_class:
-                return item["total"], item["used"]
-        return 0, 0
+    def _ask(self, node_id: int, what: str) -> Any:
+        """Placement's own word on a node; empty if there is no such node yet."""
+        url = f"{self._lab.placement.endpoint}/resource_providers/{self._lab.node_uuid(node_id)}/{what}"
+        headers = {"X-Auth-Token": TOKEN, "OpenStack-API-Version": "placement 1.36"}
+        answer = requests.get(url, headers=headers, timeout=60)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return {}
+        answer.raise_for_status()
+        return answer.json()[what]
 
     def _run(self, *words: str | Path, status: int = 0) -> None:
         self._screen.run("openstack", *words, status=status)

@@ -89,6 +89,10 @@ class Guests:
         domain.create()
         return guest
 
+    def stop(self, guest: Guest) -> None:
+        """Stop a guest, which stays defined."""
+        self._connection.lookupByUUIDString(guest.server.uuid).destroy()
+
     def delete(self, guest: Guest) -> None:
         """Stop and undefine a guest."""
         del self.running[guest.server.uuid]

@@ -32,6 +32,7 @@ shared_cpu_set = {shared}
 reserved_memory_mb = 0
 libvirt_uri = {uri}
 interval_seconds = 2
+run_directory = {directory}/run
 """
 
 
@@ -74,7 +75,7 @@ class Lab:
 
     def agent(self, pools: Pools) -> ChildProcess:
         """The agent of this host, not yet started."""
-        options = _AGENT.format(dedicated=pools.dedicated, shared=pools.shared, uri=URI)
+        options = _AGENT.format(dedicated=pools.dedicated, shared=pools.shared, uri=URI, directory=self.directory)
         self.agent_conf.write_text(options + placement_section(self.placement.endpoint))
         program = Path(sys.executable).with_name("kongming-agent")
         return ChildProcess("kongming-agent", [program, "--config-file", self.agent_conf], self.directory)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -72,10 +71,6 @@ class Screen:
             self.claim(f"{words[0]} ends with {status}", False, f"it ended with {done.returncode}")
         return done.stdout
 
-    def ask(self, *words: str) -> Any:
-        """What a command says as JSON, without showing it."""
-        return json.loads(self._call([*words, "-f", "json"]).stdout or "null")
-
     def claim(self, text: str, held: bool, facts: str = "") -> None:
         """State something that was checked."""
         self.claims += 1
@@ -113,4 +108,4 @@ class Screen:
 def _words(seen: object) -> str:
     if isinstance(seen, Mapping):
         return "; ".join(f"{key}: {_words(value)}" for key, value in seen.items())
-    return ", ".join(map(str, seen)) if isinstance(seen, list | tuple) else str(seen)
+    return ", ".join(map(str, seen)) if isinstance(seen, list | tuple | set) else str(seen)

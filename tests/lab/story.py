@@ -45,11 +45,10 @@ class Story:
         self.change_template()
         self.move_by_hand()
         self.leave_others_alone()
+        self.make_room()
+        self.span_nodes()
+        self.isolate_core()
         self.pin_exactly()
-        if any(node.threads_per_core > 1 for node in self.nodes):
-            self.isolate_core()
-        if len(self.nodes) > 1:
-            self.span_nodes()
         self.show_all()
 
     def register_host(self) -> None:
@@ -148,56 +147,18 @@ class Story:
         self.servers.await_vcpus(guest, self.lab.topology.cpus)
         self.servers.delete("plain-1")
 
-    def pin_exactly(self) -> None:
-        """A template that names a host CPU, which has to be freed first."""
-        self.screen.section("A template that names the host CPU")
-        db1 = self.servers.running["db-1"]
-        cpu = CpuSet.parse(self.servers.affinity(db1).vcpus[0])
-        (node,) = (node for node in self.nodes if cpu <= node.cpus)
+    def make_room(self) -> None:
+        """Only one of the dedicated servers stays."""
         others = [name for name in self.servers.running if name.startswith("db-") and name != "db-1"]
+        if others:
+            self.screen.section("All dedicated servers but the first are deleted")
         for name in others:
             self.servers.delete(name)
-        self.commands.create_template(cast.exact(cpu.first, "shared", self.memory))
-        self.commands.create_flavor("exact", 1, "exact")
-        if not others:
-            self.screen.say(f"CPU {cpu} is the only dedicated one, and db-1 has it:")
-            self.await_in_log("template exact is not offered on")
-            self.servers.claim_refused("exact", "rt-1")
-            self.servers.delete("db-1")
-        self.commands.await_offered("exact", [node.id])
-        (guest,) = self.servers.boot("exact", "rt-1")
-        self.servers.await_vcpus(guest, cpu)
-        if others:
-            self.servers.await_dedicated(db1)
-            self.screen.say(f"CPU {cpu} was db-1's, which has moved while it ran.")
-        self.servers.await_emulator(guest, self.housekeeping)
-        self.servers.claim_exclusive()
-        self.screen.say("Its emulator thread shall run there too:")
-        self.commands.change_template(cast.exact(cpu.first, "cell", self.memory))
-        self.servers.await_emulator(guest, cpu)
-        self.commands.show_host()
-
-    def await_in_log(self, text: str) -> None:
-        """State that the agent says something."""
-
-        def look() -> str:
-            found = [line for line in self.agent.log.read_text().splitlines() if text in line]
-            return found[-1].partition(text)[1] + found[-1].partition(text)[2] if found else "nothing"
-
-        self.screen.await_claim("kongming-agent says so", look, lambda seen: seen != "nothing")
-
-    def isolate_core(self) -> None:
-        """A whole core for one vCPU."""
-        self.screen.section("A core of its own")
-        self.commands.create_template(cast.solo(self.memory))
-        self.commands.await_offered("solo", [node.id for node in self.nodes if node.threads_per_core > 1])
-        self.commands.create_flavor("solo", 1, "solo")
-        (guest,) = self.servers.boot("solo", "hpc-1")
-        self.servers.await_dedicated(guest)
-        self.servers.claim_siblings_idle(guest)
 
     def span_nodes(self) -> None:
-        """A server on two nodes."""
+        """A server on two nodes, if two have room."""
+        if sum(self.commands.free(node.id, names.PCPU) > 0 for node in self.nodes) < 2:
+            return
         self.screen.section("A server on two NUMA nodes")
         self.commands.create_template(cast.twin(self.memory))
         self.commands.create_flavor("twin", 2, "twin")
@@ -205,6 +166,50 @@ class Story:
         (guest,) = self.servers.boot("twin", "twin-1")
         self.screen.claim("it claims of two nodes", len(self.servers.node_ids(guest)) == 2)
         self.servers.await_dedicated(guest)
+        self.servers.claim_exclusive()
+        self.servers.delete("twin-1")
+
+    def isolate_core(self) -> None:
+        """A whole core for one vCPU, if the cores have several threads and one is free."""
+        smt = [node for node in self.nodes if node.threads_per_core > 1]
+        if not any(self.commands.free(node.id, names.PCPU) >= node.threads_per_core for node in smt):
+            return
+        self.screen.section("A core of its own")
+        self.commands.create_template(cast.solo(self.memory))
+        self.commands.await_offered("solo", [node.id for node in smt])
+        self.commands.create_flavor("solo", 1, "solo")
+        (guest,) = self.servers.boot("solo", "hpc-1")
+        self.servers.await_dedicated(guest)
+        self.servers.claim_siblings_idle(guest)
+        self.servers.delete("hpc-1")
+
+    def pin_exactly(self) -> None:
+        """A template that names the host CPU on which db-1 is, and whose core has to be freed first."""
+        self.screen.section("A template that names the host CPU")
+        db1 = self.servers.running["db-1"]
+        cpu = CpuSet.parse(self.servers.affinity(db1).vcpus[0])
+        (node,) = (node for node in self.nodes if cpu <= node.cpus)
+        (core,) = (core.cpus for core in node.cores if cpu <= core.cpus)
+        self.commands.create_template(cast.exact(cpu.first, "shared", self.memory))
+        self.commands.create_flavor("exact", 1, "exact")
+        can_move = len((node.cpus & self.pools.dedicated) - core) >= self.gold_vcpus
+        if not can_move:
+            self.screen.say(f"db-1 has CPU {cpu}, and the dedicated pool of its node has no other core:")
+            self.await_in_log(f"template exact is not offered on node {node.id}")
+            self.servers.claim_refused("exact", "rt-1")
+            self.servers.delete("db-1")
+        self.commands.await_offered("exact", [node.id])
+        (guest,) = self.servers.boot("exact", "rt-1")
+        self.servers.await_vcpus(guest, cpu)
+        self.servers.await_emulator(guest, self.housekeeping)
+        if can_move:
+            self.screen.say(f"CPU {cpu} was db-1's, which has moved while it ran:")
+            self.servers.await_dedicated(db1)
+        self.servers.claim_exclusive()
+        self.screen.say("The emulator thread of rt-1 shall run beside it:")
+        self.commands.change_template(cast.exact(cpu.first, "cell", self.memory))
+        self.servers.await_emulator(guest, cpu)
+        self.commands.show_host()
 
     def show_all(self) -> None:
         """How it looks in the end."""
@@ -224,3 +229,12 @@ class Story:
             self.commands.show_usage(node.id)
             used = self.commands.used(node.id)
             self.screen.claim(f"nothing of node {node.id} is taken any more", not any(used.values()))
+
+    def await_in_log(self, text: str) -> None:
+        """State that the agent says something."""
+
+        def look() -> str:
+            found = [line for line in self.agent.log.read_text().splitlines() if text in line]
+            return found[-1].partition(text)[1] + found[-1].partition(text)[2] if found else "nothing"
+
+        self.screen.await_claim("kongming-agent says so", look, lambda seen: seen != "nothing")

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from openstack import exceptions as sdk_exceptions
 
 from tests.scenario.cloud import Cloud, wait_for
 from tests.scenario.views import kernel_view
@@ -152,9 +155,19 @@ def _evacuate(subject: Subject) -> None:
         if compute.get_server(subject.server).status == "SHUTOFF":
             compute.start_server(subject.server)
         subject.wait("ACTIVE")
-    finally:
-        compute.update_service_forced_down(service, forced=False)
-        subject.cloud.restart_services()
+    finally:  # Nova takes the mark away only after the compute runs again, and tools/cloud waits until it is away
+        restart = threading.Thread(target=subject.cloud.restart_services)
+        restart.start()
+        wait_for("Nova takes the host back", lambda: _force_up(subject, service))
+        restart.join()
+
+
+def _force_up(subject: Subject, service: Any) -> bool:
+    try:
+        subject.cloud.compute.update_service_forced_down(service, forced=False)
+    except sdk_exceptions.BadRequestException:
+        return False
+    return True
 
 
 def _restart_libvirtd(subject: Subject) -> None:

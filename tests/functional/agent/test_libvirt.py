@@ -165,6 +165,15 @@ def test_guest_that_ended(libvirt: LibvirtHypervisor, guest: Guest, guests: Gues
         Host().threads(domain)
 
 
+def test_guest_that_stopped(libvirt: LibvirtHypervisor, guest: Guest, guests: Guests) -> None:
+    """So is one that is defined still but does not run."""
+    domain = find(libvirt, guest)
+    guests.stop(guest)
+
+    with pytest.raises(exceptions.GuestGone):
+        libvirt.pin_vcpu(domain, 0, CpuSet.of([0]))
+
+
 def wait_for(event: threading.Event, act: Callable[[], object]) -> bool:
     """Whether something that is done leads to an event."""
     time.sleep(0.5)  # what happened before may still arrive
@@ -193,3 +202,17 @@ def test_libvirtd_away() -> None:
     """Without a libvirtd the error says so, and is told apart from a refusal."""
     with pytest.raises(exceptions.HypervisorUnavailable, match="read the host's name"):
         LibvirtHypervisor("qemu:///system?socket=/nowhere/libvirt-sock").host_name()
+
+
+def test_guest_is_not_busy(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """A guest that just runs may be changed."""
+    assert not libvirt.is_busy(find(libvirt, guest))
+
+
+def test_definition_without_pins_is_not_touched(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """A definition as Nova writes it holds no pins, and pins of the running guest do not get into it."""
+    domain = find(libvirt, guest)
+
+    libvirt.pin_vcpu(domain, 0, CpuSet.of([0]))
+
+    assert libvirt.repair_definition(domain) is False

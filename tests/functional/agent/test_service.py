@@ -36,6 +36,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(configuration: str, *more: str) -> subprocess.Popen[str]:
+        configuration = configuration.replace("[kongming_agent]", f"[kongming_agent]\nrun_directory = {tmp_path}/run")
         (tmp_path / "agent.conf").write_text(configuration)
         command = [*AGENT, "--config-file", str(tmp_path / "agent.conf"), "--log-file", str(tmp_path / "log"), *more]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))

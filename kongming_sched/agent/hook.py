@@ -1,0 +1,364 @@
+#!/usr/bin/python3 -IS
+# SPDX-License-Identifier: Apache-2.0
+"""kongming-qemu-hook: gives a guest that arrives here the pins of this host before it runs.
+
+libvirt calls it with the XML of every guest that migrates to this host or is restored from a file. Where Nova's
+metadata names a template, the agent is asked which CPUs and which NUMA node the guest shall have here, and these
+replace the pins that it had where it comes from. Without an answer those are only taken out, and the agent pins the
+guest once it runs.
+
+Nothing on standard output means to libvirt that the XML stays as it is. That is what every other guest and every other
+operation gets, and also whatever cannot be understood without a doubt. The exit code is always 0, because any other
+would end the migration.
+
+This one file is what is installed, so it needs the standard library and nothing else, and Python 3.8 is enough. It
+edits the bytes of the XML in place and so leaves every other byte alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from xml.parsers import expat
+
+SOCKET = "/run/kongming/agent.sock"
+"""Where the agent listens; the installed copy names the place that the agent's options say."""
+GREETING = b"kongming-arrival 1\n"
+"""Before the XML, so that an agent and a hook of different releases do not misunderstand each other."""
+MAX_BYTES = 4 * 1024 * 1024
+"""More than any guest's XML; a hundred disks take a tenth of it."""
+PATIENCE_SECONDS = 1.0
+
+_NOVA = "http://openstack.org/xmlns/libvirt/nova/1.1"
+_TEMPLATE_KEY = "kongming:template"
+_TEMPLATE_PATH = (
+    "domain",
+    "metadata",
+    f"{_NOVA} instance",
+    f"{_NOVA} flavor",
+    f"{_NOVA} extraSpecs",
+    f"{_NOVA} extraSpec",
+)
+_PIN_DEPTH = 3
+_PINS = ("vcpupin", "emulatorpin", "iothreadpin")
+_BEFORE_CPUTUNE = ("vcpu", "vcpus", "iothreads", "iothreadids", "defaultiothread")
+_REST_OF_TAG = re.compile(rb"""[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
+_SPACE = b" \t\r\n"
+_CPUS = re.compile(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*")
+
+
+class Doubt(Exception):
+    """Something is not as libvirt and Nova write it, so that it is better not to touch anything."""
+
+
+class Element:
+    """An element and where it stands in the text.
+
+    :ivar start: of its start tag
+    :ivar inside: behind its start tag
+    :ivar inside_end: of its end tag; the same as ``start`` for an empty element, which has none
+    :ivar end: behind it
+    """
+
+    def __init__(self, name: str, attributes: Mapping[str, str], start: int, inside: int) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.start = start
+        self.inside = inside
+        self.inside_end = start
+        self.end = inside
+        self.children: list[Element] = []
+
+    @property
+    def is_empty_tag(self) -> bool:
+        """Whether it is written as one tag."""
+        return self.inside_end == self.start
+
+    def find(self, *names: str) -> list[Element]:
+        """The children of these names."""
+        return [child for child in self.children if child.name in names]
+
+
+class DomainReader:
+    """Reads where in a domain's XML the pins stand, and whether its flavor names a template.
+
+    Nothing is expanded: a document type, and with it every entity of its own, is refused.
+
+    :ivar domain: the root element, with the elements below it down to the pins
+    :ivar template: the name of the template; empty if the guest has none
+    :raises Doubt: if it is not the XML of a domain
+    """
+
+    def __init__(self, xml: bytes) -> None:
+        self.template = ""
+        self._xml = xml
+        self._path: list[str] = []
+        self._open: list[Element] = []
+        self._depth = 0
+        self._in_template = False
+        self._parser = parser = expat.ParserCreate("utf-8", " ")
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.StartDoctypeDeclHandler = self._refuse_doctype
+        try:
+            parser.Parse(xml, True)
+        except (expat.ExpatError, ValueError) as error:
+            raise Doubt(f"it is not XML: {error}") from error
+        if self.domain.name != "domain":
+            raise Doubt(f"it is a <{self.domain.name}>")
+
+    def _start(self, name: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        if self._depth <= _PIN_DEPTH:
+            start = self._parser.CurrentByteIndex
+            rest = _REST_OF_TAG.match(self._xml, start)
+            if rest is None:
+                raise Doubt(f"the tag at byte {start} has no end")
+            element = Element(name, attributes, start, rest.end())
+            if self._open:
+                self._open[-1].children.append(element)
+            else:
+                self.domain = element
+            self._open.append(element)
+        if self._depth <= len(_TEMPLATE_PATH):
+            self._path.append(name)
+            is_template = attributes.get("name") == _TEMPLATE_KEY
+            self._in_template = is_template and tuple(self._path) == _TEMPLATE_PATH
+
+    def _end(self, _name: str) -> None:
+        if self._depth <= _PIN_DEPTH:
+            element = self._open.pop()
+            if not self._xml.endswith(b"/>", element.start, element.inside):
+                element.inside_end = self._parser.CurrentByteIndex
+                element.end = self._xml.index(b">", element.inside_end) + 1
+        if self._depth <= len(_TEMPLATE_PATH):
+            self._path.pop()
+            self._in_template = False
+        self._depth -= 1
+
+    def _text(self, text: str) -> None:
+        if self._in_template:
+            self.template += text.strip()
+
+    def _refuse_doctype(self, *_: object) -> None:
+        raise Doubt("it has a document type")
+
+
+class Pins:
+    """Pins as libvirt's XML has them.
+
+    :ivar elements: the elements for a <cputune>, in libvirt's order
+    :ivar memory: the host NUMA nodes for the memory; empty if it is not to be bound
+    """
+
+    def __init__(self, elements: Iterable[str] = (), memory: str = "") -> None:
+        self.elements = tuple(elements)
+        self.memory = memory
+
+    @classmethod
+    def from_answer(cls, answer: bytes) -> Pins:
+        """Read the agent's answer.
+
+        :raises ValueError: if it is not one
+        """
+        fields = json.loads(answer)
+        if not isinstance(fields, dict):
+            raise ValueError(fields)
+        elements = [f"<vcpupin vcpu='{vcpu}' cpuset='{cpus}'/>" for vcpu, cpus in _numbered(fields.get("vcpupin"))]
+        if not elements:
+            raise ValueError("no vCPU is pinned")
+        elements.append(f"<emulatorpin cpuset='{_cpus(fields.get('emulatorpin'))}'/>")
+        threads = _numbered(fields.get("iothreadpin"))
+        elements += [f"<iothreadpin iothread='{number}' cpuset='{cpus}'/>" for number, cpus in threads]
+        memory = fields.get("memory")
+        return cls(elements, _cpus(memory) if memory else "")
+
+
+def _numbered(pins: object) -> list[tuple[int, str]]:
+    if not isinstance(pins, dict):
+        raise ValueError(pins)  # whatever is wrong with an answer is one error
+    return sorted((int(number), _cpus(cpus)) for number, cpus in pins.items())
+
+
+def _cpus(text: object) -> str:
+    if not isinstance(text, str) or not _CPUS.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
+def replace_pins(xml: bytes, domain: Element, pins: Pins) -> bytes:
+    """The XML of a domain with these pins instead of its own.
+
+    :raises Doubt: if it has no place for them
+    """
+    if not domain.find("vcpu"):
+        raise Doubt("it has no <vcpu>")
+    cputune = domain.find("cputune")
+    anchor = domain.find(*_BEFORE_CPUTUNE)[-1].end
+    edits = _cputune_edits(xml, cputune, anchor, pins.elements)
+    edits += _numatune_edits(xml, domain.find("numatune"), cputune[-1].end if cputune else anchor, pins.memory)
+    for start, end, text in sorted(edits, reverse=True):
+        xml = xml[:start] + text + xml[end:]
+    return xml
+
+
+def _cputune_edits(
+    xml: bytes, found: list[Element], anchor: int, elements: tuple[str, ...]
+) -> list[tuple[int, int, bytes]]:
+    """Take the pins out and put others in, where they stood if there were any."""
+    lines = "".join(f"\n    {element}" for element in elements).encode()
+    if not found:
+        return [(anchor, anchor, b"\n  <cputune>" + lines + b"\n  </cputune>")] if lines else []
+    edits = []
+    for cputune in found:
+        mine = [(_line_start(xml, pin.start), pin.end, b"") for pin in cputune.find(*_PINS)]
+        if lines and cputune is found[0]:
+            mine = _put_in(xml, cputune, mine, lines)
+        elif mine and not _rest(xml, cputune, mine):
+            mine = [(_line_start(xml, cputune.start), cputune.end, b"")]
+        edits += mine
+    return edits
+
+
+def _put_in(
+    xml: bytes, cputune: Element, removals: list[tuple[int, int, bytes]], lines: bytes
+) -> list[tuple[int, int, bytes]]:
+    """Put pins into a <cputune> out of which others may be taken."""
+    if removals:
+        return [(*removals[0][:2], lines), *removals[1:]]
+    if cputune.is_empty_tag:
+        return [(cputune.start, cputune.end, b"<cputune>" + lines + b"\n  </cputune>")]
+    end = _line_start(xml, cputune.inside_end)
+    return [(end, end, lines)]
+
+
+def _numatune_edits(xml: bytes, found: list[Element], anchor: int, memory: str) -> list[tuple[int, int, bytes]]:
+    """Bind the memory, or do not, unless it is bound in another way than the agent's."""
+    line = f"<memory mode='restrictive' nodeset='{memory}'/>".encode()
+    if not found:
+        return [(anchor, anchor, b"\n  <numatune>\n    " + line + b"\n  </numatune>")] if memory else []
+    children = [child for numatune in found for child in numatune.children]
+    if len(found) > 1 or len(children) != 1 or not _is_ours(children[0]):
+        return []
+    if memory:
+        return [(children[0].start, children[0].end, line)]
+    edits = [(_line_start(xml, children[0].start), children[0].end, b"")]
+    return edits if _rest(xml, found[0], edits) else [(_line_start(xml, found[0].start), found[0].end, b"")]
+
+
+def _is_ours(memory: Element) -> bool:
+    """Whether a binding is one of those that the agent makes; Nova makes no restrictive ones."""
+    attributes = dict(memory.attributes)
+    placement = attributes.pop("placement", "static")
+    return (
+        memory.name == "memory"
+        and placement == "static"
+        and attributes.keys() == {"mode", "nodeset"}
+        and attributes["mode"] == "restrictive"
+    )
+
+
+def _rest(xml: bytes, element: Element, edits: list[tuple[int, int, bytes]]) -> bytes:
+    """What an element holds after edits that only take out, without the space around it."""
+    kept, position = b"", element.inside
+    for start, end, _ in sorted(edits):
+        kept += xml[position:start]
+        position = end
+    return (kept + xml[position : element.inside_end]).strip(_SPACE)
+
+
+def _line_start(xml: bytes, position: int) -> int:
+    """Where the space before a tag starts, which goes with it."""
+    return len(xml[:position].rstrip(_SPACE))
+
+
+def without_pins(xml: bytes) -> bytes:
+    """The XML of a guest of a template without the agent's pins; anything else as it is."""
+    with contextlib.suppress(Doubt):
+        reader = DomainReader(xml)
+        if reader.template:
+            return replace_pins(xml, reader.domain, Pins())
+    return xml
+
+
+def ask(path: str, xml: bytes, patience_seconds: float = PATIENCE_SECONDS) -> Pins | None:
+    """Ask the agent; None if it has no answer in time."""
+    deadline = time.monotonic() + patience_seconds
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(patience_seconds)
+            connection.connect(path)
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            connection.sendall(GREETING + xml)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while len(answer) < MAX_BYTES:
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                chunk = connection.recv(65536)
+                if not chunk:
+                    return Pins.from_answer(answer)
+                answer += chunk
+    except (OSError, ValueError, RecursionError) as error:
+        print(f"kongming-qemu-hook: the agent at {path} does not say where the guest belongs: {error}", file=sys.stderr)
+    return None
+
+
+def edit(xml: bytes, path: str) -> bytes:
+    """The XML as libvirt shall have it.
+
+    :raises Doubt: if it is better not touched
+    """
+    if len(xml) > MAX_BYTES:
+        raise Doubt(f"it has more than {MAX_BYTES} bytes")
+    reader = DomainReader(xml)
+    if not reader.template:
+        return xml
+    replace_pins(xml, reader.domain, Pins())  # what could not be edited needs no answer
+    edited = replace_pins(xml, reader.domain, ask(path, xml) or Pins())
+    DomainReader(edited)
+    return edited
+
+
+def read(descriptor: int) -> bytes:
+    """Everything from a descriptor; of what is too long only enough to tell that it is."""
+    kept, length = [], 0
+    while chunk := os.read(descriptor, 65536):
+        if length <= MAX_BYTES:
+            kept.append(chunk)
+            length += len(chunk)
+    return b"".join(kept)
+
+
+def main(arguments: list[str], path: str = SOCKET) -> int:
+    """Be the hook: NAME OPERATION SUB-OPERATION EXTRA, and the XML on standard input."""
+    try:
+        if arguments[1:3] not in (["migrate", "begin"], ["restore", "begin"]):
+            return 0
+        xml = read(0)
+        edited = edit(xml, path)
+        if edited != xml:
+            _write(edited)
+    except Doubt as doubt:
+        print(f"kongming-qemu-hook: the XML of {arguments[0]} stays as it is: {doubt}", file=sys.stderr)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, the guest must come
+        with contextlib.suppress(Exception):
+            print(f"kongming-qemu-hook: {error!r}", file=sys.stderr)
+    return 0
+
+
+def _write(text: bytes) -> None:
+    """Past Python's own buffers, which could fail at the exit."""
+    view = memoryview(text)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests on their way to a host: what they are told there, and what is kept free for them meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kongming_sched.agent.arrivals import PATIENCE_SECONDS, Answer, Bookings
+from kongming_sched.agent.reconcile import Backoff, Reconciler
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.templates import TemplateStore
+from tests.functional.adapters import Answer as Canned500
+from tests.functional.adapters import Canned
+from tests.functional.agent.world import TEMPLATES, World, store_templates
+from tests.functional.conftest import PlacementService
+from tests.simulated_host import domain_xml
+
+
+class Destination(World):
+    """A host to which guests come.
+
+    :ivar file: where its agent writes its bookings down
+    """
+
+    file: Path
+    now = 0.0
+
+    def start_agent(self) -> None:
+        """A new process of the agent, which finds the bookings of the one before."""
+        client = PlacementClient(self.adapter)
+        bookings = Bookings(self.file, lambda: self.now)
+        self.agent = Reconciler(self.host, self.host, client, self.name, Backoff(10, lambda: self.clock), bookings)
+
+    def ask(self, server: str, specs: dict[str, str], memory: str = "1", mode: str = "restrictive") -> Answer:
+        """A hook asks for a guest with the pins of another host; the agent looks and answers."""
+        vcpus = TEMPLATES[specs["kongming:template"]].vcpus
+        xml = domain_xml(f"instance-{server}", self.servers[server], vcpus, specs, memory, mode)
+        return self.agent.run(self.topology, self.pools, [xml]).answers[0]
+
+    def arrive(self, server: str, specs: dict[str, str], answer: Answer) -> None:
+        """The guest runs, with the pins that it was told."""
+        assert answer.pins is not None
+        cpus: Any = answer.pins["vcpupin"]
+        self.host.spawn(self.servers[server], len(cpus), specs)
+        running = self.host._running[self.servers[server]]
+        running.vcpus = [CpuSet.parse(cpus[str(vcpu)]) for vcpu in range(len(cpus))]
+        running.emulator = CpuSet.parse(str(answer.pins["emulatorpin"]))
+        running.memory_nodes = str(answer.pins["memory"])
+
+
+@pytest.fixture
+def world(placement: PlacementService, tmp_path: Path) -> Destination:
+    """A host with two cores of its first node and one of its second taken, all pinned."""
+    store_templates(placement.client)
+    Destination.file = tmp_path / "arrivals.json"
+    world = Destination(placement, "host")
+    world.settle()
+    world.boot("gold-1", "gold", 0)
+    world.boot("silver-1", "silver", 0)
+    world.boot("silver-2", "silver", 1)
+    world.settle()
+    return world
+
+
+def test_told_what_it_would_get_if_it_ran(world: Destination) -> None:
+    """A guest on its way gets free CPUs of the node that it has claimed, and once it runs there is nothing to do."""
+    specs = world.claim("coming", "gold", 0)
+
+    answer = world.ask("coming", specs)
+    world.arrive("coming", specs, answer)
+    world.host.log.clear()
+    outcome = world.look()
+
+    assert {"vcpupin": {"0": "3"}, "emulatorpin": "0,4", "iothreadpin": {}, "memory": "0"} == answer.pins
+    assert "" == answer.reason
+    assert {} == outcome.problems
+    pins = [action for _, action in outcome.done if action.is_pin]
+    assert [] == pins
+    assert CpuSet() == world.host.shared_at_any_time
+
+
+def test_others_make_room_before_it_is_told(world: Destination) -> None:
+    """Guests that are in the way of a whole core are moved before the hook has its answer."""
+    for server in ("silver-1", "gold-1"):
+        world.host.destroy(world.servers[server])
+        world.placement.adapter.delete(f"/allocations/{world.servers[server]}")
+    for name in ("a", "b"):
+        world.boot(name, "silver", 0)
+    world.settle()
+    world.host.set_affinity(world.servers["a"], 0, CpuSet.parse("1"))
+    world.host.set_affinity(world.servers["a"], 1, CpuSet.parse("2"))
+    world.host.set_affinity(world.servers["b"], 0, CpuSet.parse("3"))
+    world.host.set_affinity(world.servers["b"], 1, CpuSet.parse("11"))
+    specs = world.claim("coming", "gold", 0)
+
+    answer = world.ask("coming", specs)
+
+    assert answer.pins is not None
+    told = CpuSet.parse(answer.pins["vcpupin"]["0"])  # type: ignore[index]
+    core = next(core.cpus for core in world.topology.nodes[0].cores if told <= core.cpus)
+    others = CpuSet.union(CpuSet.parse(cpu) for name in ("a", "b") for cpu in world.pins()[name][:2])
+    assert core.isdisjoint(others)
+    assert CpuSet() == world.host.shared_at_any_time
+
+
+def test_cpus_are_booked_until_it_runs(world: Destination) -> None:
+    """A guest that starts meanwhile gets other CPUs, also if the agent was killed in between."""
+    specs = world.claim("coming", "silver", 0)
+    answer = world.ask("coming", specs)
+    told = CpuSet.union(CpuSet.parse(cpus) for cpus in answer.pins["vcpupin"].values())  # type: ignore[union-attr, attr-defined]
+
+    world.start_agent()
+    world.host.destroy(world.servers["gold-1"])
+    world.placement.adapter.delete(f"/allocations/{world.servers['gold-1']}")
+    world.boot("other", "silver", 0)
+    world.settle()
+    before = world.pins()["other"][:2]
+    world.arrive("coming", specs, answer)
+    outcome = world.settle()
+
+    assert told.isdisjoint(CpuSet.union(map(CpuSet.parse, before)))
+    assert {} == outcome.problems
+    assert before == world.pins()["other"][:2]
+    assert CpuSet() == world.host.shared_at_any_time
+
+
+def test_guest_that_never_comes(world: Destination) -> None:
+    """What is booked for it is free again after a while."""
+    specs = world.claim("coming", "gold", 0)
+    world.ask("coming", specs)
+    booked = len(world.agent._bookings)
+
+    world.now += PATIENCE_SECONDS + 1
+    world.look()
+
+    assert (1, 0) == (booked, len(world.agent._bookings))
+
+
+def test_guest_whose_move_failed(world: Destination) -> None:
+    """Nova takes the claim back, and then what is booked is free at once, and nothing that is offered changes."""
+    before = world.tree()
+    world.ask("coming", world.claim("coming", "gold", 0))
+
+    world.placement.adapter.delete(f"/allocations/{world.servers['coming']}")
+    outcome = world.agent.run(world.topology, world.pools)
+
+    assert 0 == len(world.agent._bookings)
+    assert ([], {}) == (outcome.changes, outcome.problems)
+    assert before == world.tree()
+
+
+def test_guest_that_came_and_went(world: Destination) -> None:
+    """An agent that starts later does not wait for a guest that has been here."""
+    specs = world.claim("coming", "gold", 0)
+    world.arrive("coming", specs, world.ask("coming", specs))
+    world.look()
+    world.host.destroy(world.servers["coming"])
+
+    world.start_agent()
+
+    assert 0 == len(world.agent._bookings)
+
+
+def test_guest_that_has_come_is_not_booked(world: Destination) -> None:
+    """A guest that runs needs no booking."""
+    specs = world.claim("coming", "gold", 0)
+    answer = world.ask("coming", specs)
+    world.arrive("coming", specs, answer)
+
+    world.look()
+
+    assert 0 == len(world.agent._bookings)
+
+
+def test_two_come_at_once(world: Destination) -> None:
+    """Two guests that are asked for before one runs get different CPUs."""
+    first, second = world.claim("first", "gold", 0), world.claim("second", "silver", 1)
+
+    answers = [world.ask("first", first), world.ask("second", second)]
+
+    told = [CpuSet.union(map(CpuSet.parse, answer.pins["vcpupin"].values())) for answer in answers]  # type: ignore[union-attr, index, attr-defined]
+    assert told[0].isdisjoint(told[1])
+    assert ["0", "1"] == [answer.pins["memory"] for answer in answers]  # type: ignore[index]
+
+
+def test_asked_for_again(world: Destination) -> None:
+    """A migration that is tried again is answered anew, and holds CPUs once."""
+    specs = world.claim("coming", "gold", 0)
+
+    answers = [world.ask("coming", specs) for _ in range(3)]
+
+    assert answers[0] == answers[1] == answers[2]
+    assert 1 == len(world.agent._bookings)
+
+
+@pytest.mark.parametrize("mode", ["strict", "preferred"])
+def test_memory_that_somebody_else_bound(world: Destination, mode: str) -> None:
+    """A binding that is not the agent's is no part of the answer, and is said to be in the way."""
+    specs = world.claim("coming", "gold", 0)
+
+    answer = world.ask("coming", specs, "1", mode)
+
+    assert answer.pins is not None
+    assert "" == answer.pins["memory"]
+    assert f"its memory was bound to node 1 ({mode}) at its start" in answer.reason
+
+
+def test_without_a_claim(world: Destination) -> None:
+    """A guest that has claimed nothing here is told to stay off the pool."""
+    specs = world.claim("coming", "gold", 0)
+    world.placement.adapter.delete(f"/allocations/{world.servers['coming']}")
+
+    answer = world.ask("coming", specs)
+
+    assert {"vcpupin": {"0": "0,4"}, "emulatorpin": "0,4", "iothreadpin": {}, "memory": ""} == answer.pins
+    assert "not claimed" in answer.reason
+
+
+def test_of_a_template_that_is_gone(world: Destination) -> None:
+    """A guest whose template does not exist is told to stay off the pool."""
+    specs = world.claim("coming", "gold", 0)
+    TemplateStore(world.placement.client).delete("gold")
+
+    answer = world.ask("coming", specs)
+
+    assert {"0": "0,4"} == answer.pins["vcpupin"]  # type: ignore[index]
+
+
+def test_while_placement_is_away(world: Destination) -> None:
+    """A claim that cannot be read keeps the guest off the pool; it is pinned when Placement is back."""
+    specs = world.claim("coming", "gold", 0)
+    world.agent._registry._client._adapter = Canned(Canned500(500, "away"))
+
+    answer = world.ask("coming", specs)
+
+    assert {"0": "0,4"} == answer.pins["vcpupin"]  # type: ignore[index]
+
+
+def test_before_placement_was_ever_seen(world: Destination) -> None:
+    """An agent that knows nothing yet gives no answer."""
+    specs = world.claim("coming", "gold", 0)
+    world.adapter = Canned(Canned500(500, "away"))
+    world.start_agent()
+    xml = domain_xml("instance-coming", world.servers["coming"], 1, specs)
+
+    outcome = world.agent.run(world.topology, world.pools, [xml])
+
+    assert {} == outcome.answers
+    assert 0 == len(world.agent._bookings)
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "",
+        "<domain",
+        "<domain><name>x</name></domain>",
+        "<!DOCTYPE x><domain/>",
+        domain_xml("x", "u", 1, {}),
+        domain_xml("x", "u", 1, {"kongming:template": "gold"}),
+    ],
+)
+def test_what_is_no_guest_of_a_template(world: Destination, xml: str) -> None:
+    """The hook would not ask for it; if it does it has no answer, and everybody else is looked after."""
+    world.host.set_affinity(world.servers["gold-1"], 0, CpuSet.parse("0-15"))
+    before = world.pins()
+
+    answer = world.agent.run(world.topology, world.pools, [xml]).answers[0]
+
+    assert answer.pins is None
+    assert answer.reason
+    assert before != world.pins()
+
+
+def test_what_runs_here_already(world: Destination) -> None:
+    """A guest that runs is not on its way."""
+    running = next(domain for domain in world.host.domains() if domain.uuid == world.servers["gold-1"])
+
+    answer = world.agent.run(world.topology, world.pools, [running.xml]).answers[0]
+
+    assert (None, "it runs here already") == (answer.pins, answer.reason)
+
+
+def test_disk_full(world: Destination, tmp_path: Path) -> None:
+    """What cannot be written down is not promised."""
+    (tmp_path / "arrivals.new").mkdir()
+    specs = world.claim("coming", "gold", 0)
+
+    answer = world.ask("coming", specs)
+
+    assert answer.pins is None
+    assert "could not be booked" in answer.reason
+
+
+def test_broken_file_of_bookings(world: Destination, tmp_path: Path) -> None:
+    """An agent whose file of bookings is broken starts without them."""
+    for text in ("", "{", "[1]", '[{"xml": "<a/>", "vcpus": [], "emulator": "", "until": 1}]'):
+        (tmp_path / "arrivals.json").write_text(text)
+        world.start_agent()
+        assert 0 == len(world.agent._bookings)
+
+
+def test_guest_that_migrates_is_left_alone(world: Destination) -> None:
+    """libvirt would let every change wait, and everybody else with it: the guest is pinned when it has arrived."""
+    server = world.servers["gold-1"]
+    world.host.set_affinity(server, 0, CpuSet.parse("0-15"))
+    world.host.migrating = {server}
+
+    during = world.look()
+    pins_during = world.pins()
+    world.host.migrating = set()
+    after = world.look()
+
+    assert {f"server server-instance-{server[-8:]} ({server})"} == set(during.problems)
+    assert "0-15" == pins_during["gold-1"][0]
+    assert "1" == world.pins()["gold-1"][0]
+    assert {} == after.problems
+
+
+def test_other_hosts_pins_leave_the_definition(world: Destination) -> None:
+    """A persistent definition is repaired once it is there, and looked at once."""
+    server = world.servers["gold-1"]
+    world.start_agent()
+    world.host.without_definition = {server}
+    world.look()
+    world.host.without_definition, world.host.stale_definitions = set(), {server}
+
+    outcome = world.look()
+    world.host.log.clear()
+    again = world.look()
+
+    assert [f"instance-{server[-8:]}"] == outcome.repaired
+    assert ([], set()) == (again.repaired, world.host.stale_definitions)
+    assert "repair_definition" not in world.host.log

@@ -1,0 +1,476 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hook as libvirt runs it, installed by its command, and the agent's end of the socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kongming_sched import exceptions
+from kongming_sched.agent import hook
+from kongming_sched.agent.hook_command import HookFile
+from kongming_sched.agent.listener import Listener
+from tests.unit.agent.test_hook import ANSWER, OTHERS, OURS, PINS, edited
+
+HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.command import main; sys.exit(main())"]
+GUEST = OURS[0].read_bytes()
+WITHOUT_PINS = hook.without_pins(GUEST)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> HookFile:
+    """The hook in a directory, for an agent whose run directory is ``run``."""
+    file = HookFile(tmp_path / "hooks", tmp_path / "run" / "agent.sock")
+    file.install()
+    return file
+
+
+def run(file: HookFile, xml: bytes, *words: str) -> tuple[int, bytes, float]:
+    """Call the hook as libvirt does; gives the exit code, the output and the seconds."""
+    started = time.monotonic()
+    command = [file.path, "instance-1", *(words or ("migrate", "begin")), "-"]
+    done = subprocess.run(command, input=xml, capture_output=True, timeout=60, check=False, env={"PATH": "/bin"})
+    return done.returncode, done.stdout, time.monotonic() - started
+
+
+class Loop:
+    """What the agent does with questions: it takes them whenever it is woken, and answers after a while.
+
+    :ivar asked: the XML of each
+    """
+
+    def __init__(self, directory: Path, answer: object = ANSWER, delay_seconds: float = 0) -> None:
+        self.asked: list[str] = []
+        self.listener = Listener(directory, self._answer)
+        self._answer_with = answer
+        self._delay_seconds = delay_seconds
+
+    def __enter__(self) -> Loop:
+        self.listener.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.close()
+
+    def _answer(self) -> None:
+        time.sleep(self._delay_seconds)
+        for question in self.listener.take():
+            self.asked.append(question.xml)
+            question.answer(self._answer_with)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("operation", ["migrate", "restore"])
+def test_answered(installed: HookFile, tmp_path: Path, operation: str) -> None:
+    """The agent is asked with the very XML, and its pins are in what libvirt gets."""
+    with Loop(tmp_path / "run") as loop:
+        code, output, _ = run(installed, GUEST, operation, "begin")
+
+    assert (0, edited(GUEST, PINS)) == (code, output)
+    assert [GUEST.decode()] == loop.asked
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_every_shape(installed: HookFile, tmp_path: Path, path: Path) -> None:
+    """A guest of any shape gets the pins, from a file that needs no package."""
+    with Loop(tmp_path / "run"):
+        code, output, _ = run(installed, path.read_bytes())
+
+    assert (0, edited(path.read_bytes(), PINS)) == (code, output)
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_guest_without_a_template(installed: HookFile, tmp_path: Path, path: Path) -> None:
+    """Nothing is printed, which leaves the XML as it is, and the agent hears nothing."""
+    with Loop(tmp_path / "run") as loop:
+        code, output, _ = run(installed, path.read_bytes())
+
+    assert (0, b"", []) == (code, output, loop.asked)
+
+
+def test_no_agent(installed: HookFile) -> None:
+    """Without an agent the pins are taken out, at once."""
+    code, output, seconds = run(installed, GUEST)
+
+    assert (0, WITHOUT_PINS) == (code, output)
+    assert seconds < 1
+
+
+def test_agent_that_cannot_say(installed: HookFile, tmp_path: Path) -> None:
+    """An agent that has no answer ends the wait at once."""
+    with Loop(tmp_path / "run", None):
+        code, output, seconds = run(installed, GUEST)
+
+    assert (0, WITHOUT_PINS) == (code, output)
+    assert seconds < 1
+
+
+def test_agent_that_is_too_slow(installed: HookFile, tmp_path: Path) -> None:
+    """After a second the hook does without the answer."""
+    with Loop(tmp_path / "run", delay_seconds=3):
+        code, output, seconds = run(installed, GUEST)
+
+    assert (0, WITHOUT_PINS) == (code, output)
+    assert 0.9 < seconds < 2
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        pytest.param(lambda _: time.sleep(3), id="silent"),
+        pytest.param(lambda end: [(end.send(b" "), time.sleep(0.1)) for _ in range(30)], id="drop by drop"),
+        pytest.param(lambda end: end.sendall(b"[" * 100_000), id="nonsense"),
+    ],
+)
+def test_something_else_at_the_socket(
+    installed: HookFile, tmp_path: Path, behave: Callable[[socket.socket], object]
+) -> None:
+    """Whatever is at the other end, the hook takes little more than a second."""
+    (tmp_path / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(installed.socket))
+        listening.listen()
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, pytest.MonkeyPatch.context():
+                try:
+                    behave(connection)
+                except OSError:
+                    return  # the hook has gone
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        code, output, seconds = run(installed, GUEST)
+        thread.join()
+
+    assert (0, WITHOUT_PINS) == (code, output)
+    assert seconds < 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("prepare", "begin"),
+        ("start", "begin"),
+        ("started", "begin"),
+        ("stopped", "end"),
+        ("release", "end"),
+        ("reconnect", "begin"),
+        ("migrate", "end"),
+        (),
+    ],
+)
+def test_other_operations(installed: HookFile, words: tuple[str, ...]) -> None:
+    """Any other operation ends at once without output, also if nobody writes or closes its input."""
+    command = [installed.path, *(("instance-1", *words, "-") if words else ())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        code = process.wait(5)
+        assert process.stdout
+        output = process.stdout.read()
+
+    assert (0, b"") == (code, output)
+
+
+BOMB = b'<!DOCTYPE d [<!ENTITY a0 "ha">%s]>' % b"".join(
+    b'<!ENTITY a%d "%s">' % (number, b"&a%d;" % (number - 1) * 10) for number in range(1, 20)
+)
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(GUEST[:900], id="cut"),
+        pytest.param(GUEST.replace(b"</cputune>", b"</cputone>"), id="broken"),
+        pytest.param(GUEST.replace(b"<vcpupin", b"<vcpupin\xff"), id="not UTF-8"),
+        pytest.param(GUEST.decode().encode("utf-16"), id="UTF-16"),
+        pytest.param(b"\0" * 1000, id="zeros"),
+        pytest.param(b"<a>" * 1_000_000, id="deep"),
+        pytest.param(b"<domain" + b" a='b'" * 500_000 + b"/>", id="attributes"),
+        pytest.param(BOMB + GUEST.replace(b"<iothreads>", b"<iothreads>&a19;"), id="entity bomb"),
+        pytest.param(b'<!DOCTYPE d [<!ENTITY f SYSTEM "file:///etc/passwd">]>' + GUEST, id="entity of a file"),
+    ],
+)
+def test_doubt(installed: HookFile, tmp_path: Path, xml: bytes) -> None:
+    """What cannot be understood stays as it is: no output, exit code 0, nobody asked, nothing expanded."""
+    with Loop(tmp_path / "run") as loop:
+        code, output, seconds = run(installed, xml)
+
+    assert (0, b"", []) == (code, output, loop.asked)
+    assert seconds < 10
+
+
+def test_huge(installed: HookFile) -> None:
+    """An endless XML is read to its end, so that libvirt can write it, and kept in no memory."""
+    limited = [  # 150 MB of address space
+        "/bin/sh",
+        "-c",
+        f"ulimit -v 150000; head -c 300000000 /dev/zero | exec {installed.path} instance-1 migrate begin -",
+    ]
+
+    done = subprocess.run(limited, capture_output=True, timeout=60, check=False)
+
+    assert (0, b"") == (done.returncode, done.stdout)
+    assert b"stays as it is" in done.stderr
+
+
+def test_output_that_nobody_reads(installed: HookFile) -> None:
+    """libvirt going away in the middle is no failure."""
+    with subprocess.Popen(
+        [installed.path, "x", "migrate", "begin", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdin
+        process.stdout.close()
+        process.stdin.write(GUEST)
+        process.stdin.close()
+        code = process.wait(10)
+
+    assert 0 == code
+
+
+# The agent's end
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Loop]:
+    """An agent that answers."""
+    with Loop(tmp_path / "run") as loop:
+        yield loop
+
+
+def talk(loop: Loop, *parts: bytes, finish: bool = True) -> bytes:
+    """Say something to the agent; gives what it says before it hangs up."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(loop.listener.path))
+        try:
+            for part in parts:
+                connection.sendall(part)
+            if finish:
+                connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+
+
+def test_nobody_else_may_enter(loop: Loop) -> None:
+    """The socket is its owner's alone, in a directory that is its owner's alone."""
+    path = loop.listener.path
+
+    assert (0o600, 0o700) == (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_somebody_else_has_no_answer() -> None:
+    """Another user is not answered, even if the permissions were opened."""
+    script = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        "s.connect(sys.argv[1])\n"
+        "try:\n"
+        "    s.sendall(b'kongming-arrival 1\\n<domain/>')\n"
+        "    s.shutdown(1)\n"
+        "    print('answer', s.recv(100))\n"
+        "except (BrokenPipeError, ConnectionResetError):\n"
+        "    print('answer', b'')\n"
+    )
+
+    with tempfile.TemporaryDirectory() as directory, Loop(Path(directory)) as loop:
+        Path(directory).chmod(0o755)
+        loop.listener.path.chmod(0o666)
+        command = ["/usr/bin/python3", "-c", script, loop.listener.path]
+        done = subprocess.run(command, user=65534, capture_output=True, text=True, check=False)
+
+    assert ("answer b''\n", "") == (done.stdout, done.stderr)
+    assert [] == loop.asked
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param((b"",), id="nothing"),
+        pytest.param((b"GET / HTTP/1.1\r\n\r\n",), id="another protocol"),
+        pytest.param((b"kongming-arrival 2\n<domain/>",), id="another release"),
+        pytest.param((hook.GREETING + b"\xff",), id="not text"),
+        pytest.param((hook.GREETING, *[b"x" * (1 << 20)] * 5), id="too long"),
+    ],
+)
+def test_what_no_hook_says(loop: Loop, parts: tuple[bytes, ...]) -> None:
+    """It gets no answer, and nobody is bothered with it."""
+    assert b"" == talk(loop, *parts)
+    assert [] == loop.asked
+
+
+def test_one_that_does_not_finish(loop: Loop) -> None:
+    """Whoever says nothing more is hung up on after a second, and others are answered meanwhile."""
+    started = time.monotonic()
+    slow = threading.Thread(target=talk, args=(loop, hook.GREETING), kwargs={"finish": False})
+    slow.start()
+    answer = talk(loop, hook.GREETING, b"<domain/>")
+    answered = time.monotonic() - started
+    slow.join()
+
+    assert answer.startswith(b'{"vcpupin"')
+    assert answered < 0.9
+    assert 0.9 < time.monotonic() - started < 3
+    assert ["<domain/>"] == loop.asked
+
+
+def test_many_at_once(loop: Loop) -> None:
+    """More hooks than connections are allowed at a time are all answered."""
+    answers: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(talk(loop, hook.GREETING, b"<domain/>"))) for _ in range(40)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 40 == len(answers)
+    assert all(answer.startswith(b'{"vcpupin"') for answer in answers)
+
+
+def test_second_agent(loop: Loop) -> None:
+    """A second agent in the same directory is refused, and the first goes on."""
+    with pytest.raises(exceptions.ConfigurationError, match="another agent listens"):
+        Listener(loop.listener.path.parent, lambda: None).open()
+
+    assert talk(loop, hook.GREETING, b"<domain/>")
+
+
+def test_socket_of_a_killed_agent(tmp_path: Path) -> None:
+    """A socket that was left behind is replaced."""
+    (tmp_path / "run").mkdir(mode=0o755)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "run" / "agent.sock"))
+
+    with Loop(tmp_path / "run") as loop:
+        assert talk(loop, hook.GREETING, b"<domain/>")
+        assert 0o700 == stat.S_IMODE((tmp_path / "run").stat().st_mode)
+    assert not (tmp_path / "run" / "agent.sock").exists()
+
+
+def test_directory_that_cannot_be(tmp_path: Path) -> None:
+    """A run directory that cannot be made is a configuration error."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(exceptions.ConfigurationError, match="run_directory"):
+        Listener(tmp_path / "file" / "run", lambda: None).open()
+
+
+def test_closed_while_a_hook_waits(tmp_path: Path) -> None:
+    """An agent that stops sends waiting hooks home."""
+    loop = Loop(tmp_path / "run")
+    loop._answer = lambda: None  # type: ignore[method-assign]
+    loop.listener._wake = lambda: None
+    with loop:
+        threading.Timer(0.2, loop.listener.close).start()
+        started = time.monotonic()
+        answer = talk(loop, hook.GREETING, b"<domain/>")
+
+    assert b"" == answer
+    assert time.monotonic() - started < 0.9
+
+
+# The command
+
+
+def host(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run kongming-host hook."""
+    (tmp_path / "agent.conf").write_text(f"[kongming_agent]\nrun_directory = {tmp_path}/run\n")
+    command = [*HOST, "hook", *words, "--directory", tmp_path / "hooks", "--config-file", tmp_path / "agent.conf"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_command(tmp_path: Path) -> None:
+    """Install, show and remove say what they do, and doing it twice is no mistake."""
+    path = tmp_path / "hooks" / "qemu.d" / "90-kongming"
+
+    said = [host(tmp_path, word) for word in ("install", "install", "remove", "remove")]
+    lines = [(result.returncode, result.stdout.strip(), result.stderr) for result in said]
+
+    assert [
+        (
+            0,
+            f"installed {path}; libvirt finds it once it has read its configuration again:"
+            " systemctl reload libvirtd (or virtqemud)",
+            "",
+        ),
+        (0, f"{path} is installed already", ""),
+        (0, f"removed {path}", ""),
+        (0, f"{path} is not installed", ""),
+    ] == lines
+    assert [] == list((tmp_path / "hooks").iterdir())
+
+
+def test_shown(tmp_path: Path) -> None:
+    """The state is shown with the hooks that run beside it and whether the agent listens."""
+    host(tmp_path, "install")
+    (tmp_path / "hooks" / "qemu").write_text("#!/bin/sh\n")
+    (tmp_path / "hooks" / "qemu").chmod(0o755)
+    (tmp_path / "hooks" / "qemu.d" / "README").touch()
+
+    with Loop(tmp_path / "run"):
+        result = host(tmp_path, "show", "-f", "shell")
+    deaf = host(tmp_path, "show", "-f", "value", "-c", "agent")
+
+    assert [
+        f'path="{tmp_path}/hooks/qemu.d/90-kongming"',
+        'state="installed"',
+        f'other_hooks="{tmp_path}/hooks/qemu"',
+        f'socket="{tmp_path}/run/agent.sock"',
+        'agent="listens"',
+    ] == result.stdout.splitlines()
+    assert "does not listen\n" == deaf.stdout
+
+
+def test_operators_hooks_stay(tmp_path: Path) -> None:
+    """Neither libvirt's main hook nor another file of the directory is touched."""
+    mine = {tmp_path / "hooks" / "qemu": "main", tmp_path / "hooks" / "qemu.d" / "10-mine": "ten"}
+    (tmp_path / "hooks" / "qemu.d").mkdir(parents=True)
+    for path, text in mine.items():
+        path.write_text(text)
+
+    host(tmp_path, "install")
+    host(tmp_path, "remove")
+
+    assert mine == {path: path.read_text() for path in mine}
+    assert 2 == len([path for path in (tmp_path / "hooks").rglob("*") if path.is_file()])
+
+
+@pytest.mark.parametrize("word", ["install", "remove"])
+def test_foreign_file_in_its_place(tmp_path: Path, word: str) -> None:
+    """A file of that name that is another's stays, and the error says so."""
+    path = tmp_path / "hooks" / "qemu.d" / "90-kongming"
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\n")
+
+    result = host(tmp_path, word)
+
+    assert 1 == result.returncode
+    assert f"{path} is not KongMing's" in result.stderr
+    assert "#!/bin/sh\n" == path.read_text()
+
+
+def test_outdated(installed: HookFile) -> None:
+    """A hook of another release, or of another socket, is replaced."""
+    text = installed.path.read_text()
+    installed.path.write_text(text + "# old\n")
+    before = installed.state()
+
+    changed = installed.install()
+
+    assert ("outdated", True, text) == (before, changed, installed.path.read_text())
+    assert "outdated" == HookFile(installed.path.parents[1], Path("/elsewhere")).state()
