@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The virtual machine: two sockets, each a NUMA node with two cores of two threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.lab.hypervisor import kvm_runs_firmware
+from tests.lab.process import ChildProcess, LabError
+from tests.numa_host.image import Image, run_program
+
+NODE_MEMORY_MB = 1536
+RESULTS_BYTES = 64 << 20
+
+_ACCELERATORS = {
+    "kvm": ["-accel", "kvm", "-cpu", "host"],
+    "tcg": ["-accel", "tcg,thread=multi", "-cpu", "max,vendor=GenuineIntel"],
+}
+_BARE = ["-machine", "q35", "-nodefaults", "-display", "none", "-no-reboot"]
+_PROBE_SECONDS = 10
+
+
+def choose_accelerator(image: Image) -> str:
+    """KVM if it really runs the kernel: there are machines where it runs a firmware and nothing more."""
+    return "kvm" if kvm_runs_firmware() and _kvm_runs_kernel(image.kernel) else "tcg"
+
+
+def _kvm_runs_kernel(kernel: Path) -> bool:
+    serial = ["-m", "512", "-serial", "stdio", "-kernel", str(kernel)]
+    speak_early = ["-append", "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1"]
+    command = ["qemu-system-x86_64", *_ACCELERATORS["kvm"], *_BARE, *serial, *speak_early]
+    done = subprocess.run(
+        ["timeout", str(_PROBE_SECONDS), *command], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return b"Linux version" in done.stdout
+
+
+def run(
+    image: Image, accelerator: str, parcel: Path, logs: Path, say: Callable[[str], None], timeout_seconds: float
+) -> None:
+    """Boot, pass on what is said on the second serial line, and unpack what is left behind.
+
+    :param logs: where console, report and results go
+    :raises LabError: if the machine does not switch itself off in time
+    """
+    with tempfile.NamedTemporaryFile(prefix="results-", dir=logs) as results:
+        os.truncate(results.name, RESULTS_BYTES)
+        report = logs / "report"
+        report.touch()
+        command = ["qemu-system-x86_64", *_ACCELERATORS[accelerator], *_BARE, *_host(), *_boot(image)]
+        for name, disk in (("parcel", parcel), ("results", Path(results.name))):
+            command += _disk(name, disk)
+        command += ["-serial", f"file:{logs / 'console'}", "-serial", f"file:{report}"]
+        with ChildProcess("qemu", command, logs) as machine:
+            _relay(machine, report, say, timeout_seconds)
+        unpacked = logs / "results"
+        unpacked.mkdir()
+        run_program(["tar", "-xf", results.name, "-C", unpacked])
+
+
+def _relay(machine: ChildProcess, report: Path, say: Callable[[str], None], timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    with report.open(encoding="utf-8", errors="replace", newline="") as lines:
+        line = ""
+        while True:
+            alive = machine.is_alive
+            while part := lines.readline():
+                line += part
+                if line.endswith("\n"):
+                    say(line.rstrip("\r\n"))
+                    line = ""
+            if not alive:
+                return
+            if time.monotonic() > deadline:
+                raise LabError(f"the emulated host has not come to an end in {timeout_seconds:g} s")
+            time.sleep(0.2)
+
+
+def _host() -> Sequence[str]:
+    words = ["-m", str(2 * NODE_MEMORY_MB), "-smp", "8,sockets=2,cores=2,threads=2"]
+    for node, cpus in enumerate(("0-3", "4-7")):
+        words += ["-object", f"memory-backend-ram,id=memory{node},size={NODE_MEMORY_MB}M"]
+        words += ["-numa", f"node,nodeid={node},cpus={cpus},memdev=memory{node}"]
+    return words
+
+
+def _boot(image: Image) -> Sequence[str]:
+    # Without the kernel's own balancing no page moves but those that somebody has moved.
+    kernel = "console=ttyS0 root=/dev/nvme0n1 rw init=/init numa_balancing=disable panic=-1 quiet"
+    return ["-kernel", str(image.kernel), "-append", kernel, *_disk("root", image.disk, ",snapshot=on")]
+
+
+def _disk(name: str, path: Path, more: str = "") -> list[str]:
+    return ["-drive", f"file={path},if=none,id={name},format=raw{more}", "-device", f"nvme,serial={name},drive={name}"]
