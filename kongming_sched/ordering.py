@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, NumaStrategy, PinningRequest
@@ -19,9 +20,11 @@ _SCARCE = (names.PCPU, names.VCPU, names.MEMORY_MB)
 """The class by which a node counts as full: the first of these that a cell takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to put a server on a host.
+_NOTHING: Mapping[str, int] = {}
+
+
+class Candidate(NamedTuple):
+    """One way to put a server on a host. A tuple, because that is made fastest: each host has some.
 
     :ivar position: its place in Placement's answer; unique among the candidates of a host
     :ivar nodes: the NUMA node of each cell
@@ -31,20 +34,26 @@ class Candidate:
     nodes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HostRoom:
+class HostRoom(NamedTuple):
     """What is known of the NUMA nodes of a host, per node and resource class.
 
     :ivar free: what was free before the request; empty if nothing is known of the host
     :ivar booked: what servers of the same request have taken since
     """
 
-    free: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
-    booked: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    free: Mapping[int, Mapping[str, int]] = MappingProxyType({})
+    booked: Mapping[int, Mapping[str, int]] = MappingProxyType({})
 
-    def left(self, node: int, cell: CellRequest, name: str) -> int:
-        """What a cell would leave of a class on a node; below zero if it does not fit."""
-        return self.free.get(node, {}).get(name, 0) - self.booked.get(node, {}).get(name, 0) - cell.resources[name]
+
+class _Fit(NamedTuple):
+    """How a cell fits on a node.
+
+    :ivar shortage: how many times the cell's amount lacks of the class that lacks most; 0 if it fits
+    :ivar left: what it leaves of the class by which the node counts as full; below zero if it does not fit
+    """
+
+    shortage: float
+    left: int
 
 
 def order(
@@ -60,16 +69,18 @@ def order(
     ``spread`` keep Placement's order, except that nodes on which less is booked come first.
     """
     candidates = list(candidates)
-    known = bool(room.free)
-    room = _at_least_what_candidates_take(candidates, request, room)
+    if len(candidates) < 2:
+        return candidates
+    fits = _measure(candidates, request.cells, room)
 
     def rank(candidate: Candidate) -> tuple[object, ...]:
-        shortage = _shortage(candidate, request, room)
+        mine = [fits[cell] for cell in enumerate(candidate.nodes)]
+        shortage = mine[0].shortage if len(mine) == 1 else sum([fit.shortage for fit in mine])
         if strategy is NumaStrategy.SCATTER:
             return shortage, _scatter(server_id, candidate.nodes), candidate.nodes, candidate.position
-        if not known:
+        if not room.free:
             return shortage, candidate.position
-        left = sorted(_left(candidate, request, room))
+        left = sorted([fit.left for fit in mine])
         if strategy is NumaStrategy.SPREAD:
             return shortage, -sum(left), [-amount for amount in left], candidate.nodes, candidate.position
         return shortage, sum(left), left, candidate.nodes, candidate.position
@@ -81,7 +92,12 @@ def stranded(candidate: Candidate, request: PinningRequest, room: HostRoom) -> i
     """How much of the scarce class stays free on the candidate's nodes after the claim; None if that is not known."""
     if any(node not in room.free for node in candidate.nodes):
         return None
-    return sum(max(0, amount) for amount in _left(candidate, request, room))
+    left = 0
+    for node, cell in zip(candidate.nodes, request.cells, strict=True):
+        name = _scarce_class(cell)
+        free = room.free[node].get(name, 0) - room.booked.get(node, _NOTHING).get(name, 0)
+        left += max(0, free - cell.resources[name])
+    return left
 
 
 def add(
@@ -96,33 +112,50 @@ def add(
 
 
 def _scarce_class(cell: CellRequest) -> str:
-    return next((name for name in _SCARCE if name in cell.resources), min(cell.resources))
+    for name in _SCARCE:
+        if name in cell.resources:
+            return name
+    return min(cell.resources)
 
 
-def _left(candidate: Candidate, request: PinningRequest, room: HostRoom) -> list[int]:
-    cells = zip(candidate.nodes, request.cells, strict=True)
-    return [room.left(node, cell, _scarce_class(cell)) for node, cell in cells]
+def _measure(
+    candidates: Iterable[Candidate], cells: Sequence[CellRequest], room: HostRoom
+) -> dict[tuple[int, int], _Fit]:
+    """How cells fit on nodes, for each pair of cell and node that some candidate has: many share them.
+
+    Placement has just offered these candidates, so of each node there is free what they take of it.
+    """
+    if len(cells) == 1:
+        (cell,) = cells
+        scarce = _scarce_class(cell)
+        return {(0, node): _fit(cell, scarce, node, cell.resources, room) for _, (node,) in candidates}
+    pairs = {pair for candidate in candidates for pair in enumerate(candidate.nodes)}
+    offered: dict[int, dict[str, int]] = {}
+    for index, node in pairs:
+        least = offered.setdefault(node, {})
+        for name, amount in cells[index].resources.items():
+            if amount > least.get(name, 0):
+                least[name] = amount
+    classes = [_scarce_class(cell) for cell in cells]
+    return {(index, node): _fit(cells[index], classes[index], node, offered[node], room) for index, node in pairs}
 
 
-def _shortage(candidate: Candidate, request: PinningRequest, room: HostRoom) -> float:
-    """How many cells' worth lacks on the candidate's nodes: 0 if all fits, and more the more is booked."""
-    return sum(
-        max(0.0, *(-room.left(node, cell, name) / amount for name, amount in cell.resources.items()))
-        for node, cell in zip(candidate.nodes, request.cells, strict=True)
-    )
+def _fit(cell: CellRequest, scarce: str, node: int, offered: Mapping[str, int], room: HostRoom) -> _Fit:
+    """How a cell fits on a node, of which at least so much was free when the candidates were made.
 
-
-def _at_least_what_candidates_take(
-    candidates: Iterable[Candidate], request: PinningRequest, room: HostRoom
-) -> HostRoom:
-    """The room, corrected upwards: Placement has just offered these candidates."""
-    free = {node: dict(amounts) for node, amounts in room.free.items()}
-    for candidate in candidates:
-        for node, cell in zip(candidate.nodes, request.cells, strict=True):
-            amounts = free.setdefault(node, {})
-            for name, amount in cell.resources.items():
-                amounts[name] = max(amounts.get(name, 0), amount)
-    return HostRoom(free, room.booked)
+    :param scarce: the class by which the node counts as full
+    """
+    free = room.free.get(node, _NOTHING)
+    booked = room.booked.get(node, _NOTHING)
+    shortage, left = 0.0, 0
+    for name, amount in cell.resources.items():
+        known, least = free.get(name, 0), offered[name]
+        rest = (known if known > least else least) - booked.get(name, 0) - amount
+        if rest < 0:
+            shortage = max(shortage, -rest / amount)
+        if name == scarce:
+            left = rest
+    return _Fit(shortage, left)
 
 
 def _scatter(server_id: str, nodes: tuple[int, ...]) -> bytes:

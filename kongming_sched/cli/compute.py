@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ class Flavor:
     """A flavor, or the copy of one that a server keeps.
 
     :ivar id: empty for a server's copy
+    :ivar disk_gb: of all kinds together, in GiB
     """
 
     id: str
@@ -33,6 +35,15 @@ class Flavor:
     vcpus: int
     memory_mb: int
     extra_specs: Mapping[str, str]
+    disk_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A host aggregate. Nova tells Placement which hosts are in it."""
+
+    uuid: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,17 @@ class ComputeClient:
     def servers(self) -> Iterator[Server]:
         """Every server of all projects."""
         return self._pages("list servers", "/servers/detail", "servers", _server, all_tenants="True")
+
+    def aggregates(self) -> list[Aggregate]:
+        """Every host aggregate, by name."""
+        action = "list host aggregates"
+        response = self._request(action, "GET", "/os-aggregates")
+        try:
+            items = response.json()["aggregates"]
+            found = [Aggregate(item["uuid"], item["name"]) for item in items]
+        except (ValueError, LookupError, TypeError) as error:
+            raise exceptions.ComputeError(action, f"the answer is not Nova's: {error!r}") from error
+        return sorted(found, key=lambda aggregate: aggregate.name)
 
     def set_extra_specs(self, flavor: Flavor, extra_specs: Mapping[str, str]) -> None:
         """Add or replace extra specs of a flavor, all or none of them."""
@@ -127,7 +149,10 @@ def _extra_specs_url(flavor: Flavor) -> str:
 def _flavor(item: Mapping[str, Any]) -> Flavor:
     """A flavor as the list has it, or as a server has it: without id, and named by another key."""
     name = item["name"] if "name" in item else item["original_name"]
-    return Flavor(item.get("id", ""), name, item["vcpus"], item["ram"], item["extra_specs"])
+    ephemeral_gb = item["ephemeral"] if "ephemeral" in item else item["OS-FLV-EXT-DATA:ephemeral"]
+    swap_gb = math.ceil(int(item["swap"] or 0) / 1024)  # as Nova's scheduler rounds it
+    disk_gb = item["disk"] + ephemeral_gb + swap_gb
+    return Flavor(item.get("id", ""), name, item["vcpus"], item["ram"], item["extra_specs"], disk_gb)
 
 
 def _server(item: Mapping[str, Any]) -> Server:

@@ -53,6 +53,11 @@ def node_id(provider_name: str) -> int:
     return int(provider_name.rpartition(_SEPARATOR)[2])
 
 
+def node_host(provider_name: str) -> str:
+    """The host of the node whose provider has this name."""
+    return provider_name.rpartition(_SEPARATOR)[0]
+
+
 def offered_templates(traits: Iterable[str]) -> tuple[str, ...]:
     """The templates that a node with these traits offers, by name."""
     return tuple(sorted(filter(None, map(names.offered_template, traits))))

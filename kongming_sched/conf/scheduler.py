@@ -60,6 +60,22 @@ disk that servers of templates then lack. A host aggregate overrides it with the
 ``reserve_weight_multiplier``.
 """,
     ),
+    cfg.FloatOpt(
+        "template_affinity_weight_multiplier",
+        default=0.0,
+        help="""
+How strongly servers of a template go to hosts where servers of the same template are.
+
+A positive number packs the servers of a template on few hosts, a negative one spreads them. By default it makes no
+difference which templates the servers of a host have. A host aggregate overrides it with the metadata key
+``template_affinity_weight_multiplier``.
+
+The servers of a host are those that Nova's scheduler knows of. Their flavors are read from Nova's database, once for
+each server and hour, and at most 500 for one request: after nova-scheduler has started in a cloud of many servers it
+takes some requests until all of them count. A server that is resized on its host counts by its old flavor until it is
+read again, unless its nova-compute reports changes (``[filter_scheduler] track_instance_changes``).
+""",
+    ),
 ]
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import Any
 
 import nova.conf
@@ -34,15 +36,25 @@ def pinning_request(spec: Any) -> PinningRequest | None:
     """
     if not names_template(spec) or scheduler_utils.request_is_rebuild(spec):
         return None
-    request = PinningRequest.from_extra_specs(spec.flavor.extra_specs)
-    if request is not None:
-        flavor.check_request(request)
+    request = _read(tuple(sorted(spec.flavor.extra_specs.items())))
     if "numa_topology" in spec and spec.numa_topology is not None:
         raise exceptions.InvalidRequest(
             TEMPLATE_KEY,
             "cannot be combined with a NUMA topology of Nova's own, which the image's properties or the flavor ask for"
             " (hw_numa_*, hw_cpu_policy, hw_mem_page_size, hw:pmem); unset them, or use another image",
         )
+    return request
+
+
+@functools.lru_cache(maxsize=256)  # each filter and weigher asks, for every server
+def _read(extra_specs: tuple[tuple[str, str], ...]) -> PinningRequest | None:
+    """What a flavor asks.
+
+    :raises InvalidRequest: naming the key that is wrong
+    """
+    request = PinningRequest.from_extra_specs(dict(extra_specs))
+    if request is not None:
+        flavor.check_request(request)
     return request
 
 
@@ -63,6 +75,17 @@ def multiplier(host_state: Any, option: str) -> float:
     """A weigher's multiplier for a host: that of the host's aggregates, or else the configured one."""
     configured = CONF.kongming_scheduler[option]
     return float(scheduler_utils.get_weight_multiplier(host_state, option, configured))
+
+
+def is_wanted(host_states: Iterable[Any], option: str) -> bool:
+    """Whether a weigher's multiplier may be other than 0 for one of the hosts.
+
+    Hosts share their aggregates, of which there are few.
+    """
+    if CONF.kongming_scheduler[option]:
+        return True
+    aggregates = {id(aggregate): aggregate for host_state in host_states for aggregate in host_state.aggregates}
+    return any(option in aggregate.metadata for aggregate in aggregates.values())
 
 
 def make_client() -> PlacementClient:

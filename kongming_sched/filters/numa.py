@@ -11,9 +11,9 @@ from nova.scheduler import filters
 from kongming_sched.filters import cloud
 from kongming_sched.filters.book import Book
 from kongming_sched.ordering import Candidate, order
-from kongming_sched.placement.candidates import Mismatch, locate
+from kongming_sched.placement.candidates import Mismatch
 from kongming_sched.placement.snapshot import CloudView
-from kongming_sched.request import PinningRequest
+from kongming_sched.request import NumaStrategy, PinningRequest
 
 
 class KongmingNumaFilter(filters.BaseHostFilter):
@@ -29,19 +29,25 @@ class KongmingNumaFilter(filters.BaseHostFilter):
             return filter_obj_list
         host_states = list(filter_obj_list)
         view = cloud.SNAPSHOT.get()
+        strategy = cloud.numa_strategy(request)
         for host_state in host_states:
-            self._order(host_state, request, spec_obj.instance_uuid, view)
+            candidates = _order(host_state, request, strategy, spec_obj.instance_uuid, view)
+            host_state.allocation_candidates = candidates
         return host_states
 
-    def _order(self, host_state: Any, request: PinningRequest, server_id: str, view: CloudView | None) -> None:
-        book = Book.of(host_state, request)
-        given = list(host_state.allocation_candidates or ())
-        candidates, others = [], []
-        for position, candidate in enumerate(given):
-            nodes = locate(candidate, book.root_uuid, request)
-            if isinstance(nodes, Mismatch):
-                others.append(candidate)
-            else:
-                candidates.append(Candidate(position, nodes))
-        ordered = order(candidates, request, cloud.numa_strategy(request), server_id, book.room(view))
-        host_state.allocation_candidates = [given[candidate.position] for candidate in ordered] + others
+
+def _order(
+    host_state: Any, request: PinningRequest, strategy: NumaStrategy, server_id: str, view: CloudView | None
+) -> list[Any]:
+    """The candidates of a host, the best first; those that lead nowhere last."""
+    book = Book.of(host_state, request)
+    given = list(host_state.allocation_candidates or ())
+    candidates, others = [], []
+    for position, candidate in enumerate(given):
+        nodes = book.recall(candidate, request)
+        if isinstance(nodes, Mismatch):
+            others.append(candidate)
+        else:
+            candidates.append(Candidate(position, nodes))
+    ordered = order(candidates, request, strategy, server_id, book.room(view))
+    return [given[candidate.position] for candidate in ordered] + others

@@ -12,7 +12,7 @@ from oslo_log import log as logging
 from kongming_sched import exceptions
 from kongming_sched.filters import cloud
 from kongming_sched.filters.book import Book
-from kongming_sched.placement.candidates import Mismatch, locate
+from kongming_sched.placement.candidates import Mismatch
 from kongming_sched.request import PinningRequest
 
 LOG = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ class KongmingTemplateFilter(filters.BaseHostFilter):
 
     def _keep(self, host_state: Any, request: PinningRequest) -> bool:
         """Replace the host's candidates by those that honour the request; False if there is none."""
-        root_uuid = Book.of(host_state, request).root_uuid
+        book = Book.of(host_state, request)
         kept = []
         reason = "no candidate is left"
         for candidate in host_state.allocation_candidates or ():
-            found = locate(candidate, root_uuid, request)
+            found = book.locate(candidate, request)
             if isinstance(found, Mismatch):
                 reason = found.reason
             else:

@@ -19,7 +19,11 @@ class Mismatch:
     reason: str
 
 
-@functools.lru_cache(maxsize=16384)
+_TOGETHER = Mismatch("the cells are not each on a provider of their own below the host")
+"""Made once, for the same reason: of a server with many cells Placement offers hundreds of them."""
+
+
+@functools.lru_cache(maxsize=32768)
 def node_id(root_uuid: str, provider_uuid: str) -> int | None:
     """The NUMA node of a host that a provider stands for; None if it is not one of this host's nodes."""
     try:
@@ -37,19 +41,25 @@ def locate(candidate: object, root_uuid: str, request: PinningRequest) -> tuple[
     :param candidate: an item of ``allocation_requests`` in Placement's answer (microversion 1.34 and later)
     :param root_uuid: provider of the host itself, whose uuid is also that of Nova's compute node
     """
-    mappings = _child(candidate, "mappings")
-    allocations = _child(candidate, "allocations")
-    found: list[int] = []
+    if not isinstance(candidate, dict):
+        candidate = {}
+    mappings, allocations = _child(candidate, "mappings"), _child(candidate, "allocations")
+    if mappings and len(allocations) - (root_uuid in allocations) < len(request.cells):
+        return _TOGETHER  # found without a look at the cells, because there may be many such candidates
+    providers: list[str] = []
     for cell in request.cells:
-        providers = mappings.get(cell.group)
-        if not isinstance(providers, list) or len(providers) != 1:
+        mapped = mappings.get(cell.group)
+        if not isinstance(mapped, list) or len(mapped) != 1 or not isinstance(mapped[0], str):
             return Mismatch(f"{cell.group} is not on exactly one provider")
-        node = node_id(root_uuid, providers[0]) if isinstance(providers[0], str) else None
+        providers.append(mapped[0])
+    if len(set(providers)) < len(providers):
+        return _TOGETHER
+    found: list[int] = []
+    for cell, provider in zip(request.cells, providers, strict=True):
+        node = node_id(root_uuid, provider)
         if node is None:
-            return Mismatch(f"{cell.group} is on provider {providers[0]}, which is no NUMA node of this host")
-        if node in found:
-            return Mismatch(f"{cell.group} is on node {node} together with another cell")
-        if reason := _obstacle(cell, node, _child(_child(allocations, providers[0]), "resources")):
+            return Mismatch(f"{cell.group} is on provider {provider}, which is no NUMA node of this host")
+        if reason := _obstacle(cell, node, _child(_child(allocations, provider), "resources")):
             return Mismatch(f"{cell.group} {reason}")
         found.append(node)
     return tuple(found)
@@ -67,7 +77,7 @@ def _obstacle(cell: CellRequest, node: int, taken: Mapping[str, object]) -> str 
     return None
 
 
-def _child(value: object, key: str) -> Mapping[str, object]:
-    """A mapping inside a mapping; an empty one where there is none."""
-    child = value.get(key) if isinstance(value, Mapping) else None
-    return child if isinstance(child, Mapping) else {}
+def _child(value: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """A mapping inside a mapping, which JSON has as dicts; an empty one where there is none."""
+    child = value.get(key)
+    return child if isinstance(child, dict) else {}

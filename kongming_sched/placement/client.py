@@ -122,18 +122,27 @@ class PlacementClient:
         Placement has no bulk read of inventories; the summaries that come with allocation candidates serve as one.
         Retired nodes do not appear.
         """
+        summaries = self._summaries(lambda item: names.NODE in item["resources"])
+        return [summary for summary in summaries if summary.capacity[names.NODE]]
+
+    def host_summaries(self) -> list[ProviderSummary]:
+        """The same with all other providers of hosts that have such nodes, as the compute nodes themselves."""
+        return self._summaries(lambda _: True)
+
+    def _summaries(self, is_wanted: Callable[[Mapping[str, Any]], bool]) -> list[ProviderSummary]:
         try:
-            summaries = self._get(
+            return self._get(
                 "/allocation_candidates",
                 "summarise the node providers",
-                lambda body: [_summary(uuid, item) for uuid, item in body["provider_summaries"].items()],
+                lambda body: [
+                    _summary(uuid, item) for uuid, item in body["provider_summaries"].items() if is_wanted(item)
+                ],
                 params={"resources": f"{names.NODE}:1"},
             )
         except exceptions.PlacementError as error:
             if error.status == 400:  # the resource class is not there yet, and so there is no node
                 return []
             raise
-        return [summary for summary in summaries if summary.capacity.get(names.NODE)]
 
     def traits(self, uuid: str) -> frozenset[str]:
         """The traits of a provider."""

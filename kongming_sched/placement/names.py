@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 
 from kongming_sched.template import NAME
@@ -54,6 +55,7 @@ def node_trait(node_id: int) -> str:
     return f"{_NODE_PREFIX}{node_id}"
 
 
+@functools.lru_cache(maxsize=1024)  # asked for every candidate of every host
 def node_id_of(trait: str) -> int | None:
     """The NUMA node id that a trait stands for; None for any other trait."""
     number = trait.removeprefix(_NODE_PREFIX)

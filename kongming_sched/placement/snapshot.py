@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.placement import names
+from kongming_sched.placement.candidates import node_id
 from kongming_sched.placement.client import PlacementClient, ProviderSummary
 
 LOG = logging.getLogger(__name__)
@@ -28,22 +29,26 @@ _WAIT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class CloudView:
-    """All node providers at one time.
+    """What is free on all hosts at one time.
 
-    :ivar nodes: root provider to the providers of its NUMA nodes
+    :ivar free: root provider to NUMA node id to resource class to amount
     :ivar free_pcpus: root provider to the free host CPUs of its dedicated pools
     """
 
-    nodes: Mapping[str, tuple[ProviderSummary, ...]]
+    free: Mapping[str, Mapping[int, Mapping[str, int]]]
     free_pcpus: Mapping[str, int]
 
     @classmethod
     def of(cls, summaries: Iterable[ProviderSummary]) -> CloudView:
         """The view of these node providers."""
-        nodes: dict[str, tuple[ProviderSummary, ...]] = {}
+        free: dict[str, dict[int, Mapping[str, int]]] = {}
         for summary in summaries:
-            nodes[summary.root_uuid] = (*nodes.get(summary.root_uuid, ()), summary)
-        return cls(nodes, {root: sum(node.free(names.PCPU) for node in of) for root, of in nodes.items()})
+            node = node_id(summary.root_uuid, summary.uuid)
+            if node is not None:
+                amounts = {name: summary.free(name) for name in summary.capacity}
+                free.setdefault(summary.root_uuid, {})[node] = amounts
+        pcpus = {root: sum(amounts.get(names.PCPU, 0) for amounts in nodes.values()) for root, nodes in free.items()}
+        return cls(free, pcpus)
 
 
 class NodeSnapshot:

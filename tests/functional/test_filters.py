@@ -27,7 +27,7 @@ from kongming_sched.filters.numa import KongmingNumaFilter
 from kongming_sched.filters.template import KongmingTemplateFilter
 from kongming_sched.placement import flavor, names
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.snapshot import NodeSnapshot
+from kongming_sched.placement.snapshot import CloudView, NodeSnapshot
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.request import NumaStrategy
 from kongming_sched.template import PinningTemplate
@@ -116,7 +116,9 @@ def test_novas_loaders_find_filters_and_weighers() -> None:
     assert ["KongmingNumaFilter", "KongmingTemplateFilter"] == [name for name in found if "Kongming" in name]
     paths = ["nova.scheduler.weights.all_weighers", "kongming_sched.weighers.all_weighers"]
     found = [cls.__name__ for cls in weights.HostWeightHandler().get_matching_classes(paths)]
-    assert ["KongmingPackingWeigher", "KongmingReserveWeigher"] == [name for name in found if "Kongming" in name]
+    assert ["KongmingPackingWeigher", "KongmingReserveWeigher", "KongmingTemplateAffinityWeigher"] == [
+        name for name in found if "Kongming" in name
+    ]
 
 
 @pytest.mark.parametrize(
@@ -265,13 +267,13 @@ NODE_0, NODE_1, NODE_2 = (names.node_uuid(ROOT, node) for node in range(3))
             id="another host's node",
         ),
         pytest.param(
-            make_candidate({"_KONGMING0": ROOT, "_KONGMING1": NODE_1}, {NODE_1: 1}),
+            make_candidate({"_KONGMING0": ROOT, "_KONGMING1": NODE_1}, {NODE_1: 1, NODE_2: 1}),
             f"_KONGMING0 is on provider {ROOT}, which is no NUMA node of this host",
             id="the host itself",
         ),
         pytest.param(
             make_candidate({"_KONGMING0": NODE_1, "_KONGMING1": NODE_1}, {NODE_1: 3}),
-            "_KONGMING1 is on node 1 together with another cell",
+            "the cells are not each on a provider of their own below the host",
             id="two cells on one node",
         ),
         pytest.param(
@@ -360,6 +362,55 @@ def test_odd_candidates_break_nothing(candidates: list[Any] | None, root: str | 
     assert all(is_right(item, {"_KONGMING0": 2, "_KONGMING1": 1}) for item in host.allocation_candidates)
     assert len(good) <= len(host.allocation_candidates)
     assert bool(host.allocation_candidates) == bool(passed)
+
+
+@given(st.lists(st.lists(odd_candidates | good_candidates, max_size=3), min_size=2, max_size=4), st.booleans())
+def test_hosts_do_not_take_each_others_candidates(lists: list[list[Any]], share_a_root: bool) -> None:
+    """Several hosts are offered the same providers: each good one is of the host whose provider is the root."""
+    roots = [ROOT if index == 0 or share_a_root else str(uuid.UUID(int=index)) for index in range(len(lists))]
+    hosts = [make_host_state(f"c{i}", roots[i], copy.deepcopy(given)) for i, given in enumerate(lists)]
+    spec = make_spec(TWO_CELLS)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(cloud, "SNAPSHOT", AWAY)
+        passed = KongmingTemplateFilter().filter_all(hosts, spec)
+        passed = KongmingNumaFilter().filter_all(passed, spec)
+    assert {host.host for host in passed} <= {host.host for host in hosts if host.uuid == ROOT}
+    for host, given_candidates in zip(hosts, lists, strict=True):
+        good = [item for item in given_candidates if host.uuid == ROOT and item in (GOOD_01, GOOD_21)]
+        assert all(item in host.allocation_candidates for item in good)
+        assert all(is_right(item, {"_KONGMING0": 2, "_KONGMING1": 1}) for item in host.allocation_candidates)
+
+
+@pytest.mark.parametrize("strategy", ["pack", "spread", "scatter"])
+def test_a_thousand_candidates_on_one_host(strategy: str, options: config_fixture.Config) -> None:
+    """As many as Nova takes of Placement; the best is found, the wrong ones go, and no good one is lost."""
+    options.config(group="kongming_scheduler", numa_strategy=strategy)
+    pairs = [(first, second) for first in range(32) for second in range(32)][:1000]
+    providers = [names.node_uuid(ROOT, node) for node in range(32)]
+
+    def offer(first: int, second: int) -> dict[str, Any]:
+        on_nodes = {"_KONGMING0": providers[first], "_KONGMING1": providers[second]}
+        amounts = {providers[first]: 3 if first == second else 2}
+        return make_candidate(on_nodes, {providers[second]: 1} | amounts)
+
+    host = make_host_state("c1", ROOT, [offer(*pair) for pair in pairs])
+    two_cells = {key: value for key, value in TWO_CELLS.items() if "NODE_1" not in key}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        free = {node: {names.PCPU: 3 + node} for node in range(32)}
+        view = CloudView({ROOT: free}, {ROOT: 0})
+        monkeypatch.setattr(NodeSnapshot, "get", lambda _: view)
+        spec = make_spec(two_cells)
+        KongmingNumaFilter().filter_all(KongmingTemplateFilter().filter_all([host], spec), spec)
+    left = [tuple(node_of_each_cell(item)) for item in host.allocation_candidates]
+    assert sorted(pair for pair in pairs if len(set(pair)) == 2) == sorted(left)
+    best = {"pack": (0, 1), "spread": (30, 31), "scatter": left[0]}
+    assert best[strategy] == left[0]
+
+
+def node_of_each_cell(candidate: Mapping[str, Any]) -> list[int]:
+    """The NUMA node of both cells of a candidate."""
+    nodes = {names.node_uuid(ROOT, node): node for node in range(32)}
+    return [nodes[candidate["mappings"][group][0]] for group in ("_KONGMING0", "_KONGMING1")]
 
 
 # With a real Placement

@@ -93,9 +93,7 @@ def test_a_view_holds_all_nodes_by_host(bench: Bench) -> None:
     take(bench.placement, 1, 3)
     view = bench.snapshot.get()
     assert view is not None
-    assert {names.node_uuid(ROOT, 0): 1, names.node_uuid(ROOT, 1): 4} == {
-        node.uuid: node.free(names.PCPU) for node in view.nodes[ROOT]
-    }
+    assert {ROOT: {0: {names.NODE: 1, names.PCPU: 1}, 1: {names.NODE: 1, names.PCPU: 4}}} == view.free
     assert {ROOT: 5} == view.free_pcpus
 
 

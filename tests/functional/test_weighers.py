@@ -11,12 +11,13 @@ from nova.scheduler import host_manager, weights
 from oslo_config import fixture as config_fixture
 
 from kongming_sched.conf import scheduler as conf
-from kongming_sched.filters import cloud
+from kongming_sched.filters import cloud, servers
 from kongming_sched.placement import flavor
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.snapshot import NodeSnapshot
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
+from kongming_sched.weighers.affinity import KongmingTemplateAffinityWeigher
 from kongming_sched.weighers.packing import KongmingPackingWeigher
 from kongming_sched.weighers.reserve import KongmingReserveWeigher
 from tests.functional.adapters import Counting
@@ -112,6 +113,93 @@ def test_an_aggregate_can_ask_to_be_left_alone(placement: PlacementService, aske
     hosts[2].aggregates = [objects.Aggregate(metadata={"reserve_weight_multiplier": "3"})]
     assert [("four", 2.0), ("two", 0.0), ("eight", 0.0)] == weigh(KongmingReserveWeigher, hosts, {})
     assert 1 == len(asked.requests)
+
+
+def put_servers(host: host_manager.HostState, *templates: str | None) -> None:
+    """Servers on a host of which nova-compute has told, by the templates of their flavors."""
+    for index, template in enumerate(templates):
+        specs = {"kongming:template": template} if template else {}
+        server = objects.Instance(uuid=f"{host.host}-{index}", flavor=objects.Flavor(extra_specs=specs))
+        host.instances[server.uuid] = server
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("multiplier", "expected"),
+    [
+        pytest.param(0.0, [("eight", 0.0), ("two", 0.0), ("four", 0.0)], id="by default it makes no difference"),
+        pytest.param(2.0, [("two", 2.0), ("four", 1.0), ("eight", 0.0)], id="a positive multiplier packs"),
+        pytest.param(-2.0, [("eight", 0.0), ("four", -1.0), ("two", -2.0)], id="a negative one spreads"),
+    ],
+)
+def test_servers_of_a_template_are_packed_or_spread(
+    placement: PlacementService,
+    options: config_fixture.Config,
+    multiplier: float,
+    expected: list[tuple[str, float]],
+) -> None:
+    """By how many of the same template each host has; others and the server itself do not count."""
+    options.config(group="kongming_scheduler", template_affinity_weight_multiplier=multiplier)
+    eight, two, four = hosts = find_hosts(placement, "eight", "two", "four")
+    put_servers(eight, "silver", None, "silver")
+    put_servers(two, "gold", "gold", "silver")
+    put_servers(four, "gold", "gold")
+    spec = make_spec(GOLD)
+    four.instances[spec.instance_uuid] = four.instances.pop("four-1")
+    weighed = weights.HostWeightHandler().get_weighed_objects([KongmingTemplateAffinityWeigher()], hosts, spec)
+    assert expected == [(item.obj.host, item.weight) for item in weighed]
+    assert [("eight", 0.0), ("two", 0.0), ("four", 0.0)] == weigh(KongmingTemplateAffinityWeigher, hosts, {})
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_aggregate_can_ask_for_affinity(placement: PlacementService) -> None:
+    """Without the option, and for its own hosts alone."""
+    hosts = find_hosts(placement, "eight", "two", "four")
+    for host in hosts[1:]:
+        put_servers(host, "gold")
+        host.aggregates = [objects.Aggregate(metadata={})]
+    hosts[2].aggregates = [objects.Aggregate(metadata={"template_affinity_weight_multiplier": "3"})]
+    expected = [("four", 3.0), ("eight", 0.0), ("two", 0.0)]
+    assert expected == weigh(KongmingTemplateAffinityWeigher, hosts, GOLD)
+
+
+@pytest.mark.usefixtures("asked")
+def test_servers_of_the_same_request_count(placement: PlacementService, options: config_fixture.Config) -> None:
+    """Nova's scheduler hears of them only when they run."""
+    options.config(group="kongming_scheduler", template_affinity_weight_multiplier=-1.0)
+    request = Scheduler(placement, make_spec(GOLD), [KongmingTemplateAffinityWeigher])
+    claims = [request.schedule() for _ in range(3)]
+    assert 3 == len({frozenset(claim) for claim in claims if claim})
+
+
+def test_what_is_known_of_servers_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read again after an hour, counts meanwhile, and is forgotten when nobody has it for another hour."""
+    clock = [0.0]
+    memory = servers.ServerMemory(lambda: clock[0])
+    host = make_host_state("c1", "5a1e0000-0000-4000-8000-000000000001")
+    put_servers(host, "gold")
+    assert [1] == memory.count([host], "gold", besides="other")
+    monkeypatch.setattr(servers, "_read_cell", lambda *_: {})
+    host.instances["c1-0"] = objects.Instance(uuid="c1-0")
+    for clock[0], expected in ((3599.0, 1), (3600.0, 1), (7199.0, 1), (7200.0, 0)):
+        assert [expected] == memory.count([host], "gold", besides="other")
+
+
+def test_no_request_reads_more_than_some_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are left are read for the next ones, each once."""
+    monkeypatch.setattr(servers, "_READ_AT_ONCE", 3)
+    read: list[str] = []
+
+    def read_cell(_cell: str, uuids: list[str]) -> dict[str, str | None]:
+        read.extend(uuids)
+        return dict.fromkeys(uuids, "gold")
+
+    monkeypatch.setattr(servers, "_read_cell", read_cell)
+    host = make_host_state("c1", "5a1e0000-0000-4000-8000-000000000001")
+    host.instances = {str(index): objects.Instance(uuid=str(index)) for index in range(5)}
+    memory = servers.ServerMemory()
+    assert [[3], [5], [5]] == [memory.count([host], "gold", besides="other") for _ in range(3)]
+    assert ["0", "1", "2", "3", "4"] == read
 
 
 @pytest.mark.usefixtures("asked")

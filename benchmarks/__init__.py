@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measurements of the scheduler's side beside Nova's own, each one command: ``python -m benchmarks.NAME``."""
+
+from __future__ import annotations
+
+import tests.functional.nova  # noqa: F401  # before all else of Nova: it keeps Nova from patching this process

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``openstack kongming capacity``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from osc_lib import exceptions as osc_exceptions
+
+from kongming_sched import exceptions
+from kongming_sched.cli.command import Lister
+from kongming_sched.cli.explain import read_request
+from kongming_sched.cli.hosts import members_of, pick, read_hosts, taken_of_host
+from kongming_sched.cli.nodes import threads_per_core
+from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.obstacles import HostRoom
+from kongming_sched.template import PinningTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """What is counted.
+
+    :ivar of: the flavor or the template, by name
+    :ivar count: how many more fit on a host
+    """
+
+    of: str
+    count: Callable[[HostRoom], int]
+
+
+class ShowCapacity(Lister):
+    """Count how many more servers of each template fit, in all, by host, or by aggregate.
+
+    Each line tells what fits if nothing else comes, for templates share the CPUs of their hosts. A template says
+    nothing about a server's memory and disk, which are therefore not counted unless --flavor is given. Hosts whose
+    compute service is disabled take no servers. It is the most that can fit: servers with cells of different size may
+    use up a host sooner, depending on the NUMA strategy.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take what to count and where."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--template", metavar="<name>", help="Only this template (default: all)")
+        what.add_argument(
+            "--flavor", metavar="<flavor>", help="Servers of this flavor (name or ID), with their memory and disk"
+        )
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument("--host", metavar="<host>", help="Only on this compute node")
+        where.add_argument("--aggregate", metavar="<aggregate>", help="Only in this host aggregate (name or UUID)")
+        parser.add_argument(
+            "--by",
+            choices=["cloud", "aggregate", "host"],
+            default="cloud",
+            help="A line for all hosts together, for each aggregate, or for each host (default: cloud)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """Read all hosts and count."""
+        demands = self._demands(parsed_args)
+        hosts = read_hosts(self.placement)
+        if parsed_args.host:
+            hosts = pick(hosts, parsed_args.host, "has no nodes that take servers")
+        members: Mapping[str, frozenset[str]] = {}
+        if parsed_args.aggregate or parsed_args.by == "aggregate":
+            members = self._members(parsed_args.aggregate)
+            hosts = [host for host in hosts if any(host.uuid in uuids for uuids in members.values())]
+        what = "flavor" if parsed_args.flavor else "template"
+        counts = [(demand.of, {host.uuid: demand.count(host) for host in hosts}) for demand in demands]
+        match parsed_args.by:
+            case "host":
+                return (what, "host", "servers"), [
+                    (of, host.name, by[host.uuid]) for of, by in counts for host in hosts
+                ]
+            case "aggregate":
+                rows = [(of, name, *_sum(by, uuids)) for of, by in counts for name, uuids in members.items()]
+                return (what, "aggregate", "hosts", "servers"), rows
+            case _:
+                return (what, "hosts", "servers"), [(of, *_sum(by, by)) for of, by in counts]
+
+    def _demands(self, parsed_args: argparse.Namespace) -> list[_Demand]:
+        if parsed_args.flavor:
+            flavor = self.compute.find_flavor(parsed_args.flavor)
+            try:
+                request, of_host = read_request(flavor), taken_of_host(flavor)
+            except exceptions.InvalidRequest as error:
+                raise osc_exceptions.CommandError(f"flavor {flavor.name!r} fits nowhere: {error}") from error
+            return [_Demand(flavor.name, lambda host: host.count(request.cells, of_host))]
+        if parsed_args.template:
+            templates = [self.templates.get(parsed_args.template).template]
+        else:
+            found = self.templates.list()
+            for broken in found.broken:
+                self.log.warning("%s", broken)
+            templates = [stored.template for stored in found.templates.values()]
+        return [_demand_of(template) for template in templates]
+
+    def _members(self, name_or_uuid: str | None) -> dict[str, frozenset[str]]:
+        """Which providers are in each aggregate, or in this one."""
+        aggregates = self.compute.aggregates()
+        if name_or_uuid is not None:
+            aggregates = [aggregate for aggregate in aggregates if name_or_uuid in (aggregate.name, aggregate.uuid)]
+            if not aggregates:
+                raise osc_exceptions.CommandError(
+                    f"no host aggregate has the name or UUID {name_or_uuid!r}; see 'openstack aggregate list'"
+                )
+        return {aggregate.name: members_of(self.placement, [aggregate.uuid]) for aggregate in aggregates}
+
+
+def _demand_of(template: PinningTemplate) -> _Demand:
+    def count(host: HostRoom) -> int:
+        """As many as fit of those flavors that fit best: a flavor asks for one number of threads per core."""
+        threads = {threads_per_core(node.traits) or 1 for node in host.nodes.values()}
+        return max(host.count(cell_requests(template, 0, number), {}) for number in threads)
+
+    return _Demand(template.name, count)
+
+
+def _sum(counts: Mapping[str, int], uuids: Iterable[str]) -> tuple[int, int]:
+    """How many hosts take any servers, and how many servers they take."""
+    some = [counts[uuid] for uuid in uuids if counts.get(uuid)]
+    return len(some), sum(some)

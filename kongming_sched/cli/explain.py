@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``openstack kongming explain``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from osc_lib import exceptions as osc_exceptions
+
+from kongming_sched import exceptions
+from kongming_sched.cli.command import Lister
+from kongming_sched.cli.compute import Flavor
+from kongming_sched.cli.hosts import members_of, pick, read_bare_hosts, read_hosts, taken_of_host
+from kongming_sched.placement.flavor import check_request
+from kongming_sched.placement.obstacles import HostRoom, Kind, Obstacle, find_obstacle
+from kongming_sched.request import PinningRequest
+
+
+class Explain(Lister):
+    """Say of each host how many servers of a flavor fit now, or the first reason why none does.
+
+    Looks at what Placement knows of hosts and their NUMA nodes. Nova may still refuse a host for other reasons: a
+    compute service that is down, an image, a network, a device, or another of its filters.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the flavor and the host."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--flavor", metavar="<flavor>", required=True, help="Flavor of the server (name or ID)")
+        parser.add_argument("--host", metavar="<host>", help="Only this compute node (default: all)")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """Read all hosts and judge each."""
+        flavor = self.compute.find_flavor(parsed_args.flavor)
+        hosts = read_hosts(self.placement)
+        bare = read_bare_hosts(self.placement, hosts)
+        hosts = pick(
+            sorted([*hosts, *bare], key=lambda host: host.name), parsed_args.host, "is no compute node in Placement"
+        )
+        try:
+            request = read_request(flavor)
+            rows = self._judge(hosts, request, taken_of_host(flavor))
+        except (exceptions.InvalidRequest, exceptions.InvalidTraits, exceptions.TemplateNotFound) as error:
+            rows = [(host, 0, Obstacle(Kind.FLAVOR, str(error))) for host in hosts]
+        return ("host", "servers", "obstacle", "reason"), [
+            (host.name, count, obstacle and str(obstacle.kind), obstacle and obstacle.reason)
+            for host, count, obstacle in rows
+        ]
+
+    def _judge(
+        self, hosts: Iterable[HostRoom], request: PinningRequest, of_host: dict[str, int]
+    ) -> list[tuple[HostRoom, int, Obstacle | None]]:
+        stored = self.templates.get(request.template)
+        members = members_of(self.placement, stored.aggregates) if stored.aggregates else None
+        rows = []
+        for host in hosts:
+            is_offered = members is None or host.uuid in members
+            obstacle = find_obstacle(host, request, of_host, is_offered=is_offered)
+            rows.append((host, 0 if obstacle else host.count(request.cells, of_host), obstacle))
+        return rows
+
+
+def read_request(flavor: Flavor) -> PinningRequest:
+    """What a flavor asks for.
+
+    :raises CommandError: if it names no template
+    :raises InvalidRequest: if the scheduler would refuse it wherever it is
+    """
+    request = PinningRequest.from_extra_specs(flavor.extra_specs)
+    if request is None:
+        raise osc_exceptions.CommandError(
+            f"flavor {flavor.name!r} names no template, so KongMing has no say in where its servers go;"
+            " see 'openstack kongming flavor set'"
+        )
+    check_request(request)
+    if flavor.extra_specs.get("resources:MEMORY_MB") == "0":
+        raise exceptions.InvalidRequest(
+            "resources:MEMORY_MB", "must not be 0: Nova only finds hosts that give something of their own; unset it"
+        )
+    return request
