@@ -78,6 +78,7 @@ def _as_a_process_of_its_own(environment: Mapping[str, str], stdin: bytes) -> It
         logging.getLogger(name).setLevel(logging.CRITICAL)
     root.handlers[:] = []  # osc makes its own, and sets the level so low that pytest's would keep every byte of HTTP
     vars(clientmanager.ClientManager)["kongming"]._handle = None
+    shell.OpenStackShell.timing_data.clear()
     with (
         warnings.catch_warnings(),
         mock.patch.dict(os.environ, environment, clear=True),
