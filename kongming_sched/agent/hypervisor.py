@@ -109,11 +109,19 @@ class LibvirtHypervisor:
             self._find(domain).setSchedulerParametersFlags(dict(parameters), _LIVE)
 
     def is_busy(self, domain: Domain) -> bool:
-        """Whether a guest is on its way to or from this host: a change would wait for that, 30 seconds at most."""
+        """Whether a guest is on its way to or from this host: a change would wait for that, 30 seconds at most.
+
+        Of a guest that arrives libvirt refuses to tell. Its state says too little: one that came back from a file and
+        was not resumed yet is in the same.
+        """
         with self._errors(f"read the job of {domain.name}", domain):
             handle = self._find(domain)
-            is_arriving = handle.state() == [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION]
-            return bool(is_arriving or handle.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
+            try:
+                return bool(handle.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and handle.isActive():
+                    return True
+                raise
 
     def repair_definition(self, domain: Domain) -> bool | None:
         """Take pins out of the persistent definition, which are those of the host that a guest comes from.
