@@ -23,8 +23,8 @@ from kongming_sched.filters import cloud
 from kongming_sched.filters.numa import KongmingNumaFilter
 from kongming_sched.filters.template import KongmingTemplateFilter
 from kongming_sched.placement import flavor, names
-from kongming_sched.placement.client import ProviderSummary
 from kongming_sched.placement.snapshot import CloudView
+from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers.affinity import KongmingTemplateAffinityWeigher
 from kongming_sched.weighers.packing import KongmingPackingWeigher
@@ -185,7 +185,9 @@ def main() -> None:
     figures: dict[str, Any] = {
         "fits": compare(200, half, [8], True, args.repeats),
         "no_fit_8_cells": compare(5, [64, 4, 4, 4, 4, 4, 4, 4], [4] * 6 + [32] * 2, False, args.repeats),
-        "by_hosts": [compare(hosts, half, [8], True, args.repeats) for hosts in (10, 100, 1000)],
+        "by_hosts": [  # short runs are disturbed more easily, and so there are more of them
+            compare(hosts, half, [8], True, args.repeats * max(1, 200 // hosts)) for hosts in (10, 100, 1000)
+        ],
         "without_template_us": without_template(1000, args.repeats),
     }
     rows = [

@@ -71,6 +71,8 @@ def order(
     candidates = list(candidates)
     if len(candidates) < 2:
         return candidates
+    if len(request.cells) == 1 and room.free and strategy is not NumaStrategy.SCATTER:
+        return _order_one_cell(candidates, request.cells[0], strategy, room)
     fits = _measure(candidates, request.cells, room)
 
     def rank(candidate: Candidate) -> tuple[object, ...]:
@@ -86,6 +88,20 @@ def order(
         return shortage, sum(left), left, candidate.nodes, candidate.position
 
     return sorted(candidates, key=rank)
+
+
+def _order_one_cell(
+    candidates: Iterable[Candidate], cell: CellRequest, strategy: NumaStrategy, room: HostRoom
+) -> list[Candidate]:
+    """The same order, found faster for servers of one cell, which most are."""
+    scarce = _scarce_class(cell)
+    sign = -1 if strategy is NumaStrategy.SPREAD else 1
+    ranked = []
+    for candidate in candidates:
+        shortage, left = _fit(cell, scarce, candidate.nodes[0], cell.resources, room)
+        ranked.append((shortage, sign * left, candidate.nodes, candidate.position, candidate))
+    ranked.sort()
+    return [entry[-1] for entry in ranked]
 
 
 def stranded(candidate: Candidate, request: PinningRequest, room: HostRoom) -> int | None:

@@ -11,8 +11,9 @@ from kongming_sched.cli.nodes import node_host
 from kongming_sched.placement import names
 from kongming_sched.placement.candidates import node_id
 from kongming_sched.placement.capacity import NodeRoom
-from kongming_sched.placement.client import PlacementClient, ProviderSummary
+from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.obstacles import HostRoom
+from kongming_sched.placement.summaries import ProviderSummary
 
 _COMPUTE_NODE = "COMPUTE_NODE"
 """The standard trait of a compute node (os-traits)."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kongming_sched.placement import names
-from kongming_sched.placement.client import PlacementClient, ProviderSummary
+from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.summaries import ProviderSummary
 
 RESOURCES = {"dedicated_cpus": names.PCPU, "shared_vcpus": names.VCPU, "memory_mb": names.MEMORY_MB}
 """The resources of a node by the names that the commands give them."""

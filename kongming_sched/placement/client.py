@@ -11,6 +11,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched import exceptions
 from kongming_sched.placement import names
+from kongming_sched.placement.summaries import ObjectHook, ProviderSummary, condense, read_summaries
 
 MICROVERSION = "1.36"
 """Placement's release Train and later. Nova's scheduler asks for its candidates with the same."""
@@ -31,8 +32,8 @@ class Response(Protocol):
         """The HTTP status."""
         ...
 
-    def json(self) -> Any:
-        """The body, parsed."""
+    def json(self, **kwargs: Any) -> Any:
+        """The body, parsed by :func:`json.loads` with these arguments."""
         ...
 
 
@@ -67,22 +68,6 @@ class Inventory:
     def capacity(self) -> int:
         """What can be allocated in all."""
         return int((self.total - self.reserved) * self.allocation_ratio)
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSummary:
-    """A provider with its traits, and capacity and use per resource class."""
-
-    uuid: str
-    root_uuid: str
-    parent_uuid: str | None
-    traits: frozenset[str]
-    capacity: Mapping[str, int]
-    used: Mapping[str, int]
-
-    def free(self, resource_class: str) -> int:
-        """What is left of a class."""
-        return self.capacity.get(resource_class, 0) - self.used.get(resource_class, 0)
 
 
 class PlacementClient:
@@ -134,9 +119,8 @@ class PlacementClient:
             return self._get(
                 "/allocation_candidates",
                 "summarise the node providers",
-                lambda body: [
-                    _summary(uuid, item) for uuid, item in body["provider_summaries"].items() if is_wanted(item)
-                ],
+                read_summaries,
+                condense(is_wanted),
                 params={"resources": f"{names.NODE}:1"},
             )
         except exceptions.PlacementError as error:
@@ -245,18 +229,31 @@ class PlacementClient:
 
     # Plumbing
 
-    def _get(self, url: str, action: str, read: Callable[[Any], _T], **kwargs: Any) -> _T:
-        return self._ask("GET", url, action, read, **kwargs)
+    def _get(
+        self, url: str, action: str, read: Callable[[Any], _T], object_hook: ObjectHook | None = None, **kwargs: Any
+    ) -> _T:
+        return self._ask("GET", url, action, read, object_hook, **kwargs)
 
     def _put(self, url: str, action: str, body: Mapping[str, Any]) -> int:
         """Replace a part of a provider; gives the provider's new generation."""
         return self._ask("PUT", url, action, lambda answer: int(answer["resource_provider_generation"]), json=body)
 
-    def _ask(self, method: str, url: str, action: str, read: Callable[[Any], _T], **kwargs: Any) -> _T:
-        """Ask, and read the answer; an answer of another shape than Placement's counts as none."""
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        action: str,
+        read: Callable[[Any], _T],
+        object_hook: ObjectHook | None = None,
+        **kwargs: Any,
+    ) -> _T:
+        """Ask, and read the answer; an answer of another shape than Placement's counts as none.
+
+        :param object_hook: what becomes of each object of the answer while it is parsed, as in :func:`json.loads`
+        """
         response = self._call(method, url, action, **kwargs)
         try:
-            return read(response.json())
+            return read(response.json(object_hook=object_hook))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise exceptions.PlacementUnavailable(action, f"the answer is not Placement's: {error!r}") from error
 
@@ -313,15 +310,4 @@ def _error(response: Response) -> tuple[str, str]:
 def _provider(item: Mapping[str, Any]) -> Provider:
     return Provider(
         item["uuid"], item["name"], item["generation"], item["root_provider_uuid"], item["parent_provider_uuid"]
-    )
-
-
-def _summary(uuid: str, item: Mapping[str, Any]) -> ProviderSummary:
-    return ProviderSummary(
-        uuid,
-        item["root_provider_uuid"],
-        item["parent_provider_uuid"],
-        frozenset(item["traits"]),
-        {name: resource["capacity"] for name, resource in item["resources"].items()},
-        {name: resource["used"] for name, resource in item["resources"].items()},
     )

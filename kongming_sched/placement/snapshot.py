@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from kongming_sched import exceptions
 from kongming_sched.placement import names
 from kongming_sched.placement.candidates import node_id
-from kongming_sched.placement.client import PlacementClient, ProviderSummary
+from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.summaries import ProviderSummary
 
 LOG = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ class Answer:
     status_code: int
     text: str = ""
 
-    def json(self) -> Any:
+    def json(self, **kwargs: Any) -> Any:
         """The body, parsed."""
-        return json.loads(self.text)
+        return json.loads(self.text, **kwargs)
 
 
 CONFLICT = Answer(409, '{"errors": [{"code": "placement.concurrent_update", "detail": "resource provider changed"}]}')

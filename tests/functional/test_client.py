@@ -15,7 +15,8 @@ from keystoneauth1 import session, token_endpoint
 
 from kongming_sched.exceptions import PlacementConflict, PlacementError, PlacementUnavailable, ProviderNotFound
 from kongming_sched.placement import names
-from kongming_sched.placement.client import Inventory, PlacementClient, Provider, ProviderSummary
+from kongming_sched.placement.client import Inventory, PlacementClient, Provider
+from kongming_sched.placement.summaries import ProviderSummary
 from tests.functional.adapters import CONFLICT, Answer, Canned, Counting
 from tests.functional.conftest import PlacementService
 

@@ -185,3 +185,24 @@ def test_dropping_candidates_does_not_reorder_the_others(
     ordered = order(given, request, strategy, "s", room)
     fewer = order(given[::2], request, strategy, "s", room)
     assert fewer == [candidate for candidate in ordered if candidate in fewer]
+
+
+one_cell = st.lists(st.integers(0, 7), min_size=1, max_size=8).map(
+    lambda nodes: candidates(*([node] for node in nodes))
+)
+
+
+@given(one_cell, st.integers(1, 12), st.sampled_from([PACK, SPREAD]), rooms)
+def test_servers_of_one_cell(offered: list[Candidate], need: int, strategy: NumaStrategy, room: HostRoom) -> None:
+    """Nodes that lack least come first, then the fullest or the emptiest, then the lowest."""
+
+    def rank(candidate: Candidate) -> tuple[float, int, int, int]:
+        (node,) = candidate.nodes
+        free = max(room.free.get(node, {}).get(names.PCPU, 0), need)
+        left = free - room.booked.get(node, {}).get(names.PCPU, 0) - need
+        return max(-left, 0) / need, -left if strategy is SPREAD else left, node, candidate.position
+
+    expected = (
+        sorted(offered, key=rank) if room.free else sorted(offered, key=lambda item: (rank(item)[0], item.position))
+    )
+    assert expected == order(offered, make_request(need), strategy, "s", room)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The summaries of providers that come with Placement's allocation candidates, read without the candidates."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ObjectHook = Callable[[dict[str, Any]], Any]
+"""What becomes of each object of an answer while it is parsed, as in :func:`json.loads`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSummary:
+    """A provider with its traits, and capacity and use per resource class."""
+
+    uuid: str
+    root_uuid: str
+    parent_uuid: str | None
+    traits: frozenset[str]
+    capacity: Mapping[str, int]
+    used: Mapping[str, int]
+
+    def free(self, resource_class: str) -> int:
+        """What is left of a class."""
+        return self.capacity.get(resource_class, 0) - self.used.get(resource_class, 0)
+
+
+def condense(is_wanted: Callable[[Mapping[str, Any]], bool]) -> ObjectHook:
+    """Keep of an answer only the facts of the wanted summaries.
+
+    At 5,000 hosts the answer holds some 10,000 candidates and 300,000 traits of compute nodes, which would take ten
+    times the room of what is wanted of it.
+    """
+
+    def shrink(item: dict[str, Any]) -> Any:
+        if "allocations" in item:  # a candidate
+            return None
+        if "root_provider_uuid" in item:  # a summary
+            return _facts(item) if is_wanted(item) else None
+        return item
+
+    return shrink
+
+
+def read_summaries(body: Mapping[str, Any]) -> list[ProviderSummary]:
+    """The summaries of an answer that was parsed with :func:`condense`."""
+    return [ProviderSummary(uuid, *facts) for uuid, facts in body["provider_summaries"].items() if facts]
+
+
+def _facts(item: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The fields of a :class:`ProviderSummary` after its id."""
+    return (
+        item["root_provider_uuid"],
+        item["parent_provider_uuid"],
+        frozenset(map(sys.intern, item["traits"])),
+        {name: resource["capacity"] for name, resource in item["resources"].items()},
+        {name: resource["used"] for name, resource in item["resources"].items()},
+    )
