@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.agent.apply import Applied, Applier, Hypervisor, Kernel
 from kongming_sched.agent.arrivals import Answer, Bookings, Expected
+from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.guest import Domain, Guest, identify
 from kongming_sched.agent.layout import HostLayout, HostView, lay_out
 from kongming_sched.agent.plan import Action, Occupancy, plan, units_of
@@ -22,7 +22,6 @@ from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 
 _ATTEMPTS = 5
-_MAX_BACKOFF_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +59,6 @@ class Outcome:
     answers: dict[int, Answer] = field(default_factory=dict)
     repaired: list[str] = field(default_factory=list)
     retry_seconds: float | None = None
-
-
-class Backoff:
-    """When a guest that failed is tried again: after 1, 2, 4... times the interval, ten minutes at most."""
-
-    def __init__(self, interval_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval_seconds = interval_seconds
-        self._clock = clock
-        self._failures: dict[str, tuple[int, float, str]] = {}
-
-    def waiting(self) -> dict[str, str]:
-        """The guests that are not to be touched now, with the reason of their last failure."""
-        now = self._clock()
-        return {guest: reason for guest, (_, until, reason) in self._failures.items() if until > now}
-
-    def record(self, failed: Mapping[str, str], fine: Iterable[str]) -> None:
-        """Count failures, forget those of guests that are fine or gone."""
-        for guest, reason in failed.items():
-            count = self._failures.get(guest, (0, 0.0, ""))[0]
-            delay = min(self._interval_seconds * 2**count, _MAX_BACKOFF_SECONDS)
-            self._failures[guest] = count + 1, self._clock() + delay, reason
-        for guest in fine:
-            self._failures.pop(guest, None)
-
-    def keep_only(self, guests: Iterable[str]) -> None:
-        """Forget guests that do not run any more."""
-        running = set(guests)
-        self._failures = {guest: entry for guest, entry in self._failures.items() if guest in running}
-
-    def next_seconds(self) -> float | None:
-        """How long until the next one is due."""
-        now = self._clock()
-        return min((max(until - now, 0.0) for _, until, _ in self._failures.values()), default=None)
 
 
 class Reconciler:

@@ -15,10 +15,11 @@ from oslo_log import log
 from kongming_sched import exceptions
 from kongming_sched.agent.apply import Hypervisor
 from kongming_sched.agent.arrivals import Bookings
+from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
 from kongming_sched.agent.listener import Listener, Question
-from kongming_sched.agent.reconcile import Backoff, Outcome, Reconciler
+from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient

@@ -21,7 +21,8 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.agent.reconcile import Backoff, Outcome, Reconciler
+from kongming_sched.agent.backoff import Backoff
+from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from kongming_sched.agent.arrivals import PATIENCE_SECONDS, Answer, Bookings
-from kongming_sched.agent.reconcile import Backoff, Reconciler
+from kongming_sched.agent.backoff import Backoff
+from kongming_sched.agent.reconcile import Reconciler
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore

@@ -7,7 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
-from kongming_sched.agent.reconcile import Backoff, Outcome, Reconciler
+from kongming_sched.agent.backoff import Backoff
+from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Adapter, PlacementClient

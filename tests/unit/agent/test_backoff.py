@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kongming_sched.agent.reconcile import Backoff
+from kongming_sched.agent.backoff import Backoff
 
 
 @dataclass
