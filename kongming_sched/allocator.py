@@ -66,19 +66,23 @@ def usable_cores(cores: Iterable[Core], pool: CpuSet) -> tuple[Core, ...]:
     return tuple(core for core in online if len(core.cpus) == width and core.cpus <= pool)
 
 
-def allocate(cores: Sequence[Core], demands: Iterable[Demand]) -> Layout:
+def allocate(cores: Sequence[Core], demands: Iterable[Demand], blocked: CpuSet = CpuSet()) -> Layout:
     """Place every demand that the counts admit, moving as few vCPUs as that takes.
 
     A guest that is placed well stays, also on a node that is overfull. It moves only if a whole-core demand needs room;
     then those cores are vacated that hold the fewest vCPUs. The order of the demands does not matter.
 
+    Around CPUs that cannot be vacated counting is not enough any more: a whole-core demand needs as many cores without
+    such a CPU, and is refused if there are fewer.
+
     :param cores: what :func:`usable_cores` returned, so all of one width
+    :param blocked: host CPUs of somebody who is not among the demands and cannot be moved
     :raises ValueError: if two demands have one key or the cores differ in width
     """
     everyone = sorted(demands, key=lambda demand: (not demand.takes_whole_cores, demand.key))
     if len({demand.key for demand in everyone}) < len(everyone):
         raise ValueError("two demands have the same key")
-    accumulator = _Accumulator(cores)
+    accumulator = _Accumulator(cores, blocked)
     unplaced = accumulator.admit(everyone)
     admitted = [demand for demand in everyone if demand.key not in unplaced]
     accumulator.vacate_cores(admitted)
@@ -92,18 +96,22 @@ def allocate(cores: Sequence[Core], demands: Iterable[Demand]) -> Layout:
 class _Accumulator:
     """The cores of a node while they are handed out.
 
+    :ivar blocked: hardware threads of somebody else
+    :ivar whole: the cores without such a thread
     :ivar free: hardware threads that nobody owns
     :ivar pins: key to vCPU to host CPU
     :ivar owned: key to hardware threads, idle siblings included
     """
 
-    def __init__(self, cores: Sequence[Core]) -> None:
+    def __init__(self, cores: Sequence[Core], blocked: CpuSet) -> None:
         self.cores = cores
         self.threads_per_core = len(cores[0].cpus) if cores else 1
         if any(len(core.cpus) != self.threads_per_core for core in cores):
             raise ValueError("the cores differ in width; see usable_cores")
         self.core_of = {cpu: core for core in cores for cpu in core.cpus}
-        self.free = CpuSet.union(core.cpus for core in cores)
+        self.blocked = blocked
+        self.whole = [core for core in cores if core.cpus.isdisjoint(blocked)]
+        self.free = CpuSet.union(core.cpus for core in cores) - blocked
         self.pins: dict[str, dict[int, int]] = {}
         self.owned: dict[str, CpuSet] = {}
 
@@ -128,29 +136,40 @@ class _Accumulator:
         Demands that are placed well come first and always fit, being disjoint; then those with some pin worth keeping.
         """
         rest = []
+        in_cores = sum(len(core.cpus) for core in self.whole)
         for demand in demands:
-            if len(self.find_keepable(demand)) == demand.vcpus and not self.refusal(demand, len(self.free)):
+            if len(self.find_keepable(demand)) == demand.vcpus and not self.refusal(demand, len(self.free), in_cores):
                 self.keep_pins(demand)
+                in_cores -= self.count(demand) if demand.takes_whole_cores else 0
             else:
                 rest.append(demand)
         left = len(self.free)
         unplaced = {}
         for demand in sorted(rest, key=lambda demand: (not self.find_keepable(demand), demand.key)):
-            if reason := self.refusal(demand, left):
+            if reason := self.refusal(demand, left, in_cores):
                 unplaced[demand.key] = reason
             else:
                 left -= self.count(demand)
+                in_cores -= self.count(demand) if demand.takes_whole_cores else 0
         for demand in rest:
             if demand.key not in unplaced:
                 self.keep_pins(demand)
         return unplaced
 
-    def refusal(self, demand: Demand, left: int) -> str | None:
+    def refusal(self, demand: Demand, left: int, in_cores: int) -> str | None:
+        """Why a demand cannot be placed; None if it can.
+
+        :param left: how many threads are to be had
+        :param in_cores: how many in cores that can be had as a whole
+        """
         shape = f"vcpus={demand.vcpus}, threads={demand.threads}"
         if demand.threads is ThreadPolicy.REQUIRE and self.threads_per_core == 1:
             return f"asked: sibling threads ({shape}); available: cores of one thread each"
         if self.count(demand) > left:
             return f"asked: {self.count(demand)} dedicated CPUs ({shape}); available: {left} of {len(self.core_of)}"
+        if demand.takes_whole_cores and self.count(demand) > in_cores:
+            cores, wanted = in_cores // self.threads_per_core, self.count(demand) // self.threads_per_core
+            return f"asked: {wanted} whole cores ({shape}); available: {cores}, because some guests cannot be moved now"
         return None
 
     def find_keepable(self, demand: Demand) -> dict[int, int]:
@@ -185,7 +204,8 @@ class _Accumulator:
         users: dict[Core, list[str]] = {}
         for key in [demand.key for demand in demands if not demand.takes_whole_cores]:
             for cpu in self.owned[key]:
-                users.setdefault(self.core_of[cpu], []).append(key)
+                if self.core_of[cpu].cpus.isdisjoint(self.blocked):
+                    users.setdefault(self.core_of[cpu], []).append(key)
         moved = {demand.key for demand in demands if self.needs_pins(demand)}
         for _ in range(sum(map(self.needs_cores, demands)) - len(self.free_cores())):
             core = _cheapest(users, moved)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carries a plan out, guest by guest: what fails is undone for that guest, and the others go on."""
+"""Carries a plan out, guest by guest: what fails is undone for that guest, and the others go on.
+
+A guest whose CPUs do not become free, because another one failed, is set back too. It has not failed itself, and may
+find other CPUs in the next plan.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +47,12 @@ class Applied:
 
     :ivar done: the actions that hold now
     :ivar failed: server id to the reason why its guest is not as it should be
+    :ivar kept_out: server id to who still uses the CPUs that its guest should have; it may have others instead
     """
 
     done: list[Action] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    kept_out: dict[str, str] = field(default_factory=dict)
 
 
 class Applier:
@@ -54,6 +60,7 @@ class Applier:
 
     :param units: all threads of all guests as they are, of which the plan moves some
     :param dedicated: the host's dedicated pool, of whose CPUs no two guests may have one
+    :ivar occupancy: who is on which of these CPUs
     """
 
     def __init__(
@@ -62,7 +69,8 @@ class Applier:
         self._hypervisor = hypervisor
         self._kernel = kernel
         self._guests = {guest.uuid: guest for guest in guests}
-        self._occupancy = Occupancy(units, dedicated)
+        self._dedicated = dedicated
+        self.occupancy = Occupancy(units, dedicated)
         self._gone: set[str] = set()
 
     def run(self, actions: Sequence[Action]) -> Applied:
@@ -72,7 +80,13 @@ class Applier:
         """
         applied = Applied()
         for action in actions:
-            if action.guest in applied.failed or action.guest in self._gone:
+            if action.guest in applied.failed or action.guest in applied.kept_out or action.guest in self._gone:
+                continue
+            if action.is_pin and (blocker := self.occupancy.blocker(action.guest, action.cpus)):
+                applied.kept_out[action.guest] = (
+                    f"server {self._guests.get(blocker, blocker)} still uses CPU {action.cpus} and could not be moved"
+                )
+                self._undo(action.guest, applied)
                 continue
             try:
                 self._do(action)
@@ -83,19 +97,16 @@ class Applier:
                 raise
             except exceptions.HypervisorError as error:
                 applied.failed[action.guest] = str(error)
-                self._undo(action.guest, applied)
+                self._undo(action.guest, applied, action)
         self._check(applied)
         return applied
 
     def _do(self, action: Action) -> None:
-        if action.is_pin and (blocker := self._occupancy.blocker(action.guest, action.cpus)):
-            other = self._guests.get(blocker, blocker)
-            raise exceptions.HypervisorError(
-                f"set {action}", f"{other} still uses a CPU of these and could not be moved"
-            )
+        if action.is_pin:
+            self.occupancy.doubt(action)  # a call that fails may have had its effect
         self._call(action)
         if action.is_pin:
-            self._occupancy.move(action)
+            self.occupancy.move(action)
 
     def _call(self, action: Action) -> None:
         domain = self._guests[action.guest].domain
@@ -110,30 +121,47 @@ class Applier:
         else:
             self._hypervisor.set_scheduler(domain, action.parameters)
 
-    def _undo(self, guest: str, applied: Applied) -> None:
-        """Set a guest back to how it was, as far as nobody has taken its CPUs meanwhile."""
-        for action in reversed([action for action in applied.done if action.guest == guest]):
-            back = Action(
-                guest,
-                action.kind,
-                action.index,
-                action.before,
-                action.cpus,
-                action.parameters_before,
-                action.parameters,
-            )
+    def _undo(self, guest: str, applied: Applied, failed: Action | None = None) -> None:
+        """Set a guest back to how it was, as far as nobody has taken its CPUs meanwhile.
+
+        :param failed: what may have been done halfway
+        """
+        reasons = applied.failed if failed else applied.kept_out
+        done = [action for action in applied.done if action.guest == guest]
+        for action in reversed([*done, failed] if failed else done):
+            back = self._reverse(action)
             if not back.cpus and not back.parameters:
+                continue
+            if back.is_pin and (owner := self.occupancy.owner(guest, back.cpus)):
+                server = self._guests.get(owner, owner)
+                reasons[guest] += f"; and it cannot go back to CPU {back.cpus}, which server {server} has now"
                 continue
             try:
                 self._do(back)
-                applied.done.remove(action)
+                if action is not failed:
+                    applied.done.remove(action)
             except exceptions.GuestGone:
                 self._forget(guest)
                 return
             except exceptions.HypervisorUnavailable:
                 raise
             except exceptions.HypervisorError as error:
-                applied.failed[guest] += f"; and then, {error}"
+                reasons[guest] += f"; and then, {error}"
+
+    def _reverse(self, action: Action) -> Action:
+        """Back to where it was. A thread that floated does not get back onto CPUs that belong to others by now."""
+        cpus = action.before
+        if action.is_pin and not cpus <= self._dedicated:
+            cpus -= self._dedicated
+        return Action(
+            action.guest,
+            action.kind,
+            action.index,
+            cpus,
+            action.cpus,
+            action.parameters_before,
+            action.parameters,
+        )
 
     def _check(self, applied: Applied) -> None:
         """Believe the kernel, not libvirt: it may report a pin that the kernel did not take."""
@@ -154,4 +182,4 @@ class Applier:
 
     def _forget(self, guest: str) -> None:
         self._gone.add(guest)
-        self._occupancy.drop(guest)
+        self.occupancy.drop(guest)

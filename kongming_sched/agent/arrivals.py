@@ -127,10 +127,6 @@ class Bookings:
             del expected.booked[uuid]
         self._keep({uuid: booking for uuid, booking in self._booked.items() if uuid in expected.booked})
 
-    def told(self) -> dict[str, GuestLayout]:
-        """Where the booked guests were told to be, by server id. Nothing of it is to be done."""
-        return {uuid: GuestLayout(booking.told.vcpus, booking.told.emulator) for uuid, booking in self._booked.items()}
-
     def book(
         self,
         expected: Expected,

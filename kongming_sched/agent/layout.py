@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kongming_sched.agent.claims import find_claims
 from kongming_sched.agent.guest import Guest
+from kongming_sched.agent.immovable import Obstacles, find_obstacles
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -27,6 +28,7 @@ class HostView:
     :ivar states: this host's node providers, by provider id
     :ivar templates: those that are offered to this host, by name
     :ivar default_shares: the kernel's cpu shares of a guest that nobody has given others (1024 or, on cgroup v2, 100)
+    :ivar immovable: server ids of guests that cannot be changed now; the others find their places round them
     """
 
     topology: HostTopology
@@ -37,6 +39,7 @@ class HostView:
     templates: Mapping[str, PinningTemplate]
     guests: tuple[Guest, ...]
     default_shares: int = 1024
+    immovable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def lay_out(view: HostView) -> HostLayout:
         if now_held == held:
             break
         held = now_held
-    return _Builder(view, tree, claims, problems).build(left)
+    return _Builder(view, tree, claims, problems).build()
 
 
 def _obstacle(view: HostView, tree: DesiredTree, claims: Mapping[str, tuple[int, ...]], guest: Guest) -> str | None:
@@ -147,16 +150,21 @@ class _Builder:
         self.housekeeping = view.pools.housekeeping & view.topology.cpus
         self.seats: dict[str, dict[int, CpuSet]] = {}
 
-    def build(self, left: Sequence[Guest]) -> HostLayout:
-        placed = [guest for guest in self.view.guests if guest.uuid not in self.problems]
+    def build(self) -> HostLayout:
+        fixed = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
+        movable = [guest for guest in self.view.guests if guest.uuid not in self.view.immovable]
+        placed = [guest for guest in movable if guest.uuid not in self.problems]
         for guest in placed:
             self.seat_fixed_cells(guest)
+        obstacles = self.find_obstacles(fixed, placed)
+        self.problems |= obstacles.waiting
+        placed = [guest for guest in placed if guest.uuid not in self.problems]
         for node in self.view.topology.nodes:
-            self.seat_dedicated_cells(node.id, placed)
-        unplaced = [guest for guest in placed if guest.uuid in self.problems]
+            self.seat_dedicated_cells(node.id, placed, obstacles.blocked)
         layouts = {guest.uuid: self.layout(guest) for guest in placed if guest.uuid not in self.problems}
-        taken = CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
-        for guest in [*left, *unplaced]:
+        taken = obstacles.occupied | CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
+        layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed}
+        for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
             taken |= CpuSet.union(layout.vcpus)
         return HostLayout(self.tree, layouts, self.problems)
@@ -174,7 +182,12 @@ class _Builder:
                 node = self.view.topology.node(node_id)
                 seats |= dict.fromkeys(cell.vcpus, self.view.pools.shared & (node.cpus if node else CpuSet()))
 
-    def seat_dedicated_cells(self, node_id: int, guests: Iterable[Guest]) -> None:
+    def find_obstacles(self, fixed: Sequence[Guest], placed: Sequence[Guest]) -> Obstacles:
+        explicit = [(guest, host_cpus) for guest in placed if (host_cpus := self.template(guest).host_cpus)]
+        view = self.view
+        return find_obstacles(view.topology, view.pools.dedicated, view.templates, fixed, explicit)
+
+    def seat_dedicated_cells(self, node_id: int, guests: Iterable[Guest], blocked: CpuSet) -> None:
         """Dedicated cells of one node, by the allocator."""
         node = self.view.topology.node(node_id)
         demands: list[Demand] = []
@@ -186,7 +199,8 @@ class _Builder:
                     vcpus[key] = guest, cell.vcpus
                     present = tuple(_single(guest.threads.vcpus.get(vcpu, CpuSet())) for vcpu in cell.vcpus)
                     demands.append(Demand(key, len(cell.vcpus), cell.threads, present))
-        layout = allocate(usable_cores(node.cores, self.tree.pools[node_id]) if node and demands else (), demands)
+        cores = usable_cores(node.cores, self.tree.pools[node_id]) if node and demands else ()
+        layout = allocate(cores, demands, blocked)
         for key, cpus in layout.pins.items():
             guest, numbers = vcpus[key]
             self.seats[guest.uuid] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(numbers, cpus, strict=True)}
@@ -236,6 +250,11 @@ class _Builder:
 
         affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in range(guest.identity.vcpus)]
         return GuestLayout(tuple(map(stay, affinities)), stay(guest.threads.emulator))
+
+
+def _as_it_is(guest: Guest) -> GuestLayout:
+    affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in range(guest.identity.vcpus)]
+    return GuestLayout(tuple(affinities), guest.threads.emulator)
 
 
 def _single(cpus: CpuSet) -> int | None:

@@ -2,13 +2,16 @@
 """The way from how a host is to how it should be, as a list of single actions. Pure.
 
 No CPU of the dedicated pool ever belongs to two guests, also halfway: a thread moves onto CPUs only after every other
-guest has left them, and where guests wait for each other one of them goes to the housekeeping CPUs first.
+guest has left them, and where guests wait for each other one of them goes to the housekeeping CPUs first. Of guests
+that cannot be moved now only those CPUs count to which they are pinned; see immovable.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kongming_sched.agent.guest import Guest
@@ -64,89 +67,189 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A thread that can be pinned."""
+    """A thread that can be pinned.
+
+    :ivar is_fixed: whether its guest cannot be moved now; then it is where it should be
+    """
 
     guest: str
     kind: Kind
     index: int
     current: CpuSet
     target: CpuSet
+    is_fixed: bool = False
+
+
+_Thread = tuple[str, Kind, int]
 
 
 class Occupancy:
-    """Which threads of which guests are on which CPUs of the dedicated pool, while they move."""
+    """Which threads of which guests are on which CPUs of the dedicated pool, while they move.
+
+    Threads of equal affinity are counted together, so that a question costs the same however many guests there are.
+    """
 
     def __init__(self, units: Iterable[Unit], dedicated: CpuSet) -> None:
         self._dedicated = dedicated
-        self._on = {(unit.guest, unit.kind, unit.index): unit.current for unit in units}
+        self._on: dict[_Thread, tuple[CpuSet, ...]] = {}
+        self._guests: dict[CpuSet, Counter[str]] = {}
+        self._affinities: dict[int, dict[CpuSet, None]] = {}
+        for unit in units:
+            if not unit.is_fixed or unit.current <= dedicated:
+                self._put((unit.guest, unit.kind, unit.index), unit.current)
 
     def blocker(self, guest: str, cpus: CpuSet) -> str | None:
-        """Another guest that is on one of these CPUs of the dedicated pool."""
-        wanted = cpus & self._dedicated
-        if not wanted:
-            return None
-        return next((key[0] for key, on in self._on.items() if key[0] != guest and not on.isdisjoint(wanted)), None)
+        """Another guest with a thread that may be on one of these CPUs of the dedicated pool."""
+        return next(self._others(guest, cpus, self._affinities), None)
 
-    def move(self, action: Action) -> None:
-        """Book that a thread has moved."""
-        self._on[action.guest, action.kind, action.index] = action.cpus
+    def owner(self, guest: str, cpus: CpuSet) -> str | None:
+        """Another guest with a thread that is pinned there; one that floats has no CPU of its own."""
+        pinned = {
+            cpu: [affinity for affinity in self._affinities.get(cpu, ()) if affinity <= self._dedicated] for cpu in cpus
+        }
+        return next(self._others(guest, cpus, pinned), None)
+
+    def move(self, action: Action) -> CpuSet:
+        """Book that a thread has moved; gives the CPUs for which others need no longer wait, as far as that goes."""
+        key = action.guest, action.kind, action.index
+        left = self._take(key)
+        self._put(key, action.cpus)
+        return left
+
+    def doubt(self, action: Action) -> None:
+        """Book that a thread may have moved or not."""
+        self._put((action.guest, action.kind, action.index), action.cpus)
 
     def drop(self, guest: str) -> None:
         """A guest ended."""
-        self._on = {key: on for key, on in self._on.items() if key[0] != guest}
+        for key in [key for key in self._on if key[0] == guest]:
+            self._take(key)
+
+    def _others(self, guest: str, cpus: CpuSet, affinities: Mapping[int, Iterable[CpuSet]]) -> Iterator[str]:
+        for cpu in cpus & self._dedicated:
+            for affinity in affinities.get(cpu, ()):
+                for other in self._guests[affinity]:
+                    if other != guest:
+                        yield other
+
+    def _put(self, key: _Thread, affinity: CpuSet) -> None:
+        if affinity.isdisjoint(self._dedicated):
+            return
+        self._on[key] = (*self._on.get(key, ()), affinity)
+        if affinity not in self._guests:
+            self._guests[affinity] = Counter()
+            for cpu in affinity & self._dedicated:
+                self._affinities.setdefault(cpu, {})[affinity] = None
+        self._guests[affinity][key[0]] += 1
+
+    def _take(self, key: _Thread) -> CpuSet:
+        """Let a thread go; gives the CPUs that one guest uses at most now, if these were more."""
+        freed = CpuSet()
+        for affinity in self._on.pop(key, ()):
+            guests = self._guests[affinity]
+            guests[key[0]] -= 1
+            if guests[key[0]]:
+                continue
+            del guests[key[0]]
+            if not guests:
+                del self._guests[affinity]
+                for cpu in affinity & self._dedicated:
+                    del self._affinities[cpu][affinity]
+            if len(guests) < 2:
+                freed |= affinity
+        return freed
 
 
-def units_of(guests: Iterable[Guest], layouts: Mapping[str, GuestLayout]) -> list[Unit]:
-    """Every thread of every guest with where it is and where it should be."""
-    units = []
-    for guest in sorted(guests, key=lambda guest: guest.uuid):
-        layout, threads = layouts[guest.uuid], guest.threads
-        for vcpu, current in sorted(threads.vcpus.items()):
-            target = layout.vcpus[vcpu] if vcpu < len(layout.vcpus) else current
-            units.append(Unit(guest.uuid, Kind.VCPU, vcpu, current, target))
-        units.append(Unit(guest.uuid, Kind.EMULATOR, 0, threads.emulator, layout.emulator))
-        for number, current in sorted(threads.iothreads.items()):
-            units.append(Unit(guest.uuid, Kind.IOTHREAD, number, current, layout.emulator))
-    return units
+def units_of(
+    guests: Iterable[Guest], layouts: Mapping[str, GuestLayout], immovable: Set[str] = frozenset()
+) -> list[Unit]:
+    """Every thread of every guest with where it is and where it should be.
+
+    :param immovable: server ids of guests that stay as they are
+    """
+    return [
+        Unit(guest.uuid, kind, index, current, current, True)
+        if guest.uuid in immovable
+        else Unit(guest.uuid, kind, index, current, target)
+        for guest in sorted(guests, key=lambda guest: guest.uuid)
+        for kind, index, current, target in _threads_of(guest, layouts[guest.uuid])
+    ]
+
+
+def _threads_of(guest: Guest, layout: GuestLayout) -> Iterator[tuple[Kind, int, CpuSet, CpuSet]]:
+    for vcpu, current in sorted(guest.threads.vcpus.items()):
+        yield Kind.VCPU, vcpu, current, layout.vcpus[vcpu] if vcpu < len(layout.vcpus) else current
+    yield Kind.EMULATOR, 0, guest.threads.emulator, layout.emulator
+    for number, current in sorted(guest.threads.iothreads.items()):
+        yield Kind.IOTHREAD, number, current, layout.emulator
 
 
 def plan(
-    guests: Sequence[Guest], layouts: Mapping[str, GuestLayout], dedicated: CpuSet, housekeeping: CpuSet
+    guests: Sequence[Guest],
+    layouts: Mapping[str, GuestLayout],
+    dedicated: CpuSet,
+    housekeeping: CpuSet,
+    immovable: Set[str] = frozenset(),
 ) -> list[Action]:
     """The actions that lead from the guests as they are to their layouts, in an order that is safe.
 
+    What can never be done, because somebody stays on these CPUs, comes last, for whoever applies it to say so.
+
     :param dedicated: the host's dedicated pool
     :param housekeeping: where a thread waits while guests swap CPUs
+    :param immovable: server ids of guests that stay as they are
     """
-    units = units_of(guests, layouts)
-    actions = list(_order_pins(units, dedicated, housekeeping))
+    units = units_of(guests, layouts, immovable)
+    actions, stranded = _order_pins(units, dedicated, housekeeping)
+    vain: list[Unit] = []
+    while stranded:
+        vain += [unit for unit in units if unit.guest in stranded and unit.current != unit.target]
+        units = [replace(unit, target=unit.current) if unit.guest in stranded else unit for unit in units]
+        actions, stranded = _order_pins(units, dedicated, housekeeping)
+    actions += [Action(unit.guest, unit.kind, unit.index, unit.target, unit.current) for unit in vain]
     for guest in sorted(guests, key=lambda guest: guest.uuid):
-        actions += _other_actions(guest, layouts[guest.uuid])
+        if guest.uuid not in immovable:
+            actions += _other_actions(guest, layouts[guest.uuid])
     return actions
 
 
-def _order_pins(units: Sequence[Unit], dedicated: CpuSet, housekeeping: CpuSet) -> Iterator[Action]:
-    """First what leaves the pool, then whatever finds its CPUs free; if nothing does, one steps aside."""
+def _order_pins(units: Sequence[Unit], dedicated: CpuSet, housekeeping: CpuSet) -> tuple[list[Action], set[str]]:
+    """First what leaves the pool, then whatever finds its CPUs free; if nothing does, one steps aside.
+
+    :returns: also the guests whose CPUs never become free, because somebody stays there
+    """
+    actions: list[Action] = []
     occupancy = Occupancy(units, dedicated)
     pending = [unit for unit in units if unit.current != unit.target]
     pending.sort(key=lambda unit: not unit.target.isdisjoint(dedicated))
-    parked: set[Unit] = set()
-    while pending:
-        free = [unit for unit in pending if occupancy.blocker(unit.guest, unit.target) is None]
-        if free:
-            unit = free[0]
-            pending.remove(unit)
-            before = housekeeping if unit in parked else unit.current
+    wanting: dict[int, list[int]] = {}
+    for index, unit in enumerate(pending):
+        for cpu in unit.target & dedicated:
+            wanting.setdefault(cpu, []).append(index)
+    to_look_at = list(range(len(pending)))  # a heap; who is not free when looked at is put back when a CPU of its is
+    arrived: set[int] = set()
+    parked: set[int] = set()
+    might_park = iter([index for index, unit in enumerate(pending) if not unit.current.isdisjoint(dedicated)])
+    while True:
+        if to_look_at:
+            index = heapq.heappop(to_look_at)
+            unit = pending[index]
+            if index in arrived or occupancy.blocker(unit.guest, unit.target) is not None:
+                continue
+            arrived.add(index)
+            before = housekeeping if index in parked else unit.current
             action = Action(unit.guest, unit.kind, unit.index, unit.target, before)
         else:
-            waiting = [unit for unit in pending if unit not in parked and not unit.current.isdisjoint(dedicated)]
-            if not waiting:
-                return  # somebody stays who should not; the next look will find another way
-            unit = waiting[0]
-            parked.add(unit)
+            index = next((index for index in might_park if index not in arrived), -1)
+            if index < 0:
+                return actions, {unit.guest for index, unit in enumerate(pending) if index not in arrived}
+            unit = pending[index]
+            parked.add(index)
             action = Action(unit.guest, unit.kind, unit.index, housekeeping, unit.current)
-        occupancy.move(action)
-        yield action
+        for cpu in occupancy.move(action):
+            for other in wanting.get(cpu, ()):
+                heapq.heappush(to_look_at, other)
+        actions.append(action)
 
 
 def _other_actions(guest: Guest, layout: GuestLayout) -> Iterator[Action]:

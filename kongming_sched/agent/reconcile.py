@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
-from kongming_sched.agent.apply import Applied, Applier, Hypervisor, Kernel
+from kongming_sched.agent.apply import Hypervisor, Kernel
 from kongming_sched.agent.arrivals import Answer, Bookings, Expected
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.guest import Domain, Guest, identify
 from kongming_sched.agent.layout import HostLayout, HostView, lay_out
-from kongming_sched.agent.plan import Action, Occupancy, plan, units_of
+from kongming_sched.agent.pinning import Pinner
+from kongming_sched.agent.plan import Action
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
@@ -163,12 +163,15 @@ class Reconciler:
         return _PlacementView(root.uuid, root.name, states, templates), root
 
     def _lay_out(
-        self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], seen: _PlacementView
+        self,
+        topology: HostTopology,
+        pools: HostPools,
+        guests: tuple[Guest, ...],
+        seen: _PlacementView,
+        immovable: frozenset[str] = frozenset(),
     ) -> HostLayout:
-        shares = self._kernel.default_shares()
-        return lay_out(
-            HostView(topology, pools, seen.root_uuid, seen.root_name, seen.states, seen.templates, guests, shares)
-        )
+        root, shares = (seen.root_uuid, seen.root_name), self._kernel.default_shares()
+        return lay_out(HostView(topology, pools, *root, seen.states, seen.templates, guests, shares, immovable))
 
     def _pin(
         self,
@@ -179,35 +182,31 @@ class Reconciler:
         layout: HostLayout,
         outcome: Outcome,
     ) -> None:
-        """Carry out the plan for all guests that are not to be left alone for a while, then tell those on their way."""
+        """Pin whoever can be pinned now, then tell those on their way."""
         names = {guest.uuid: f"server {guest}" for guest in (*guests, *expected.guests)}
-        outcome.problems |= {names[uuid]: reason for uuid, reason in layout.problems.items()}
         housekeeping = pools.housekeeping & topology.cpus
-        layouts = {**layout.guests, **self._bookings.told()}
-        guests = (*guests, *expected.booked.values())
-        actions = plan(guests, layouts, pools.dedicated, housekeeping)
-        waiting = self._busy(guests, actions) | self._backoff.waiting()
-        units = units_of(guests, layouts)
-        applier = Applier(self._hypervisor, self._kernel, guests, units, pools.dedicated)
-        applied: Applied = applier.run([action for action in actions if action.guest not in waiting])
-        outcome.done += [(names[action.guest], action) for action in applied.done]
-        wrong = applied.failed | {uuid: reason for uuid, reason in waiting.items() if uuid in names}
-        outcome.problems |= {names[uuid]: reason for uuid, reason in wrong.items()}
-        self._backoff.record(applied.failed, [uuid for uuid in names if uuid not in wrong])
-        occupancy = Occupancy(units, pools.dedicated)
-        for action in applied.done:
-            occupancy.move(action)
-        outcome.answers = self._bookings.book(expected, layout.guests, layout.problems, occupancy, housekeeping)
+        seen = self._last
+        if seen is None:
+            return
 
-    def _busy(self, guests: Iterable[Guest], actions: Iterable[Action]) -> dict[str, str]:
-        """The guests that are to be changed and cannot be now, because they migrate; an event says when they can."""
-        busy = {}
-        wanted = {action.guest for action in actions}
-        for guest in guests:
-            with contextlib.suppress(exceptions.GuestGone):
-                if guest.uuid in wanted and self._hypervisor.is_busy(guest.domain):
-                    busy[guest.uuid] = "it is migrating or being saved, and is pinned when that is over"
-        return busy
+        def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:
+            return self._lay_out(topology, pools, (*guests, *expected.guests), seen, immovable)
+
+        pinner = Pinner(
+            self._hypervisor,
+            self._kernel,
+            lay_out_round,
+            lambda: self._observe_guests(outcome),
+            expected.booked.values(),
+            pools.dedicated,
+            housekeeping,
+        )
+        pinned = pinner.run(layout, guests, self._backoff.waiting())
+        outcome.done += [(names[action.guest], action) for action in pinned.done]
+        layout, wrong = pinned.layout, pinned.left | pinned.failed
+        outcome.problems |= {names[uuid]: reason for uuid, reason in {**layout.problems, **wrong}.items()}
+        self._backoff.record(pinned.failed, [uuid for uuid in names if uuid not in wrong])
+        outcome.answers = self._bookings.book(expected, layout.guests, layout.problems, pinned.occupancy, housekeeping)
 
     def _repair_definitions(self, guests: Iterable[Guest], outcome: Outcome) -> None:
         """Take the pins out of the definition that a migrated guest brought along, once it is there."""

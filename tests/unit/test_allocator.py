@@ -634,3 +634,57 @@ def test_a_pool_that_shrank_evicts_nobody_who_is_placed_well(world: World, data:
     assert well <= layout.pins.keys()
     whole = {each.key for each in residents if each.takes_whole_cores}
     assert {key: last.layout.pins[key] for key in well & whole} == {key: layout.pins[key] for key in well & whole}
+
+
+def make_blocked(cores: Sequence[Core], seed: int) -> CpuSet:
+    """Some hardware threads that somebody else is on."""
+    rng = random.Random(seed)
+    cpus = [cpu for core in cores for cpu in core.cpus]
+    return CpuSet.of(rng.sample(cpus, rng.randint(0, len(cpus) // 2)))
+
+
+@given(messes(), st.integers())
+def test_a_layout_goes_round_whoever_cannot_be_moved(mess: tuple[tuple[Core, ...], list[Demand]], seed: int) -> None:
+    """Nobody gets a blocked CPU, and nobody is refused while the counts and the cores that are left admit it."""
+    cores, demands = mess
+    blocked = make_blocked(cores, seed)
+    width = len(cores[0].cpus)
+    layout = allocate(cores, demands, blocked)
+    check(cores, demands, layout)
+    taken = CpuSet.union(layout.reserved.values())
+    assert CpuSet() == taken & blocked
+    left = width * len(cores) - len(taken) - len(blocked)
+    whole = {each.key for each in demands if each.takes_whole_cores}
+    in_cores = sum(width for core in cores if core.cpus.isdisjoint(blocked)) - sum(
+        len(cpus) for key, cpus in layout.reserved.items() if key in whole
+    )
+    for each in demands:
+        if each.key in layout.unplaced and not (each.threads is ThreadPolicy.REQUIRE and width == 1):
+            room = min(left, in_cores) if each.key in whole else left
+            assert count_cpus(each.vcpus, each.threads, width) > room
+
+
+@given(worlds(max_nodes=st.just(1)), st.integers())
+def test_who_is_placed_well_stays_admitted_beside_blocked_cpus(world: World, seed: int) -> None:
+    """Of guests beside somebody who cannot be moved each keeps its place, unless another's whole cores need it."""
+    events = play(world)
+    if not events or not events[-1].cores:
+        return
+    last = events[-1]
+    residents = settle(last.demands, last.layout)
+    keys = sorted(last.layout.pins)
+    stuck = set(random.Random(seed).sample(keys, len(keys) // 2))
+    blocked = CpuSet.union(last.layout.reserved[key] for key in stuck)
+    layout = allocate(last.cores, [each for each in residents if each.key not in stuck], blocked)
+    assert ({}, {key: cpus for key, cpus in last.layout.pins.items() if key not in stuck}) == (
+        layout.unplaced,
+        layout.pins,
+    )
+
+
+def test_whole_cores_that_are_not_to_be_had() -> None:
+    """A whole-core demand says that it is somebody else who stands in its way."""
+    layout = allocate(SMT2, [demand("a", 3, "isolate")], CpuSet.parse("0,1"))
+
+    expected = "asked: 3 whole cores (vcpus=3, threads=isolate); available: 2, because some guests cannot be moved now"
+    assert {"a": expected} == layout.unplaced

@@ -149,3 +149,58 @@ def test_flavors_quota_is_kept() -> None:
     layout = lay_out(view([gold], (with_quota, 0)))
 
     assert {"cpu_shares": 512, "vcpu_period": 100_000, "vcpu_quota": 50_000} == layout.guests["a"].scheduler
+
+
+def with_immovable(view: HostView, *guests: str) -> HostView:
+    """The same host while some guests cannot be moved."""
+    return replace(view, immovable=frozenset(guests))
+
+
+def test_others_go_round_a_guest_that_cannot_be_moved() -> None:
+    """A guest on a CPU of another's stays there, and the other one gets a CPU that is free."""
+    gold, one = template(GOLD), template({"name": "one", "cells": [{"vcpus": "0", "cpus": "dedicated"}]})
+    stuck, newcomer = guest("b", one, "2"), guest("a", gold, "0-7", "0-7")
+
+    layout = lay_out(with_immovable(view([gold, one], (stuck, 0), (newcomer, 0)), "b"))
+
+    assert (["2"], ["1", "3"]) == (pins(layout.guests["b"]), pins(layout.guests["a"]))
+    assert {} == layout.problems
+
+
+def test_guest_that_cannot_be_moved_stays_off_its_own_place() -> None:
+    """A guest that belongs to another node and cannot be moved keeps its CPUs there from everybody else."""
+    gold = template(GOLD)
+    stray, others = guest("b", gold, "5", "6"), guest("a", gold, "0-7", "0-7")
+
+    layout = lay_out(with_immovable(view([gold], (stray, 0), (others, 1)), "b"))
+
+    assert ["5", "6"] == pins(layout.guests["b"])
+    reason = "no room on node 1: asked: 2 dedicated CPUs (vcpus=2, threads=any); available: 1 of 3"
+    assert {"a": reason} == layout.problems
+    assert ["0,4", "0,4"] == pins(layout.guests["a"])
+
+
+def test_explicit_cpus_that_somebody_cannot_leave() -> None:
+    """A guest of explicit CPUs waits where it is for who cannot leave them, and so does who wants its own."""
+    exact = template(EXACT)
+    other = template({"name": "other", "cells": [{"vcpus": "0", "cpus": "explicit", "pins": {0: "3"}}]})
+    gold = template({"name": "gold", "cells": [{"vcpus": "0", "cpus": "dedicated"}]})
+    stuck, waiting, behind = guest("c", gold, "1"), guest("a", exact, "0-7", "3"), guest("b", other, "5")
+
+    layout = lay_out(with_immovable(view([exact, other, gold], (stuck, 1), (waiting, 0), (behind, 0)), "c"))
+
+    assert (["1"], ["0,4", "3"], ["5"]) == tuple(pins(layout.guests[name]) for name in ("c", "a", "b"))
+    assert {
+        "a": "CPU 1 is in use by server c (c), which cannot be moved now",
+        "b": "CPU 3 is in use by server a (a), which cannot be moved now",
+    } == layout.problems
+
+
+def test_guest_that_floats_is_in_nobodys_way() -> None:
+    """CPUs over which a guest floats that cannot be pinned are given to others: nobody has given them to it."""
+    gold = template(GOLD)
+    floating, newcomer = guest("a", gold, "0-7", "0-7"), guest("b", gold, "0-7", "0-7")
+
+    layout = lay_out(with_immovable(view([gold], (floating, 0), (newcomer, 1)), "a"))
+
+    assert (["0-7", "0-7"], ["5", "6"]) == (pins(layout.guests["a"]), pins(layout.guests["b"]))

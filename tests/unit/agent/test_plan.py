@@ -98,6 +98,26 @@ def test_memory_and_scheduler_follow_the_pins() -> None:
     ] == moves(actions)
 
 
+def test_who_cannot_be_moved_stays() -> None:
+    """Nothing is done to a guest that cannot be moved, and nobody steps aside who would need its CPU."""
+    guests = [make_guest("a", "2", scheduler=512), make_guest("b", "3"), make_guest("c", "4")]
+    layouts = {"a": layout("3"), "b": layout("2"), "c": layout("5")}
+
+    actions = plan(guests, layouts, DEDICATED, HOUSEKEEPING, frozenset("a"))
+
+    assert ["c vCPU 0: CPU 4 -> 5", "b vCPU 0: CPU 3 -> 2"] == moves(actions)
+
+
+def test_who_floats_and_cannot_be_pinned_keeps_nobody_waiting() -> None:
+    """A guest is pinned to its CPU although another one, which cannot be pinned, floats over all of them."""
+    guests = [make_guest("a", "0-7"), make_guest("b", "0-7")]
+    layouts = {"a": layout("0-7"), "b": layout("2")}
+
+    actions = plan(guests, layouts, DEDICATED, HOUSEKEEPING, frozenset("a"))
+
+    assert ["b vCPU 0: CPU 0-7 -> 2"] == moves(actions)
+
+
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[list[Guest], dict[str, GuestLayout]]:
     """Guests that are pinned apart or float, and pins apart for all of them to go to."""
