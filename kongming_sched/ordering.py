@@ -79,7 +79,7 @@ def order(
         mine = [fits[cell] for cell in enumerate(candidate.nodes)]
         shortage = mine[0].shortage if len(mine) == 1 else sum([fit.shortage for fit in mine])
         if strategy is NumaStrategy.SCATTER:
-            return shortage, _scatter(server_id, candidate.nodes), candidate.nodes, candidate.position
+            return shortage, draw(server_id, candidate.nodes), candidate.nodes, candidate.position
         if not room.free:
             return shortage, candidate.position
         left = sorted([fit.left for fit in mine])
@@ -102,6 +102,12 @@ def _order_one_cell(
         ranked.append((shortage, sign * left, candidate.nodes, candidate.position, candidate))
     ranked.sort()
     return [entry[-1] for entry in ranked]
+
+
+def draw(server_id: str, place: object) -> float:
+    """A number from 0 to 1 that a server and a place together draw, as if by lot but always the same."""
+    digest = hashlib.blake2b(f"{server_id}/{place}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
 
 
 def stranded(candidate: Candidate, request: PinningRequest, room: HostRoom) -> int | None:
@@ -172,8 +178,3 @@ def _fit(cell: CellRequest, scarce: str, node: int, offered: Mapping[str, int], 
         if name == scarce:
             left = rest
     return _Fit(shortage, left)
-
-
-def _scatter(server_id: str, nodes: tuple[int, ...]) -> bytes:
-    """A number that servers and nodes together draw, as if by lot but always the same."""
-    return hashlib.blake2b(f"{server_id}/{nodes}".encode(), digest_size=8).digest()

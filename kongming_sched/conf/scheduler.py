@@ -14,10 +14,13 @@ OPTS = [
         choices=[
             ("pack", "The fullest node that fits, so that whole nodes stay free for large servers."),
             ("spread", "The emptiest node, so that servers share caches and memory bandwidth with few others."),
-            ("scatter", "A node picked by the server's id, so that many schedulers rarely want the same one."),
+            ("scatter", "A node that the server's id draws, and the packing weigher draws the host: for many at once."),
         ],
         help="""
 Which NUMA node of a host a server takes when several fit.
+
+Choose ``scatter`` for servers that come in bursts: of many that are scheduled at the same time, all want the same node
+and host by the other two, and Placement refuses most claims, which Nova then tries elsewhere.
 
 A flavor overrides this with the extra spec ``kongming:numa_strategy``. Only servers of templates are concerned, and
 ``KongmingNumaFilter`` must be among ``[filter_scheduler] enabled_filters``.
@@ -45,7 +48,8 @@ How strongly servers of templates go to the host whose NUMA node they fill best.
 
 The default outweighs Nova's spreading by CPUs, RAM, disk and builds under way together, each of which has a multiplier
 of 1.0 and would else keep many nodes half full. It outweighs soft affinity and anti-affinity too: raise their
-multipliers above it if you use them. 0 turns it off and a negative number prefers empty nodes. A host aggregate
+multipliers above it if you use them. 0 turns it off and a negative number prefers empty nodes. Servers of the strategy
+``scatter`` are pulled as strongly to a host that their id draws. A host aggregate
 overrides it with the metadata key ``packing_weight_multiplier``.
 """,
     ),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kongming_sched.filters import book, cloud
+from kongming_sched.ordering import draw
+from kongming_sched.request import NumaStrategy
 from kongming_sched.weighers.weigher import KongmingWeigher
 
 
@@ -14,7 +16,9 @@ class KongmingPackingWeigher(KongmingWeigher):
     """Pull servers of templates to the host whose chosen NUMA node is left with the least room.
 
     The weight is minus what stays free there: dedicated CPUs, or for cells without any shared CPUs or memory. A host
-    of which that is not known weighs as the worst of the others. Servers without a template are not pulled.
+    of which that is not known weighs as the worst of the others. Servers of the strategy ``scatter`` are pulled to a
+    host that their id draws instead, for many that are scheduled at the same time would all choose the same one, and
+    all but the first would have their claims refused. Servers without a template are not pulled.
     """
 
     option = "packing_weight_multiplier"
@@ -23,6 +27,8 @@ class KongmingPackingWeigher(KongmingWeigher):
         request = cloud.valid_request(spec)
         if request is None:
             return None
+        if cloud.numa_strategy(request) is NumaStrategy.SCATTER:
+            return [draw(spec.instance_uuid, host_state.uuid) for host_state in host_states]
         view = cloud.SNAPSHOT.get()
         left = [book.stranded_room(host_state, request, view) for host_state in host_states]
         worst = max((amount for amount in left if amount is not None), default=0)

@@ -70,6 +70,20 @@ def test_a_server_of_a_template_goes_where_it_leaves_least(placement: PlacementS
 
 
 @pytest.mark.usefixtures("asked")
+def test_scattered_servers_draw_their_host(placement: PlacementService) -> None:
+    """Servers at the same time want different hosts, and each wants the same one whenever it is asked."""
+    hosts = find_hosts(placement, "eight", "two", "four")
+    specs = [make_spec({**GOLD, "kongming:numa_strategy": "scatter"}) for _ in range(64)]
+
+    def choices() -> list[str]:
+        weigher = weights.HostWeightHandler()
+        return [weigher.get_weighed_objects([KongmingPackingWeigher()], hosts, spec)[0].obj.host for spec in specs]
+
+    assert {"eight", "two", "four"} == set(choices())
+    assert choices() == choices()
+
+
+@pytest.mark.usefixtures("asked")
 def test_an_unknown_host_weighs_as_the_worst(placement: PlacementService) -> None:
     """Its agent has registered it after the snapshot was taken; it must not win for that."""
     cloud.SNAPSHOT.get()
