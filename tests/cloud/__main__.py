@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--hosts", type=int, metavar="N", help="hosts with Nova's fake driver (default: 0)")
     up.add_argument("--libvirt-hosts", type=int, metavar="N", help="hosts with a libvirtd and QEMU (default: 1)")
     up.add_argument("--filters", choices=["kongming", "none"], help="none leaves KongMing out")
+    up.add_argument("--numa-host", action="store_true", help="one more host, emulated, with two NUMA nodes")
     up.add_argument("--topology", metavar="FILE", help="libvirt's capabilities of each fake host")
     verbs.add_parser("down", help="end it and remove its files but the logs")
     status = verbs.add_parser("status", help=f"show its services; ends with {NOT_RUNNING} if one does not run")
@@ -59,16 +60,16 @@ def read_options(arguments: argparse.Namespace) -> Options | None:
     :raises LabError: if that makes no sense
     """
     given = (arguments.hosts, arguments.libvirt_hosts, arguments.filters, arguments.topology)
-    if given == (None,) * 4:
+    if given == (None,) * 4 and not arguments.numa_host:
         return None
     fake_hosts = arguments.hosts or 0
     libvirt_hosts = 1 if arguments.libvirt_hosts is None else arguments.libvirt_hosts
-    if min(fake_hosts, libvirt_hosts) < 0 or not fake_hosts + libvirt_hosts:
-        raise LabError("a cloud needs a host: --hosts or --libvirt-hosts must be above 0")
+    if min(fake_hosts, libvirt_hosts) < 0 or not fake_hosts + libvirt_hosts + arguments.numa_host:
+        raise LabError("a cloud needs a host: --hosts or --libvirt-hosts must be above 0, or there must be --numa-host")
     topology = str(Path(arguments.topology).absolute()) if arguments.topology else ""
     if topology and not Path(topology).is_file():
         raise LabError(f"there is no file {topology}")
-    return Options(fake_hosts, libvirt_hosts, arguments.filters != "none", topology)
+    return Options(fake_hosts, libvirt_hosts, arguments.filters != "none", topology, arguments.numa_host)
 
 
 def up(directory: Path, options: Options | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.cloud import api_conf, ini
 from tests.cloud.clients import PROGRAMS
 from tests.cloud.identity import fill_catalogue
+from tests.cloud.ini import configuration_folder
 from tests.cloud.looks import answers_http
 from tests.cloud.plan import LOOPBACK, REGION, Plan
 from tests.cloud.service import Daemon, Part, Service, Task
@@ -21,11 +22,6 @@ APPLICATIONS = {
     "glance": "glance.wsgi.api",
     "nova": "nova.wsgi.osapi_compute",
 }
-
-
-def configuration_folder(plan: Plan, name: str) -> Path:
-    """Where a service finds its files."""
-    return plan.directory / "etc" / name
 
 
 def copy_paste_file(plan: Plan, name: str, file: str) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from tests.cloud.processes import Process, end, find_owned, kill
-from tests.cloud.service import PATIENCE_SECONDS, Daemon, Part, Service, Task
+from tests.cloud.service import Daemon, Part, Service, Task
 from tests.lab.process import LabError
 
 AT_ONCE = 5
@@ -99,13 +99,13 @@ class BringUp:
         daemon = self.daemon(service.name, service)
         running = daemon.process
         if running and self._restarted.isdisjoint(service.bound_to):
-            daemon.wait_for("an answer", lambda: service.is_ready() or None, PATIENCE_SECONDS)
+            daemon.wait_for("an answer", lambda: service.is_ready() or None, service.patience_seconds)
             return False
         leftovers = [owned.process for owned in find_owned(self._directory) if owned.service == service.name]
         end(leftovers, 10)
         self._restarted.add(service.name)
         daemon.start()
-        daemon.wait_for("an answer", lambda: service.is_ready() or None, PATIENCE_SECONDS)
+        daemon.wait_for("an answer", lambda: service.is_ready() or None, service.patience_seconds)
         return True
 
     def daemon(self, name: str, service: Service) -> Daemon:

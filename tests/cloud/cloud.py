@@ -112,7 +112,7 @@ def _clear(plan: Plan) -> None:
     """End the processes of a cloud, whether it was complete or not, and remove its control groups."""
     owned = list(find_owned(plan.directory))
     guests = [item.process for item in owned if not item.service]
-    hosts_down = [item.process for item in owned if item.service.endswith(("-libvirtd", "-namespaces"))]
+    hosts_down = [item.process for item in owned if item.service.endswith(("-libvirtd", "-namespaces", "-machine"))]
     infrastructure_down = [item.process for item in owned if item.service in LAST_TO_END]
     others = {item.process for item in owned} - {*guests, *hosts_down, *infrastructure_down}
     end(others, 10)

@@ -6,8 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.cloud import ini, nova_conf
-from tests.cloud.apis import configuration_folder, copy_paste_file, manage, wsgi_service
+from tests.cloud.apis import copy_paste_file, manage, wsgi_service
 from tests.cloud.clients import PROGRAMS, write_client_files
+from tests.cloud.ini import configuration_folder
 from tests.cloud.looks import service_up
 from tests.cloud.plan import Plan
 from tests.cloud.service import Part, Service, Task

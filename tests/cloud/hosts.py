@@ -6,16 +6,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
-from tests.cloud import ini, nova_conf
-from tests.cloud.apis import configuration_folder
+from tests.cloud import emulated_host, ini, nova_conf
 from tests.cloud.clients import PROGRAMS
 from tests.cloud.compute_host import address, holder, socket_path
 from tests.cloud.controllers import discover_hosts
 from tests.cloud.fake_agents import topology_file
-from tests.cloud.looks import compute_up, has_nodes, libvirt_answers, libvirt_uri, namespaces_stand
+from tests.cloud.ini import configuration_folder
+from tests.cloud.looks import Look, compute_up, has_nodes, libvirt_answers, libvirt_uri, namespaces_stand
 from tests.cloud.plan import Plan
 from tests.cloud.service import Daemon, Part, Service, Task
 from tests.lab.cast import choose_pools
@@ -25,17 +26,20 @@ FAKE_TOPOLOGY = make_topology(nodes=2, cores_per_node=16, threads=2, memory_mb=1
 """What a fake host is unless a file says something else: 64 CPUs."""
 
 RESERVED_MEMORY_MB = 512
+EMULATED_PATIENCE_SECONDS = 1200.0
 CONTROLLERS = ("nova-conductor-super", "nova-conductor-cell1")
 
 
 def hosts(plan: Plan) -> list[Part]:
     """The parts of all hosts."""
     parts = [part for host in plan.libvirt_hosts for part in _libvirt_host(plan, host)]
+    parts += [part for host in plan.emulated_hosts for part in _emulated_host(plan, host)]
     parts += [part for host in plan.fake_hosts for part in _fake_host(plan, host)]
-    computes = tuple(f"{host}-nova-compute" for host in (*plan.libvirt_hosts, *plan.fake_hosts))
+    everywhere = (*plan.libvirt_hosts, *plan.emulated_hosts, *plan.fake_hosts)
+    computes = tuple(f"{host}-nova-compute" for host in everywhere)
     parts.append(Task("discover-hosts", lambda: discover_hosts(plan), computes))
     if plan.options.kongming:
-        parts += [_agent(plan, host) for host in plan.libvirt_hosts]
+        parts += [_agent(plan, host) for host in (*plan.libvirt_hosts, *plan.emulated_hosts)]
         if plan.fake_hosts:
             parts += _fake_agents(plan)
     return parts
@@ -90,6 +94,38 @@ def _libvirt_host(plan: Plan, host: str) -> list[Part]:
     ]
 
 
+def _emulated_host(plan: Plan, host: str) -> list[Part]:
+    system, daemon = emulated_host.machine_service(host), f"{host}-libvirtd"
+
+    def write_files() -> None:
+        helper = emulated_host.privsep_helper(plan, host)
+        state = emulated_host.state(plan, host)
+        conf = nova_conf.libvirt_compute(plan, host, state, helper, emulated_host.MY_ADDRESS)
+        ini.write(configuration_folder(plan, host) / "nova.conf", conf)
+
+    def slow(
+        name: str, command: Sequence[str | Path], look: Look, after: tuple[str, ...], bound_to: tuple[str, ...]
+    ) -> Service:
+        return Service(name, command, look, after, bound_to=bound_to, patience_seconds=EMULATED_PATIENCE_SECONDS)
+
+    boot: list[str | Path] = [sys.executable, "-m", "tests.cloud.emulated_host", "boot", plan.directory, host]
+    before_compute = (*CONTROLLERS, "glance", "neutron-stub", daemon, f"{host}-files")
+    return [
+        Task(f"{host}-disk", lambda: emulated_host.prepare(plan, host)),
+        slow(system, boot, lambda: emulated_host.answers(plan), (f"{host}-disk",), ()),
+        slow(daemon, emulated_host.libvirtd(plan, host), libvirt_answers(plan, host), (system,), (system,)),
+        Task(f"{host}-files", write_files),
+        Task(f"{host}-agent-files", lambda: write_agent_file(plan, host), (daemon,)),
+        slow(
+            f"{host}-nova-compute",
+            emulated_host.nova_compute(plan, host),
+            compute_up(plan, host),
+            before_compute,
+            (system, "rabbitmq"),
+        ),
+    ]
+
+
 def _in_host(plan: Plan, host: str, *command: str | Path, verb: str = "enter") -> list[str | Path]:
     return [sys.executable, "-m", "tests.cloud.compute_host", verb, plan.directory, host, *command]
 
@@ -111,11 +147,18 @@ def write_agent_file(plan: Plan, host: str) -> None:
 
 
 def _agent(plan: Plan, host: str) -> Service:
+    after = (f"{host}-nova-compute", f"{host}-agent-files")
+    look = has_nodes(plan, (host,))
+    if host in plan.emulated_hosts:
+        system = emulated_host.machine_service(host)
+        command = emulated_host.agent(plan, host)
+        return Service(
+            f"{host}-agent", command, look, after, bound_to=(system,), patience_seconds=EMULATED_PATIENCE_SECONDS
+        )
     files = configuration_folder(plan, host)
     options: list[str | Path] = ["--config-file", files / "nova.conf", "--config-file", files / "kongming-agent.conf"]
     command = _in_host(plan, host, PROGRAMS / "kongming-agent", *options)
-    after = (f"{host}-nova-compute", f"{host}-agent-files")
-    return Service(f"{host}-agent", command, has_nodes(plan, (host,)), after, bound_to=(holder(host),))
+    return Service(f"{host}-agent", command, look, after, bound_to=(holder(host),))
 
 
 def _fake_host(plan: Plan, host: str) -> list[Part]:

@@ -29,17 +29,22 @@ def write(path: Path, sections: Sections) -> None:
     path.write_text(render(sections))
 
 
-def database(plan: Plan, name: str, address: str = LOOPBACK) -> str:
+def configuration_folder(plan: Plan, name: str) -> Path:
+    """Where a service finds its files."""
+    return plan.directory / "etc" / name
+
+
+def database(plan: Plan, name: str) -> str:
     """The URL of a database."""
     login = f"kongming:{plan.passwords['database']}"
-    return f"mysql+pymysql://{login}@{address}:{plan.ports['mariadb']}/{name}?charset=utf8"
+    return f"mysql+pymysql://{login}@{LOOPBACK}:{plan.ports['mariadb']}/{name}?charset=utf8"
 
 
-def credentials(plan: Plan, address: str = LOOPBACK) -> dict[str, Value]:
+def credentials(plan: Plan) -> dict[str, Value]:
     """How a service logs in to Keystone, for keystoneauth."""
     return {
         "auth_type": "password",
-        "auth_url": f"{plan.url('keystone', address)}/v3",
+        "auth_url": f"{plan.url('keystone')}/v3",
         "username": "service",
         "password": plan.passwords["service"],
         "project_name": "service",

@@ -15,6 +15,7 @@ import libvirt
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched.placement import names
+from tests.cloud import emulated_host
 from tests.cloud.clients import connect
 from tests.cloud.compute_host import holder, ready_file, socket_path
 from tests.cloud.plan import LOOPBACK, Plan, load_plan
@@ -78,6 +79,8 @@ def namespaces_stand(plan: Plan, host: str) -> Look:
 
 def libvirt_uri(plan: Plan, host: str) -> str:
     """How the host's libvirtd is reached from everywhere."""
+    if host in plan.emulated_hosts:
+        return emulated_host.libvirt_uri(plan, host)
     return f"qemu+unix:///system?socket={socket_path(plan, host)}"
 
 

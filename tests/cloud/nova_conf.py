@@ -26,35 +26,34 @@ SCHEDULER_WORKERS = 2
 Conf = dict[str, dict[str, Value]]
 
 
-def transport(plan: Plan, vhost: str, address: str = LOOPBACK) -> str:
+def transport(plan: Plan, vhost: str) -> str:
     """The URL of the message bus."""
-    return f"rabbit://kongming:{plan.passwords['rabbitmq']}@{address}:{plan.ports['rabbitmq']}/{vhost}"
+    return f"rabbit://kongming:{plan.passwords['rabbitmq']}@{LOOPBACK}:{plan.ports['rabbitmq']}/{vhost}"
 
 
-def _common(plan: Plan, vhost: str, state: Path, address: str = LOOPBACK) -> Conf:
-    """What every service of Nova has.
-
-    Endpoints stand here and not only in the catalogue, because a host may reach them under another address.
-    """
+def _common(plan: Plan, vhost: str, state: Path) -> Conf:
+    """What every service of Nova has."""
     return {
         "DEFAULT": {
-            "transport_url": transport(plan, vhost, address),
+            "transport_url": transport(plan, vhost),
             "state_path": state,
             "rpc_response_timeout": 180,
             "graceful_shutdown_timeout": 3,
             "manager_shutdown_timeout": 1,
+            # An emulated host now and then says nothing for a minute or two.
+            "service_down_time": 240 if plan.emulated_hosts else 60,
         },
         "oslo_concurrency": {"lock_path": state / "lock"},
         "notifications": {"notification_format": "versioned", "notify_on_state_change": "vm_and_task_state"},
         "oslo_messaging_notifications": {
             "driver": "messagingv2",
-            "transport_url": transport(plan, API_VHOST, address),
+            "transport_url": transport(plan, API_VHOST),
         },
-        "service_user": credentials(plan, address) | {"send_service_user_token": True},
-        "placement": credentials(plan, address) | {"endpoint_override": plan.url("placement", address)},
-        "glance": credentials(plan, address) | {"endpoint_override": plan.url("glance", address)},
-        "neutron": credentials(plan, address) | {"endpoint_override": plan.url("neutron", address)},
-        "keystone": credentials(plan, address) | {"endpoint_override": plan.url("keystone", address)},
+        "service_user": credentials(plan) | {"send_service_user_token": True},
+        "placement": credentials(plan) | {"endpoint_override": plan.url("placement")},
+        "glance": credentials(plan) | {"endpoint_override": plan.url("glance")},
+        "neutron": credentials(plan) | {"endpoint_override": plan.url("neutron")},
+        "keystone": credentials(plan) | {"endpoint_override": plan.url("keystone")},
     }
 
 
@@ -92,8 +91,8 @@ def cell(plan: Plan) -> Sections:
     }
 
 
-def _compute(plan: Plan, host: str, state: Path, address: str = LOOPBACK) -> Conf:
-    conf = _common(plan, CELL_VHOST, state, address)
+def _compute(plan: Plan, host: str, state: Path) -> Conf:
+    conf = _common(plan, CELL_VHOST, state)
     conf["DEFAULT"] |= {
         "host": host,
         "heal_instance_info_cache_interval": -1,
@@ -112,17 +111,14 @@ def fake_compute(plan: Plan, host: str) -> Sections:
     return conf
 
 
-def libvirt_compute(
-    plan: Plan, host: str, state: Path, privsep_helper: str, my_ip: str, address: str = LOOPBACK
-) -> Sections:
+def libvirt_compute(plan: Plan, host: str, state: Path, privsep_helper: str, my_ip: str) -> Sections:
     """A host with QEMU.
 
     Guests have no operating system that would end when asked to, hence the short times to wait for it.
 
     :param my_ip: under which the other hosts reach this one
-    :param address: under which the services are reached
     """
-    conf = _compute(plan, host, state, address)
+    conf = _compute(plan, host, state)
     conf["DEFAULT"] |= {
         "compute_driver": "libvirt.LibvirtDriver",
         "instances_path": plan.directory / "instances",
@@ -131,7 +127,7 @@ def libvirt_compute(
         "force_raw_images": False,
     }
     conf["libvirt"] = {
-        "virt_type": plan.virt_type,
+        "virt_type": "qemu" if host in plan.emulated_hosts else plan.virt_type,
         "cpu_mode": "none",
         "hw_machine_type": "x86_64=pc",
         "wait_soft_reboot_seconds": 5,

@@ -19,7 +19,7 @@ from tests.lab.process import LabError
 LOOPBACK = "127.0.0.1"
 REGION = "RegionOne"
 APIS = ("keystone", "placement", "glance", "nova", "neutron")
-PORTS = (*APIS, "mariadb", "rabbitmq", "rabbitmq-distribution", "epmd")
+PORTS = (*APIS, "mariadb", "rabbitmq", "rabbitmq-distribution", "epmd", "numa-host")
 
 MAX_DIRECTORY = 60
 """Characters. Sockets lie below it, and the kernel takes no path of a socket that is longer than 107."""
@@ -33,17 +33,20 @@ class Options:
     :ivar libvirt_hosts: how many have a libvirtd and real guests
     :ivar kongming: whether Nova's scheduler has our filters and weighers, and hosts our agent
     :ivar topology: a file with libvirt's capabilities of each fake host; empty for the usual two nodes
+    :ivar numa_host: whether one more host is a virtual machine with two NUMA nodes
     """
 
     fake_hosts: int = 0
     libvirt_hosts: int = 1
     kongming: bool = True
     topology: str = ""
+    numa_host: bool = False
 
     def __str__(self) -> str:
         words = [f"--libvirt-hosts {self.libvirt_hosts}", f"--hosts {self.fake_hosts}"]
         words.append(f"--filters {'kongming' if self.kongming else 'none'}")
-        return " ".join(words + ([f"--topology {self.topology}"] if self.topology else []))
+        words += [f"--topology {self.topology}"] * bool(self.topology) + ["--numa-host"] * self.numa_host
+        return " ".join(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Plan:
         return tuple(f"compute{number}" for number in range(1, self.options.libvirt_hosts + 1))
 
     @property
+    def emulated_hosts(self) -> tuple[str, ...]:
+        """The names of the hosts that are virtual machines."""
+        return ("numa-host",) if self.options.numa_host else ()
+
+    @property
     def fake_hosts(self) -> tuple[str, ...]:
         """The names of the hosts without one."""
         return tuple(f"fake{number:02}" for number in range(1, self.options.fake_hosts + 1))
@@ -79,12 +87,9 @@ class Plan:
         """Where a host with a libvirtd keeps what other machines keep in /etc, /run and /var."""
         return self.directory / "hosts" / host
 
-    def url(self, api: str, address: str = LOOPBACK) -> str:
-        """Where an API answers.
-
-        :param address: under which address the caller reaches this machine's loopback
-        """
-        return f"http://{address}:{self.ports[api]}"
+    def url(self, api: str) -> str:
+        """Where an API answers."""
+        return f"http://{LOOPBACK}:{self.ports[api]}"
 
     @property
     def short_name(self) -> str:
@@ -122,7 +127,7 @@ def free_ports(names: Iterable[str]) -> dict[str, int]:
 
 def make_plan(directory: Path, options: Options, virt_type: str) -> Plan:
     """A new plan, with ports that are free now."""
-    who = ("admin", "service", "database", "rabbitmq")
+    who = ("admin", "service", "database", "rabbitmq", "numa-host")
     passwords = {name: secrets.token_hex(12) for name in who}
     return Plan(directory, options, free_ports(PORTS), passwords, virt_type)
 

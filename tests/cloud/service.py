@@ -114,6 +114,7 @@ class Service:
     :ivar bound_to: the services with which it must be started again: it lives in their namespaces, or it would take
         minutes to get over their loss
     :ivar port: where it listens, if it does
+    :ivar patience_seconds: how long it may take until it can be used
     """
 
     name: str
@@ -123,6 +124,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     bound_to: tuple[str, ...] = ()
     port: int | None = None
+    patience_seconds: float = PATIENCE_SECONDS
 
 
 Part = Task | Service

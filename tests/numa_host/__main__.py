@@ -16,7 +16,7 @@ from tests.lab.process import LabError, ended_by_signals
 from tests.numa_host import machine
 from tests.numa_host.cast import SERVERS
 from tests.numa_host.domains import write_domain
-from tests.numa_host.image import prepare_image
+from tests.numa_host.image import PROOF, default_directory, prepare_image
 from tests.numa_host.parcel import parcel
 from tests.numa_host.proof import STATUS
 
@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 def prove(directory: Path, logs: Path, rebuild: bool, accelerator: str | None) -> int:
     """Make, boot, and give the status that the proof ends with; 1 if it does not come to that."""
-    image = prepare_image(directory, rebuild, say)
+    image = prepare_image(directory, PROOF, rebuild, say)
     files = {f"domains/{server.name}.xml": write_domain(server) for server in SERVERS.values()}
     with ThreadPoolExecutor(1) as aside:
         choosing = aside.submit(machine.choose_accelerator, image)
@@ -50,8 +50,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/numa-host")
     parser.add_argument("--rebuild", action="store_true", help="make the image anew")
     parser.add_argument("--accelerator", choices=("kvm", "tcg"), help="instead of KVM where it runs a kernel, else TCG")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kongming" / "numa-host"
-    parser.add_argument("--directory", type=Path, default=cache, help="where the image is kept (%(default)s)")
+    place = default_directory(os.environ)
+    parser.add_argument("--directory", type=Path, default=place, help="where the image is kept (%(default)s)")
     words = parser.parse_args()
     start = time.monotonic()
     logs = Path(tempfile.mkdtemp(prefix="kongming-numa-host-"))

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from itertools import combinations
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from tests.lab.screen import Screen
 from tests.numa_host import looks
 from tests.numa_host.cast import DEDICATED, HOUSEKEEPING, SERVERS, TEMPLATES
 from tests.numa_host.cloud import Cloud
+from tests.numa_host.image import PARCEL
 from tests.numa_host.looks import Affinity
 
-PARCEL = Path("/parcel")
 PATIENCE_SECONDS = 240
 """How long anything may take: an emulated machine now and then stalls for a minute or two."""
 
@@ -47,24 +48,32 @@ class NumaHost:
         self.running: list[str] = []
 
     def boot(self, *names: str) -> None:
-        """Claim for servers, and start their guests."""
+        """Claim for servers, and start their guests, all at once: most of that is QEMU's."""
         for name in names:
             server = SERVERS[name]
             self.cloud.claim(server, server.nodes)
-            self._connection.defineXML((PARCEL / "domains" / f"{name}.xml").read_text()).create()
-            self.running.append(name)
             where = " and ".join(f"node {node}" for node in server.nodes)
             self.screen.say(f"{name}, template {server.template}, claims of {where} and is started")
+        with ThreadPoolExecutor() as at_once:
+            list(at_once.map(self._start, names))
+        self.running += names
+
+    def _start(self, name: str) -> None:
+        self._connection.defineXML((PARCEL / "domains" / f"{name}.xml").read_text()).create()
 
     def delete(self, *names: str) -> None:
         """Stop guests, and give back what their servers have."""
+        with ThreadPoolExecutor() as at_once:
+            list(at_once.map(self._stop, names))
         for name in names:
-            domain = self._connection.lookupByName(name)
-            domain.destroy()
-            domain.undefine()
             self.cloud.release(SERVERS[name])
             self.running.remove(name)
         self.screen.say(f"{', '.join(names)}: deleted")
+
+    def _stop(self, name: str) -> None:
+        domain = self._connection.lookupByName(name)
+        domain.destroy()
+        domain.undefine()
 
     def affinity(self, name: str) -> Affinity:
         """Where a guest's threads may run."""
@@ -83,9 +92,14 @@ class NumaHost:
 @contextmanager
 def numa_host(directory: Path, screen: Screen) -> Iterator[tuple[NumaHost, ChildProcess]]:
     """Start libvirt, Placement with every template, and the agent; stop them at the end."""
-    with hypervisor(directory) as virtualization, PlacementApi(directory / "placement") as placement:
-        screen.say(f"libvirtd and Placement answer; control groups: {', '.join(sorted(virtualization.controllers))}")
+    with ThreadPoolExecutor(1) as aside, ExitStack() as stack:
+        starting = aside.submit(stack.enter_context, PlacementApi(directory / "placement"))
+        virtualization = stack.enter_context(hypervisor(directory))
         connection = virtualization.connect()
+        stack.callback(connection.close)
+        connection.getCapabilities()  # looks at QEMU, which takes long, and remembers it for the agent
+        placement = starting.result()
+        screen.say(f"libvirtd and Placement answer; control groups: {', '.join(sorted(virtualization.controllers))}")
         cloud = Cloud(placement.endpoint)
         cloud.register_host(connection.getHostname(), 3072)
         for template in TEMPLATES.values():
@@ -96,4 +110,3 @@ def numa_host(directory: Path, screen: Screen) -> Iterator[tuple[NumaHost, Child
         command: list[str | Path] = ["python3", PARCEL / "site/bin/kongming-agent", "--config-file", configuration]
         with ChildProcess("kongming-agent", command, directory) as agent:
             yield NumaHost(connection, cloud, screen), agent
-        connection.close()

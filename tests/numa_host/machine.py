@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab.hypervisor import kvm_runs_firmware
@@ -52,9 +52,9 @@ def run(
         os.truncate(results.name, RESULTS_BYTES)
         report = logs / "report"
         report.touch()
-        command = ["qemu-system-x86_64", *_ACCELERATORS[accelerator], *_BARE, *_host(), *_boot(image)]
-        for name, disk in (("parcel", parcel), ("results", Path(results.name))):
-            command += _disk(name, disk)
+        command = [*command_line(image.kernel, accelerator, "kongming=proof", quiet=True)]
+        for name, path in (("root", image.disk), ("parcel", parcel), ("results", Path(results.name))):
+            command += disk(name, path, ",snapshot=on" if name == "root" else "")
         command += ["-serial", f"file:{logs / 'console'}", "-serial", f"file:{report}"]
         with ChildProcess("qemu", command, logs) as machine:
             _relay(machine, report, say, timeout_seconds)
@@ -81,19 +81,24 @@ def _relay(machine: ChildProcess, report: Path, say: Callable[[str], None], time
             time.sleep(0.2)
 
 
-def _host() -> Sequence[str]:
-    words = ["-m", str(2 * NODE_MEMORY_MB), "-smp", "8,sockets=2,cores=2,threads=2"]
+def command_line(
+    kernel: Path, accelerator: str, words: str, node_memory_mb: int = NODE_MEMORY_MB, quiet: bool = False
+) -> list[str]:
+    """QEMU with the host, but without its disks and lines.
+
+    :param words: for the first process, on the kernel's command line
+    """
+    command = ["qemu-system-x86_64", *_ACCELERATORS[accelerator], *_BARE]
+    command += ["-m", str(2 * node_memory_mb), "-smp", "8,sockets=2,cores=2,threads=2"]
     for node, cpus in enumerate(("0-3", "4-7")):
-        words += ["-object", f"memory-backend-ram,id=memory{node},size={NODE_MEMORY_MB}M"]
-        words += ["-numa", f"node,nodeid={node},cpus={cpus},memdev=memory{node}"]
-    return words
-
-
-def _boot(image: Image) -> Sequence[str]:
+        command += ["-object", f"memory-backend-ram,id=memory{node},size={node_memory_mb}M"]
+        command += ["-numa", f"node,nodeid={node},cpus={cpus},memdev=memory{node}"]
     # Without the kernel's own balancing no page moves but those that somebody has moved.
-    kernel = "console=ttyS0 root=/dev/nvme0n1 rw init=/init numa_balancing=disable panic=-1 quiet"
-    return ["-kernel", str(image.kernel), "-append", kernel, *_disk("root", image.disk, ",snapshot=on")]
+    boot = "console=ttyS0 root=/dev/nvme0n1 rw init=/init numa_balancing=disable panic=-1"
+    return [*command, "-kernel", str(kernel), "-append", f"{boot}{' quiet' * quiet} {words}"]
 
 
-def _disk(name: str, path: Path, more: str = "") -> list[str]:
-    return ["-drive", f"file={path},if=none,id={name},format=raw{more}", "-device", f"nvme,serial={name},drive={name}"]
+def disk(name: str, path: Path, more: str = "", form: str = "raw") -> list[str]:
+    """The words that give a host one more disk."""
+    drive = f"file={path},if=none,id={name},format={form}{more}"
+    return ["-drive", drive, "-device", f"nvme,serial={name},drive={name}"]

@@ -19,11 +19,20 @@ _SOURCES = ("README.md", "etc", "kongming_sched", "pyproject.toml", "requirement
 
 @contextmanager
 def parcel(directory: Path, files: Mapping[str, str]) -> Iterator[Path]:
-    """A tar with the package, the tests that run inside, and further files by name.
+    """A parcel that is there as long as the context lasts.
 
-    :param directory: where it is as long as the context lasts
+    :param directory: where it is
+    :param files: further files by name
     """
     with tempfile.TemporaryDirectory(prefix="parcel-", dir=directory) as scratch:
+        archive = Path(scratch) / "parcel.tar"
+        write_parcel(archive, files)
+        yield archive
+
+
+def write_parcel(archive: Path, files: Mapping[str, str]) -> None:
+    """Write a tar with the package, the tests that run inside, and further files by name."""
+    with tempfile.TemporaryDirectory(prefix="packing-", dir=archive.parent) as scratch:
         contents = Path(scratch) / "contents"
         install_packages(contents / "site", "--no-deps", _build_wheel(Path(scratch)))
         tests = contents / "tests"
@@ -34,9 +43,7 @@ def parcel(directory: Path, files: Mapping[str, str]) -> Iterator[Path]:
             path = contents / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        archive = Path(scratch) / "parcel.tar"
         run_program(["tar", "-cf", archive, "--exclude=__pycache__", "-C", contents, "."])
-        yield archive
 
 
 def _build_wheel(scratch: Path) -> Path:

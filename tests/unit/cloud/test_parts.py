@@ -19,6 +19,7 @@ CLOUDS = {
     "two hosts": make_plan(libvirt_hosts=2),
     "fake hosts": make_plan(fake_hosts=3),
     "fake hosts alone": make_plan(fake_hosts=3, libvirt_hosts=0),
+    "an emulated host": make_plan(libvirt_hosts=0, numa_host=True),
     "without KongMing": make_plan(fake_hosts=3, kongming=False),
 }
 
@@ -34,6 +35,12 @@ def test_each_host_has_its_compute_and_its_agent() -> None:
     names = {service.name for service in services(make_plan(fake_hosts=1, libvirt_hosts=2))}
     computes = {f"{host}-nova-compute" for host in ("compute1", "compute2", "fake01")}
     assert computes | {"compute1-agent", "compute2-agent", "fake-agents"} <= names
+
+
+def test_an_emulated_host_has_all_that_a_host_has() -> None:
+    """Each in the machine, and so with its log outside."""
+    names = {service.name for service in services(CLOUDS["an emulated host"]) if service.name.startswith("numa-host")}
+    assert {f"numa-host-{part}" for part in ("machine", "libvirtd", "nova-compute", "agent")} == names
 
 
 def test_without_kongming_there_is_nothing_of_it() -> None:
@@ -64,12 +71,6 @@ def test_a_configuration_is_for_its_owner_alone(tmp_path: Path) -> None:
     """There are passwords in it."""
     ini.write(tmp_path / "a.conf", {"DEFAULT": {}})
     assert 0o600 == (tmp_path / "a.conf").stat().st_mode & 0o777
-
-
-def test_a_host_elsewhere_reaches_every_service_by_its_own_address() -> None:
-    """As from within a virtual machine, to which this machine's loopback is another address."""
-    text = ini.render(nova_conf.libvirt_compute(make_plan(), "away", Path("/state"), "helper", "10.0.2.15", "10.0.2.2"))
-    assert "127.0.0.1" not in text
 
 
 def test_a_cells_host_does_not_know_the_databases() -> None:
