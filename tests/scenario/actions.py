@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +10,8 @@ from typing import Any
 
 from openstack import exceptions as sdk_exceptions
 
-from tests.scenario.cloud import Cloud, wait_for
-from tests.scenario.views import kernel_view
+from tests.scenario.cloud import Cloud
+from tests.scenario.machines import Kernel
 
 
 @dataclass
@@ -32,6 +30,17 @@ class Subject:
     def host(self) -> str:
         """Where it runs."""
         return str(self.cloud.compute.get_server(self.server).compute_host)
+
+    @property
+    def guest(self) -> Kernel:
+        """Its QEMU process."""
+        guest = self.cloud.kernel_view(self.server, self.host)
+        assert guest
+        return guest
+
+    def kill_guest(self) -> None:
+        """Kill its QEMU process as the kernel kills what uses too much memory."""
+        self.cloud.hosts.machine(self.host).kill(self.guest.pid)
 
     def wait(self, *states: str) -> None:
         """Wait for the server's state."""
@@ -117,7 +126,7 @@ def _cold_migrate(subject: Subject) -> None:
 def _live_migrate(subject: Subject) -> None:
     before = subject.host
     subject.cloud.compute.live_migrate_server(subject.server, block_migration="auto")
-    wait_for("the server is on the other host", lambda: subject.host != before)
+    subject.cloud.wait_for("the server is on the other host", lambda: subject.host != before)
     subject.wait("ACTIVE")
 
 
@@ -130,9 +139,7 @@ def _shelve(subject: Subject) -> None:
 
 
 def _kill_guest(subject: Subject) -> None:
-    guest = kernel_view(subject.server)
-    assert guest
-    os.kill(guest.pid, signal.SIGKILL)
+    subject.kill_guest()
     subject.wait("SHUTOFF")
     subject.cloud.compute.start_server(subject.server)
     subject.wait("ACTIVE")
@@ -140,17 +147,15 @@ def _kill_guest(subject: Subject) -> None:
 
 def _evacuate(subject: Subject) -> None:
     source = subject.host
-    guest = kernel_view(subject.server)
-    assert guest
     compute = subject.cloud.compute
     subject.cloud.kill_service(f"{source}-nova-compute")
     subject.cloud.kill_service(f"{source}-agent")
-    os.kill(guest.pid, signal.SIGKILL)
+    subject.kill_guest()
     service = next(compute.services(host=source, binary="nova-compute"))
     compute.update_service_forced_down(service, forced=True)
     try:
         compute.evacuate_server(subject.server)
-        wait_for("the server is on the other host", lambda: subject.host != source)
+        subject.cloud.wait_for("the server is on the other host", lambda: subject.host != source)
         subject.wait("ACTIVE", "SHUTOFF")
         if compute.get_server(subject.server).status == "SHUTOFF":
             compute.start_server(subject.server)
@@ -158,7 +163,7 @@ def _evacuate(subject: Subject) -> None:
     finally:  # Nova takes the mark away only after the compute runs again, and tools/cloud waits until it is away
         restart = threading.Thread(target=subject.cloud.restart_services)
         restart.start()
-        wait_for("Nova takes the host back", lambda: _force_up(subject, service))
+        subject.cloud.wait_for("Nova takes the host back", lambda: _force_up(subject, service))
         restart.join()
 
 
@@ -174,8 +179,8 @@ def _restart_libvirtd(subject: Subject) -> None:
     host = subject.host
     subject.cloud.kill_service(f"{host}-libvirtd")
     subject.cloud.restart_services()
-    subject.cloud.connect_libvirt(host)
-    wait_for("nova-compute is up", lambda: _compute_is_up(subject, host))
+    subject.cloud.hosts.connect(host)
+    subject.cloud.wait_for("nova-compute is up", lambda: _compute_is_up(subject, host))
 
 
 def _compute_is_up(subject: Subject, host: str) -> bool:
@@ -193,16 +198,16 @@ def _agent_killed_during(subject: Subject) -> None:
     agent = f"{subject.host}-agent"
     subject.cloud.stopwatch.reset(subject.server)
     subject.cloud.compute.reboot_server(subject.server, "HARD")
-    wait_for("the guest runs again", lambda: subject.server in subject.cloud.stopwatch.begins)
+    subject.cloud.wait_for("the guest runs again", lambda: subject.server in subject.cloud.stopwatch.begins)
     subject.cloud.kill_service(agent)
     subject.wait("ACTIVE")
     subject.cloud.restart_services()
 
 
 def _agent_killed_after(subject: Subject) -> None:
-    before = kernel_view(subject.server)
+    before = subject.guest
     subject.cloud.kill_service(f"{subject.host}-agent")
-    assert before == kernel_view(subject.server)
+    assert before == subject.guest
     subject.cloud.restart_services()
 
 

@@ -7,31 +7,31 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import libvirt
 import openstack
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.flavor import extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.cloud.looks import libvirt_uri
 from tests.cloud.plan import Plan, load_plan
 from tests.cloud.service import read_record, record_file
-from tests.scenario.events import Stopwatch, start_loop
-from tests.scenario.views import Views, kernel_view, libvirt_pins
+from tests.scenario.hosts import PATIENCE_SECONDS, Hosts
+from tests.scenario.machines import Kernel
+from tests.scenario.views import Views, libvirt_pins
 
-PATIENCE_SECONDS = 240.0
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "kongming-scenario-"
 """All that the scenarios make begins with this, and nothing else is touched."""
+
+_NAMESPACE = uuid.UUID("6b6f6e67-6d69-4e67-8f73-63656e6172ff")
 
 _T = TypeVar("_T")
 
@@ -62,27 +62,35 @@ class Cloud:
         self.placement = PlacementClient(self.connection.placement)
         self.templates = TemplateStore(self.placement)
         self.plan = _local_plan()
-        self.libvirts: dict[str, Any] = {}
-        self.stopwatch = Stopwatch(())
-        if self.plan:
-            start_loop()
-            for host in self.plan.libvirt_hosts:
-                self.connect_libvirt(host)
+        self.hosts = Hosts(self.plan)
+        self.stopwatch = self.hosts.stopwatch
 
-    def connect_libvirt(self, host: str) -> None:
-        """Open a host's libvirt, again if its daemon was restarted."""
-        assert self.plan
-        self.libvirts[host] = libvirt.open(libvirt_uri(self.plan, host))
-        self.stopwatch.listen(self.libvirts[host])
+    def wait_for(self, what: str, look: Callable[[], _T]) -> _T:
+        """As the function, with the patience that this cloud needs."""
+        return wait_for(what, look, self.hosts.patience_seconds)
+
+    def gather(self, hosts: Iterable[str]) -> str:
+        """The Placement aggregate of these hosts, to which templates can be offered."""
+        aggregate = str(uuid.uuid5(_NAMESPACE, ",".join(sorted(hosts))))
+        for host in hosts:
+            (root,) = self.placement.providers(name=host)
+            mine = self.placement.aggregates(root.uuid)
+            if aggregate not in mine:
+                self.placement.set_aggregates(root.uuid, root.generation, mine | {aggregate})
+        return aggregate
 
     # Templates and flavors
 
-    def make_template(self, template: PinningTemplate) -> None:
-        """Store a template, in place of an older one of its name."""
+    def make_template(self, template: PinningTemplate, hosts: Iterable[str] = ()) -> None:
+        """Store a template, in place of an older one of its name.
+
+        :param hosts: those that are offered it; none means all
+        """
+        aggregates = [self.gather(hosts)] if hosts else []
         try:
-            self.templates.create(template)
+            self.templates.create(template, aggregates)
         except exceptions.TemplateExists:
-            self.templates.update(template)
+            self.templates.update(template, aggregates)
 
     def offering(self, template: str) -> dict[str, list[int]]:
         """Root provider to the nodes that offer a template now."""
@@ -148,7 +156,7 @@ class Cloud:
                 raise AssertionError(f"server {found.name} failed: {found.fault}")
             return found if found.status in wanted and found.task_state is None else None
 
-        return wait_for(f"server {server} is {' or '.join(wanted)}", look)
+        return self.wait_for(f"server {server} is {' or '.join(wanted)}", look)
 
     def delete_server(self, server: str) -> None:
         """Delete a server and wait until it is gone."""
@@ -156,7 +164,7 @@ class Cloud:
             self.compute.delete_server(server, force=False)
         except sdk_exceptions.NotFoundException:
             return
-        wait_for(f"server {server} is gone", lambda: not self._exists(server))
+        self.wait_for(f"server {server} is gone", lambda: not self._exists(server))
 
     def delete_all(self) -> None:
         """Delete every server that scenarios have left."""
@@ -164,7 +172,7 @@ class Cloud:
         for server in left:
             self.compute.delete_server(server)
         for server in left:
-            wait_for(f"server {server} is gone", lambda server=server: not self._exists(server))
+            self.wait_for(f"server {server} is gone", lambda server=server: not self._exists(server))
 
     def _exists(self, server: str) -> bool:
         try:
@@ -191,20 +199,24 @@ class Cloud:
             for node in range(16)
             if root and (uuid := names.node_uuid(root, node)) in allocations
         }
-        pins = libvirt_pins(self.libvirts[found.compute_host], server) if found.compute_host in self.libvirts else {}
-        return Views(found.status, found.compute_host or "", nodes, pins, kernel_view(server))
+        libvirt = self.hosts.libvirts.get(found.compute_host)
+        pins = libvirt_pins(libvirt, server) if libvirt else {}
+        return Views(found.status, found.compute_host or "", nodes, pins, self.kernel_view(server, found.compute_host))
 
-    def wait_until_right(self, server: str, template: PinningTemplate, threads_per_core: int) -> Views:
+    def kernel_view(self, server: str, host: str) -> Kernel | None:
+        """What the kernel of a host says of a server."""
+        return self.hosts.machine(host).kernel_view(server)
+
+    def wait_until_right(self, server: str, template: PinningTemplate) -> Views:
         """The views, once nothing is wrong with them.
 
         :raises AssertionError: naming what stays wrong
         """
-        online = CpuSet.parse(Path("/sys/devices/system/cpu/online").read_text())
         faults: list[str] = []
-        deadline = time.monotonic() + PATIENCE_SECONDS / 4
+        deadline = time.monotonic() + self.hosts.patience_seconds
         while time.monotonic() < deadline:
             views = self.views(server)
-            faults = views.faults(template, online, threads_per_core)
+            faults = views.faults(template, self.hosts.cpus(views.host))
             if not faults:
                 return views
             time.sleep(0.1)
@@ -223,10 +235,8 @@ class Cloud:
     def restart_services(self) -> None:
         """Start again what does not run."""
         assert self.plan
-        options = self.plan.options
         command = [REPOSITORY / "tools/cloud", "--directory", self.plan.directory, "up"]
-        command += ["--hosts", str(options.fake_hosts), "--libvirt-hosts", str(options.libvirt_hosts)]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, env=_outer_environment())
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800, env=_outer_environment())
 
 
 def _local_plan() -> Plan | None:

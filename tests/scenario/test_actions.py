@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers of every template through every action: after each, three views say what the template says."""
+"""Servers of every template through every action: after each, three views say what the template says.
+
+Where the cloud has an emulated host, templates that ask for hardware that a plain machine lacks are used on that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from kongming_sched.cpuset import CpuSet
 from kongming_sched.template import PinningTemplate
 from tests.scenario.actions import ACTIONS, Action, Subject
 from tests.scenario.cloud import PREFIX, Cloud, wait_for
+from tests.scenario.machines import HostCpus
 from tests.scenario.table import Table
-from tests.scenario.views import kernel_view, siblings
 
 TEMPLATES = {
     "any": [{"vcpus": "0", "cpus": "dedicated"}],
@@ -24,8 +25,16 @@ TEMPLATES = {
     "shared": [{"vcpus": "0", "cpus": "shared"}],
     "two_cells": [{"vcpus": "0", "cpus": "dedicated"}, {"vcpus": "1", "cpus": "dedicated"}],
     "explicit": [{"vcpus": "0", "cpus": "explicit", "pins": "CPU"}],
+    "second_node": [{"vcpus": "0", "cpus": "dedicated", "node": 1}],
+    "four_vcpus": [
+        {"vcpus": "0-1", "cpus": "dedicated", "threads": "require"},
+        {"vcpus": "2-3", "cpus": "dedicated", "threads": "require"},
+    ],
 }
 """Cells by the name of the template. CPU stands for the last one, which is in the dedicated pool."""
+
+FOR_EMULATED = {"require", "isolate", "two_cells", "second_node", "four_vcpus"}
+"""What asks for several NUMA nodes, or for cores of several threads."""
 
 RAM_MB, OTHER_RAM_MB = 64, 96
 
@@ -34,12 +43,14 @@ RAM_MB, OTHER_RAM_MB = 64, 96
 class Column:
     """A template with its server.
 
+    :ivar host: one of those that are offered it, and cpus its CPUs
     :ivar reason: why the template cannot be used on this cloud; empty if it can
     """
 
     name: str
     template: PinningTemplate
-    threads_per_core: int
+    host: str
+    cpus: HostCpus
     subject: Subject | None = None
     reason: str = ""
 
@@ -48,40 +59,40 @@ class Column:
 def column(request: pytest.FixtureRequest, cloud: Cloud) -> Iterator[Column]:
     """A template and its flavors, and nothing of it afterwards."""
     name = request.param
-    last = max(_online())
+    hosts = cloud.hosts.names(emulated=name in FOR_EMULATED)
+    host = hosts[0] if hosts else ""
+    cpus = cloud.hosts.cpus(host)
+    last = max(cpus.online)
     cells = [{**cell, "pins": str(last)} if "pins" in cell else cell for cell in TEMPLATES[name]]
     template = PinningTemplate.from_mapping({"name": f"scenario_{name}", "cells": cells})
-    column = Column(name, template, len(siblings(last)))
-    cloud.make_template(template)
+    column = Column(name, template, host, cpus)
+    cloud.make_template(template, hosts)
     try:
-        wait_for(f"a host offers {name}", lambda: cloud.offering(template.name), 30)
+        wait_for(f"a host offers {name}", lambda: cloud.offering(template.name), cloud.hosts.patience_seconds / 8)
     except AssertionError:
-        column.reason = _why_not(name)
+        column.reason = _why_not(name, cpus)
         assert column.reason, f"no host offers template {template.name}"
     yield column
     cloud.delete_all()
     for ram in (RAM_MB, OTHER_RAM_MB):
         cloud.delete_flavor(f"{PREFIX}{template.name}-{ram}")
     cloud.templates.delete(template.name)
-    wait_for("no host offers it any more", lambda: not cloud.offering(template.name))
+    cloud.wait_for("no host offers it any more", lambda: not cloud.offering(template.name))
 
 
-def _online() -> list[int]:
-    return list(CpuSet.parse(Path("/sys/devices/system/cpu/online").read_text()))
-
-
-def _why_not(name: str) -> str:
+def _why_not(name: str, cpus: HostCpus) -> str:
     """The reasons for which a machine like this cannot have a template; empty if it should."""
-    if name == "require" and len(siblings(0)) == 1:
-        return "the hosts have one hardware thread per core, and require asks for siblings"
-    if name == "two_cells" and not Path("/sys/devices/system/node/node1").exists():
-        return "the hosts have one NUMA node, and two cells ask for two"
+    if name in ("require", "four_vcpus") and cpus.threads_per_core == 1:
+        return "the hosts have one hardware thread per core, and require asks for siblings; tools/cloud up --numa-host"
+    if name in ("two_cells", "second_node", "four_vcpus") and len(cpus.nodes) == 1:
+        return "the hosts have one NUMA node, and the template asks for a second; tools/cloud up --numa-host"
     return ""
 
 
 def make_subject(cloud: Cloud, column: Column) -> Subject:
     """A server of the template."""
-    flavors = [cloud.make_flavor(column.template, ram, column.threads_per_core) for ram in (RAM_MB, OTHER_RAM_MB)]
+    threads = column.cpus.threads_per_core
+    flavors = [cloud.make_flavor(column.template, ram, threads) for ram in (RAM_MB, OTHER_RAM_MB)]
     (server,) = cloud.create_server(column.name, flavors[0])
     return Subject(cloud, server.id, *flavors)
 
@@ -90,9 +101,8 @@ def check(cloud: Cloud, column: Column, action: str, table: Table) -> None:
     """All views are right; the cell of the table says how long that took."""
     assert column.subject
     server = column.subject.server
-    views = cloud.wait_until_right(server, column.template, column.threads_per_core)
-    kind = cloud.plan.virt_type if cloud.plan else "a host of this cloud"
-    table.hold(action, column.name, cloud.stopwatch.seconds(server), kind)
+    views = cloud.wait_until_right(server, column.template)
+    table.hold(action, column.name, cloud.stopwatch.seconds(server), cloud.hosts.machine(views.host).kind)
     assert views.host
 
 
@@ -114,7 +124,9 @@ def test_action(cloud: Cloud, column: Column, action: Action, table: Table) -> N
     reason = column.reason
     if not reason and action.is_local and cloud.plan is None:
         reason = "the cloud's services are not this machine's to be killed"
-    if not reason and action.hosts > 1 and len(cloud.libvirts) < action.hosts:
+    if not reason and action.hosts > 1 and cloud.hosts.is_emulated(column.host):
+        reason = "the cloud has one emulated host, and a server could not move"
+    if not reason and action.hosts > len(cloud.hosts.names(emulated=False)):
         reason = "the cloud has one host with libvirt; tools/cloud up --libvirt-hosts 2 makes two"
     if reason:
         table.skip(action.name, column.name, reason)
@@ -123,7 +135,7 @@ def test_action(cloud: Cloud, column: Column, action: Action, table: Table) -> N
     if column.subject is None:
         cloud.delete_all()
         column.subject = make_subject(cloud, column)
-        cloud.wait_until_right(column.subject.server, column.template, column.threads_per_core)
+        cloud.wait_until_right(column.subject.server, column.template)
     subject, column.subject = column.subject, None  # a server to which something went wrong is not used again
     cloud.stopwatch.reset(subject.server)
 
@@ -145,5 +157,5 @@ def test_delete(cloud: Cloud, column: Column, table: Table) -> None:
     cloud.delete_server(server)
 
     assert {} == cloud.allocations(server)
-    assert None is kernel_view(server)
+    assert None is cloud.kernel_view(server, column.host)
     table.note("delete", column.name, "ok")

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -15,21 +13,8 @@ import libvirt
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests
-from kongming_sched.template import CpuPolicy, EmulatorPolicy, PinningTemplate, ThreadPolicy
-
-_VCPU_THREAD = re.compile(r"CPU (\d+)/(?:KVM|TCG)")
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """The affinity of a guest's threads in /proc.
-
-    :ivar vcpus: vCPU to host CPUs
-    """
-
-    pid: int
-    vcpus: Mapping[int, CpuSet]
-    emulator: CpuSet
+from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate, ThreadPolicy
+from tests.scenario.machines import HostCpus, Kernel
 
 
 @dataclass
@@ -47,10 +32,10 @@ class Views:
     pins: Mapping[int, CpuSet] = field(default_factory=dict)
     kernel: Kernel | None = None
 
-    def faults(self, template: PinningTemplate, online: CpuSet, threads_per_core: int) -> list[str]:
-        """What is not as the template says."""
+    def faults(self, template: PinningTemplate, cpus: HostCpus) -> list[str]:
+        """What is not as the template says, on a host with these CPUs."""
         found = [] if self.status == "ACTIVE" else [f"Nova says {self.status}"]
-        wanted = sorted(sorted(cell.resources.items()) for cell in cell_requests(template, 0, threads_per_core))
+        wanted = sorted(sorted(cell.resources.items()) for cell in cell_requests(template, 0, cpus.threads_per_core))
         has = [
             {name: amount for name, amount in node.items() if name != names.MEMORY_MB} for node in self.nodes.values()
         ]
@@ -60,75 +45,61 @@ class Views:
             return [*found, "no QEMU process runs it"]
         if self.pins != self.kernel.vcpus:
             found.append(f"libvirt says {_words(self.pins)}, the kernel {_words(self.kernel.vcpus)}")
-        return found + _thread_faults(template, self.kernel, online)
+        return found + _thread_faults(template, self.kernel, cpus) + self._node_faults(template, self.kernel, cpus)
+
+    def _node_faults(self, template: PinningTemplate, kernel: Kernel, cpus: HostCpus) -> list[str]:
+        """Whether vCPUs and memory are on the nodes that Placement says."""
+        cells = [CpuSet.union(kernel.vcpus.get(vcpu, CpuSet()) for vcpu in cell.vcpus) for cell in template.cells]
+        on = [[node for node, own in cpus.nodes.items() if cell <= own] for cell in cells]
+        if sorted(on) != [[node] for node in sorted(self.nodes)]:
+            return [f"its cells are on CPUs {', '.join(map(str, cells))}, and Placement has nodes {sorted(self.nodes)}"]
+        strict = all(cell.memory is MemoryPolicy.STRICT for cell in template.cells)
+        strange = kernel.memory.keys() - self.nodes.keys() if strict else set()
+        return [f"{kernel.memory[node]} pages of its memory lie on node {node}" for node in sorted(strange)]
 
 
-def _thread_faults(template: PinningTemplate, kernel: Kernel, online: CpuSet) -> list[str]:
+def _thread_faults(template: PinningTemplate, kernel: Kernel, cpus: HostCpus) -> list[str]:
     found = []
     if set(kernel.vcpus) != set(range(template.vcpus)):
         return [f"its threads are of the vCPUs {sorted(kernel.vcpus)}"]
     given: list[CpuSet] = []
     for cell in template.cells:
         for index, vcpu in enumerate(cell.vcpus):
-            cpus = kernel.vcpus[vcpu]
-            given.append(cpus)
-            if cell.cpus is CpuPolicy.DEDICATED and len(cpus) != 1:
-                found.append(f"dedicated vCPU {vcpu} may run on CPU {cpus}")
-            if cell.cpus is CpuPolicy.SHARED and cpus == online:
+            own = kernel.vcpus[vcpu]
+            given.append(own)
+            if cell.cpus is CpuPolicy.DEDICATED and len(own) != 1:
+                found.append(f"dedicated vCPU {vcpu} may run on CPU {own}")
+            if cell.cpus is CpuPolicy.SHARED and own == cpus.online:
                 found.append(f"shared vCPU {vcpu} may run on every CPU")
-            if cell.cpus is CpuPolicy.EXPLICIT and cpus != cell.pins[index]:
-                found.append(f"vCPU {vcpu} may run on CPU {cpus} and not on {cell.pins[index]}")
+            if cell.cpus is CpuPolicy.EXPLICIT and own != cell.pins[index]:
+                found.append(f"vCPU {vcpu} may run on CPU {own} and not on {cell.pins[index]}")
         if cell.cpus is CpuPolicy.DEDICATED:
             mine = [kernel.vcpus[vcpu] for vcpu in cell.vcpus]
             if len(set(mine)) < len(mine):
                 found.append("two of its dedicated vCPUs have the same CPU")
-            if cell.threads is ThreadPolicy.ISOLATE:
-                found += _sibling_faults(mine)
+            found += _core_faults(cell.threads, mine, cpus)
     together = CpuSet.union(given)
     if template.emulator is EmulatorPolicy.CELL and kernel.emulator != together:
         found.append(f"the emulator may run on CPU {kernel.emulator} and not on {together}")
     dedicated = [cell.vcpus for cell in template.cells if cell.cpus is not CpuPolicy.SHARED]
-    own = CpuSet.union(kernel.vcpus[vcpu] for vcpus in dedicated for vcpu in vcpus)
-    if template.emulator is EmulatorPolicy.SHARED and kernel.emulator & own:
-        found.append(f"the emulator may run on the vCPUs' CPU {kernel.emulator & own}")
+    alone = CpuSet.union(kernel.vcpus[vcpu] for vcpus in dedicated for vcpu in vcpus)
+    if template.emulator is EmulatorPolicy.SHARED and kernel.emulator & alone:
+        found.append(f"the emulator may run on the vCPUs' CPU {kernel.emulator & alone}")
     return found
 
 
-def _sibling_faults(pins: list[CpuSet]) -> list[str]:
-    cores = [siblings(cpus.first) for cpus in pins if cpus]
-    return ["two of its isolated vCPUs have the same core"] if len(set(cores)) < len(cores) else []
-
-
-def siblings(cpu: int) -> CpuSet:
-    """The hardware threads of a CPU's core."""
-    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-    return CpuSet.parse(path.read_text())
+def _core_faults(threads: ThreadPolicy, pins: list[CpuSet], cpus: HostCpus) -> list[str]:
+    cores = [cpus.siblings[own.first] for own in pins if own]
+    if threads is ThreadPolicy.ISOLATE and len(set(cores)) < len(cores):
+        return ["two of its isolated vCPUs have the same core"]
+    whole = CpuSet.union(cores)
+    if threads is ThreadPolicy.REQUIRE and whole != CpuSet.union(pins):
+        return [f"its vCPUs are on CPUs {CpuSet.union(pins)}, and their cores have {whole}"]
+    return []
 
 
 def _words(pins: Mapping[int, CpuSet]) -> str:
     return ", ".join(f"{vcpu} on {cpus}" for vcpu, cpus in sorted(pins.items()))
-
-
-def kernel_view(server: str) -> Kernel | None:
-    """The threads of the QEMU process that runs a server on this machine, whichever libvirtd started it."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if server.encode() not in (process / "cmdline").read_bytes().split(b"\0"):
-                continue
-            vcpus = {}
-            for task in (process / "task").iterdir():
-                if match := _VCPU_THREAD.fullmatch((task / "comm").read_text().strip()):
-                    vcpus[int(match[1])] = _affinity(task)
-            if vcpus:
-                return Kernel(int(process.name), vcpus, _affinity(process))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return None
-
-
-def _affinity(task: Path) -> CpuSet:
-    text = (task / "status").read_text()
-    return CpuSet.parse(next(line for line in text.splitlines() if line.startswith("Cpus_allowed_list")).split()[1])
 
 
 def libvirt_pins(connection: Any, server: str) -> dict[int, CpuSet]:
