@@ -49,12 +49,13 @@ class Acts:
     def pin_on_both_nodes(self) -> None:
         """A server on each node, with its memory."""
         self.screen.section("A server on each node")
-        self.host.boot("left", "right")
-        for name in ("left", "right"):
+        self.host.boot("whole", "right")
+        for name in ("whole", "right"):
             self.await_dedicated(name)
             self.await_memory(name, SERVERS[name].nodes[0])
+        self.claim_on_siblings("whole", "require")
         self.claim_exclusive()
-        self.host.delete("left", "right")
+        self.host.delete("right")
 
     def isolate(self) -> None:
         """A whole core for one vCPU, for which another server has to move."""
@@ -83,13 +84,12 @@ class Acts:
         self.host.delete(*left)
 
     def fill_cores(self) -> None:
-        """Whole cores for two vCPUs, beside the isolated one."""
-        self.screen.section("prefer and require: two vCPUs on the two threads of a core")
-        self.host.boot("near", "whole")
-        for name, policy in (("near", "prefer"), ("whole", "require")):
-            self.await_dedicated(name)
-            cpus = self.host.affinity(name).cpus
-            self.screen.claim(f"{name} ({policy}) is on siblings", cpus == looks.siblings(cpus.first), f"CPUs {cpus}")
+        """A core for two vCPUs, beside the isolated one."""
+        self.screen.section("prefer: two vCPUs on the two threads of the core that is left")
+        self.host.boot("near")
+        self.await_dedicated("near")
+        self.claim_on_siblings("near", "prefer")
+        self.claim_on_siblings("whole", "require")
         core = self.core_of("lone")
         self.screen.claim("lone still has its core for itself", not self.others_on("lone", core), f"CPUs {core}")
         self.claim_exclusive()
@@ -228,6 +228,11 @@ class Acts:
             },
             lambda seen: list(seen) == [f"node {node}"],
         )
+
+    def claim_on_siblings(self, name: str, policy: str) -> None:
+        """State that a server has the threads of one core."""
+        cpus = self.host.affinity(name).cpus
+        self.screen.claim(f"{name} ({policy}) is on siblings", cpus == looks.siblings(cpus.first), f"CPUs {cpus}")
 
     def claim_exclusive(self) -> None:
         """State the first promise of all."""

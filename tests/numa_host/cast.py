@@ -15,7 +15,7 @@ DEDICATED = CpuSet.parse("2-7")
 """Of the two cores of node 0 (CPUs 0-3) one, of node 1 (CPUs 4-7) both."""
 
 THREADS_PER_CORE = 2
-MEMORY_MB = 128
+MEMORY_MB = 64
 """Of every server."""
 
 _NAMESPACE = uuid.UUID("6b6f6e67-6d69-4e67-8e75-6d61686f7374")
@@ -76,7 +76,6 @@ class Server:
 SERVERS = {
     server.name: server
     for server in (
-        Server("left", "pair", (0,)),
         Server("right", "pair", (1,)),
         Server("one", "single", (1,)),
         Server("two", "single", (1,)),
