@@ -29,7 +29,10 @@ def placement(plan: Plan) -> Sections:
         "placement_database": {"connection": database(plan, "placement")},
         "api": {"auth_strategy": "keystone"},
         "keystone_authtoken": token_checks(plan),
-        "placement": {"allocation_candidates_generation_strategy": "breadth-first"},
+        "placement": {
+            "allocation_candidates_generation_strategy": "breadth-first",
+            "allocation_conflict_retry_count": 1,  # a second attempt takes more than there is; see the README
+        },
     }
 
 

@@ -21,6 +21,7 @@ connection = sqlite:///{directory}/placement.sqlite
 sync_on_startup = True
 [placement]
 allocation_candidates_generation_strategy = breadth-first
+allocation_conflict_retry_count = 1
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,7 @@ ALL = f"{CONTROLLER},{COMPUTE}"
 
 NOVA, NOVA_CPU, PLACEMENT = "/etc/nova/nova.conf", "/etc/nova/nova-cpu.conf", "/etc/placement/placement.conf"
 AGENT = "/etc/kongming/kongming-agent.conf"
+HOOKS = "/etc/libvirt/hooks"
 VARIABLES = {
     "KONGMING_DEDICATED_CPU_SET": "4-7",
     "KONGMING_SHARED_CPU_SET": "2-3",
@@ -67,6 +69,7 @@ SCHEDULER: Calls = [
 ]
 CANDIDATES: Calls = [
     ("iniset", PLACEMENT, "placement", "allocation_candidates_generation_strategy", "breadth-first"),
+    ("iniset", PLACEMENT, "placement", "allocation_conflict_retry_count", "1"),
 ]
 AGENT_FILE: Calls = [
     ("sudo", "install", "-d", "-o", str(os.getuid()), "/etc/kongming"),
@@ -77,6 +80,8 @@ AGENT_FILE: Calls = [
     ("iniset", AGENT, "kongming_agent", "vcpu_allocation_ratio", "2.5"),
     ("iniset", AGENT, "kongming_agent", "reserved_memory_mb", "1024"),
     ("iniset", AGENT, "kongming_agent", "interval_seconds", "10"),
+    ("sudo", "/opt/stack/data/venv/bin/kongming-host", "hook", "install", "--config-file", AGENT, "--directory", HOOKS),
+    ("restart_service", "libvirtd"),
 ]
 
 
@@ -96,7 +101,7 @@ WITH_AGENT: Calls = [("setup_develop", str(ROOT), "agent")]
 WITHOUT_AGENT: Calls = [("setup_develop", str(ROOT))]
 RUN: Calls = [("run_process", "kongming-agent", COMMAND, "", "root")]
 STOP = ("stop_process", "kongming-agent")
-CLEAN = ("sudo", "rm", "-rf", "/etc/kongming")
+CLEAN: Calls = [("sudo", "rm", "-f", f"{HOOKS}/qemu.d/90-kongming"), ("sudo", "rm", "-rf", "/etc/kongming")]
 
 
 class DevStack:
@@ -120,12 +125,16 @@ class DevStack:
             "ROOT": str(root),
             "RECORD": str(root / "record"),
             "KONGMING_CONF_DIR": str(root / "etc/kongming"),
+            "KONGMING_HOOKS_DIR": str(root / HOOKS.lstrip("/")),
             "ENABLED_SERVICES": services,
             **variables,
         }
         self.write(NOVA, "[filter_scheduler]\nenabled_filters = ComputeFilter,SameHostFilter\n")
         self.write(NOVA_CPU, "[compute]\ncpu_shared_set = 0-1\n")
         self.write(PLACEMENT, "[DEFAULT]\ndebug = True\n")
+        ours = self.path("/opt/stack/data/venv/bin/kongming-host")
+        ours.parent.mkdir(parents=True)
+        ours.symlink_to(Path(sys.executable).with_name("kongming-host"))
 
     def path(self, path: str) -> Path:
         """Where a file of the node is on this machine."""
@@ -223,10 +232,10 @@ def test_each_node_gets_what_runs_there(
 @pytest.mark.parametrize(
     ("services", "variables", "unstack", "clean"),
     [
-        pytest.param(ALL, {}, [STOP], [CLEAN], id="all services"),
-        pytest.param(CONTROLLER, {}, [STOP], [CLEAN], id="controller"),
-        pytest.param(COMPUTE, {}, [STOP], [CLEAN], id="compute node"),
-        pytest.param(ALL, {"DISABLED_SERVICES": "kongming-agent"}, [], [CLEAN], id="agent disabled"),
+        pytest.param(ALL, {}, [STOP], CLEAN, id="all services"),
+        pytest.param(CONTROLLER, {}, [STOP], CLEAN, id="controller"),
+        pytest.param(COMPUTE, {}, [STOP], CLEAN, id="compute node"),
+        pytest.param(ALL, {"DISABLED_SERVICES": "kongming-agent"}, [], CLEAN, id="agent disabled"),
         pytest.param(ALL, {"DISABLED_SERVICES": "kongming"}, [], [], id="disabled"),
     ],
 )
@@ -239,15 +248,20 @@ def test_what_was_started_is_stopped_and_what_was_made_is_removed(
     assert {"settings": SETTINGS, "clean": clean} == node.run("clean")
 
 
+def files(node: DevStack) -> list[Path]:
+    """All files below /etc."""
+    return sorted(path for path in node.path("/etc").rglob("*") if path.is_file())
+
+
 def test_cleaning_leaves_no_file(devstack: Callable[..., DevStack]) -> None:
     """Nova's and Placement's files are clean.sh's own to remove."""
     node = devstack(ALL)
-    before = sorted(node.path("/etc").rglob("*"))
+    before = files(node)
     node.stack()
-    assert before != sorted(node.path("/etc").rglob("*"))
+    assert before != files(node)
     node.run("unstack")
     node.run("clean")
-    assert before == sorted(node.path("/etc").rglob("*"))
+    assert before == files(node)
 
 
 def test_stacking_again_changes_nothing(devstack: Callable[..., DevStack]) -> None:
@@ -338,12 +352,23 @@ def test_without_any_filter_devstacks_own_are_taken(devstack: Callable[..., DevS
     assert ["SameHostFilter", "DifferentHostFilter", "KongmingNumaFilter"] == chosen.enabled_filters[-3:]
 
 
-def test_placement_takes_the_strategy(devstack: Callable[..., DevStack]) -> None:
-    """It is an option of Placement's, and a value that it knows."""
+def test_placement_takes_what_it_needs(devstack: Callable[..., DevStack]) -> None:
+    """They are options of Placement's, with values that it knows."""
     node = devstack(ALL)
     node.stack()
     conf = options(node.path(PLACEMENT), placement_conf.register_opts)
     assert "breadth-first" == conf.placement.allocation_candidates_generation_strategy
+    assert 1 == conf.placement.allocation_conflict_retry_count
+
+
+def test_the_hook_stands_where_libvirt_looks(devstack: Callable[..., DevStack]) -> None:
+    """From configuring on, until clean.sh takes it away."""
+    node = devstack(COMPUTE)
+    hook = node.path(f"{HOOKS}/qemu.d/90-kongming")
+    node.stack()
+    assert os.access(hook, os.X_OK)
+    node.run("clean")
+    assert not hook.exists()
 
 
 def agent_options(node: DevStack) -> cfg.ConfigOpts:
