@@ -23,12 +23,12 @@ class Answer:
         self.status_code = status_code
         self._body = body
 
-    def json(self) -> Any:
+    def json(self, **kwargs: Any) -> Any:
         """The body, parsed.
 
         :raises ValueError: if it is no JSON
         """
-        return json.loads(self._body)
+        return json.loads(self._body, **kwargs)
 
 
 class TempestAdapter:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kongming_sched.placement import names
-from kongming_sched.placement.client import ProviderSummary
 from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.template import CpuPolicy, PinningTemplate, ThreadPolicy
 
 Cell = dict[str, str]
