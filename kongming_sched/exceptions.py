@@ -110,6 +110,29 @@ class HypervisorUnavailable(HypervisorError):
     """libvirtd cannot be reached, or went away: try again later."""
 
 
+class MoveRefused(KongMingError):
+    """A server cannot be moved to another NUMA node, and nothing was changed."""
+
+    def __init__(self, server: str, reason: str) -> None:
+        self.server = server
+        self.reason = reason
+        super().__init__(f"server {server} stays where it is: {reason}")
+
+
+class MoveFailed(KongMingError):
+    """The move of a server to another NUMA node failed; ``end`` says how it was left."""
+
+    def __init__(self, server: str, reason: str, end: str) -> None:
+        self.server = server
+        self.reason = reason
+        self.end = end
+        super().__init__(f"server {server} could not be moved: {reason}; {end}")
+
+
+class AgentError(KongMingError):
+    """The agent of this host cannot be asked, or did not do what was asked for."""
+
+
 class PlacementError(KongMingError):
     """Placement refused a request.
 

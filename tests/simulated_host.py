@@ -56,6 +56,7 @@ class _Running:
     emulator: CpuSet
     iothreads: dict[int, CpuSet]
     memory_nodes: str = ""
+    memory_mode: str = "restrictive"
     scheduler: dict[str, int] = field(default_factory=lambda: dict(_DEFAULTS))
 
 
@@ -101,6 +102,10 @@ class SimulatedHost:
     def set_affinity(self, uuid: str, vcpu: int, cpus: CpuSet) -> None:
         """Pin a vCPU behind everybody's back."""
         self._running[uuid].vcpus[vcpu] = cpus
+
+    def bind_strictly(self, uuid: str, nodes: str) -> None:
+        """What Nova does at the start of a guest that has a NUMA topology."""
+        self._running[uuid].memory_nodes, self._running[uuid].memory_mode = nodes, "strict"
 
     def replace_topology(self, topology: HostTopology) -> None:
         """Other CPUs are online."""
@@ -164,7 +169,7 @@ class SimulatedHost:
 
     def _domain(self, uuid: str) -> Domain:
         guest = self._running[uuid]
-        xml = domain_xml(guest.name, uuid, len(guest.vcpus), guest.extra_specs, guest.memory_nodes)
+        xml = domain_xml(guest.name, uuid, len(guest.vcpus), guest.extra_specs, guest.memory_nodes, guest.memory_mode)
         return Domain(uuid, guest.name, xml, dict(guest.scheduler))
 
     def _threads(self, domain: Domain) -> Threads:

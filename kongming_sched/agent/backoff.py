@@ -31,6 +31,10 @@ class Backoff:
         for guest in fine:
             self._failures.pop(guest, None)
 
+    def forget(self, guest: str) -> None:
+        """Forget that a guest failed."""
+        self._failures.pop(guest, None)
+
     def keep_only(self, guests: Iterable[str]) -> None:
         """Forget guests that do not run any more."""
         running = set(guests)

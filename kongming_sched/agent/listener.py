@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Unix socket on which libvirt's hook asks where an arriving guest belongs; see hook.py for what it says.
+"""The Unix socket on which libvirt's hook asks where an arriving guest belongs, and an operator gives orders.
 
-One question per connection, of bounded length, within a second, from root or the agent's own user. Each connection has
-a thread, which hands the question to the agent's loop and waits for its answer.
+See hook.py and order_client.py for what they say. One question per connection, of bounded length, asked within a
+second, from root or the agent's own user. Each connection has a thread, which hands the question to the agent's loop
+and waits for its answer: a hook for a second, an order for as long as moving takes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kongming_sched import exceptions
+from kongming_sched.agent import order_client
 from kongming_sched.agent.hook import GREETING, MAX_BYTES, PATIENCE_SECONDS
 
 SOCKET_NAME = "agent.sock"
@@ -31,9 +33,9 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Question:
-    """A hook that waits.
+    """A hook or a command that waits.
 
-    :ivar xml: of the guest on its way
+    :ivar xml: of the guest on its way; of a command, the order
     """
 
     def __init__(self, xml: str) -> None:
@@ -68,6 +70,7 @@ class Listener:
         self._wake = wake
         self._socket: socket.socket | None = None
         self._questions: list[Question] = []
+        self._orders: list[Question] = []
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
@@ -96,6 +99,12 @@ class Listener:
             taken, self._questions = self._questions, []
         return [question for question in taken if not question.is_abandoned]
 
+    def take_orders(self) -> list[Question]:
+        """The orders that came since the last call and that somebody still waits for."""
+        with self._lock:
+            taken, self._orders = self._orders, []
+        return [order for order in taken if not order.is_abandoned]
+
     def close(self) -> None:
         """Listen no more; hooks do without an answer then."""
         listening, self._socket = self._socket, None
@@ -106,7 +115,7 @@ class Listener:
         with contextlib.suppress(OSError):  # wakes the thread that accepts
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        for question in self.take():
+        for question in [*self.take(), *self.take_orders()]:
             question.answer(None)
 
     def _prepare_directory(self) -> None:
@@ -142,14 +151,15 @@ class Listener:
         deadline = time.monotonic() + PATIENCE_SECONDS
         try:
             with connection, contextlib.suppress(OSError):
-                xml = _receive(connection, deadline) if _is_trusted(connection) else None
-                if xml is None:
+                received = _receive(connection, deadline) if _is_trusted(connection) else None
+                if received is None:
                     return
-                question = Question(xml)
+                is_order, text = received
+                question = Question(text)
                 with self._lock:
-                    self._questions.append(question)
+                    (self._orders if is_order else self._questions).append(question)
                 self._wake()
-                pins = question.wait(deadline - time.monotonic())
+                pins = question.wait(deadline - time.monotonic() + (order_client.PATIENCE_SECONDS if is_order else 0))
                 if pins is not None:
                     connection.settimeout(PATIENCE_SECONDS)
                     connection.sendall(json.dumps(pins).encode())
@@ -164,17 +174,21 @@ def _is_trusted(connection: socket.socket) -> bool:
     return user in (0, os.geteuid())
 
 
-def _receive(connection: socket.socket, deadline: float) -> str | None:
-    """The XML that is asked about; None if that does not come in time, is too long, or is not what a hook says."""
+def _receive(connection: socket.socket, deadline: float) -> tuple[bool, str] | None:
+    """Whether it is an order, and its text or the XML that is asked about.
+
+    None if that does not come in time, is too long, or is not what a hook or a command says.
+    """
     received = bytearray()
     while len(received) <= len(GREETING) + MAX_BYTES:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
         chunk = connection.recv(65536)
         if not chunk:
-            if not received.startswith(GREETING):
+            greeting = next((known for known in (GREETING, order_client.GREETING) if received.startswith(known)), None)
+            if greeting is None:
                 return None
             try:
-                return received[len(GREETING) :].decode()
+                return greeting == order_client.GREETING, received[len(greeting) :].decode()
             except UnicodeDecodeError:
                 return None
         received += chunk

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kongming_sched import exceptions
 from kongming_sched.agent.apply import Hypervisor, Kernel
@@ -107,6 +107,29 @@ class Reconciler:
         outcome.retry_seconds = self._backoff.next_seconds()
         return outcome
 
+    def view(self, topology: HostTopology, pools: HostPools) -> HostView:
+        """The host and its claims as they are now; nothing is done.
+
+        :raises HypervisorError: if libvirt cannot tell what runs
+        :raises PlacementError: if Placement cannot tell what is claimed
+        """
+        outcome = Outcome()
+        guests = self._observe_guests(outcome)
+        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
+        seen, _ = self._observe_placement(outcome)
+        return self._view(topology, pools, (*guests, *expected.guests), seen)
+
+    def guests(self) -> tuple[Guest, ...]:
+        """The running guests of flavors that name a template.
+
+        :raises HypervisorError: if libvirt cannot tell what runs
+        """
+        return self._observe_guests(Outcome())
+
+    def forgive(self, server: str) -> None:
+        """Do not leave a guest alone although a change of it has failed."""
+        self._backoff.forget(server)
+
     def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
         """The running guests of flavors that name a template."""
         guests = []
@@ -170,8 +193,13 @@ class Reconciler:
         seen: _PlacementView,
         immovable: frozenset[str] = frozenset(),
     ) -> HostLayout:
+        return lay_out(replace(self._view(topology, pools, guests, seen), immovable=immovable))
+
+    def _view(
+        self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], seen: _PlacementView
+    ) -> HostView:
         root, shares = (seen.root_uuid, seen.root_name), self._kernel.default_shares()
-        return lay_out(HostView(topology, pools, *root, seen.states, seen.templates, guests, shares, immovable))
+        return HostView(topology, pools, *root, seen.states, seen.templates, guests, shares)
 
     def _pin(
         self,

@@ -19,6 +19,7 @@ from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
 from kongming_sched.agent.listener import Listener, Question
+from kongming_sched.agent.orders import HostLooks, carry_out
 from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.conf import agent as agent_conf
@@ -112,7 +113,9 @@ class Agent:
             if self._reload:
                 self._reread()
             self._listen()
-            self._wake.wait(self._look())
+            pause = self._look()
+            self._obey()
+            self._wake.wait(pause)
         if self._listener is not None:
             self._listener.close()
         self._hypervisor.close()
@@ -199,6 +202,27 @@ class Agent:
             return min(self._settings.interval_seconds, soon, outcome.retry_seconds or soon)
         self._reporter.report_problems(problems)
         return min(_RETRY_SECONDS, self._settings.interval_seconds)
+
+    def _obey(self) -> None:
+        """Do what an operator has ordered meanwhile."""
+        for order in self._listener.take_orders() if self._listener else ():
+            LOG.info("an operator orders %s", order.xml)
+            answer = self._carry_out(order.xml)
+            LOG.info("told the operator %s", answer)
+            order.answer(answer)
+
+    def _carry_out(self, order: str) -> Mapping[str, object]:
+        if self._reconciler is None:
+            return {"error": "the agent has not seen this host yet; its log says what keeps it from that"}
+        try:
+            topology = self._hypervisor.topology()
+            looks = HostLooks(self._reconciler, topology, self._settings.pools(topology), self._reporter.report)
+            return carry_out(order, looks, self._hypervisor, self._client)
+        except exceptions.KongMingError as error:
+            return {"error": str(error)}
+        except Exception:  # part of the outermost loop: no order may end the agent
+            LOG.exception("an order failed")
+            return {"error": "the agent failed; see its log"}
 
     def _make_reconciler(self) -> Reconciler:
         name = self._settings.host or self._hypervisor.host_name()

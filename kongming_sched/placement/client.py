@@ -70,6 +70,21 @@ class Inventory:
         return int((self.total - self.reserved) * self.allocation_ratio)
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """All that a consumer has allocated, on every provider.
+
+    :ivar generation: of the consumer; a write with an older one is refused
+    :ivar resources: provider to resource class to amount
+    """
+
+    consumer: str
+    generation: int
+    project_id: str
+    user_id: str
+    resources: Mapping[str, Mapping[str, int]]
+
+
 class PlacementClient:
     """Placement's API as far as KongMing uses it.
 
@@ -157,7 +172,34 @@ class PlacementClient:
             lambda body: {consumer: dict(item["resources"]) for consumer, item in body["allocations"].items()},
         )
 
+    def claim(self, consumer: str) -> Claim | None:
+        """All that a consumer has allocated; None if that is nothing."""
+
+        def read(body: Any) -> Claim | None:
+            if not body["allocations"]:
+                return None
+            resources = {uuid: dict(item["resources"]) for uuid, item in body["allocations"].items()}
+            return Claim(consumer, body["consumer_generation"], body["project_id"], body["user_id"], resources)
+
+        return self._get(f"/allocations/{consumer}", f"read the claim of {consumer}", read)
+
     # Writing
+
+    def replace_claim(self, claim: Claim) -> None:
+        """Let a consumer have this, all of it or nothing.
+
+        Up to microversion 1.37 the consumer keeps its type.
+
+        :raises PlacementConflict: if the consumer or a provider changed in between
+        :raises PlacementError: with status 409 if a provider has no room
+        """
+        body = {
+            "allocations": {uuid: {"resources": dict(resources)} for uuid, resources in claim.resources.items()},
+            "consumer_generation": claim.generation,
+            "project_id": claim.project_id,
+            "user_id": claim.user_id,
+        }
+        self._call("PUT", f"/allocations/{claim.consumer}", f"move the claim of {claim.consumer}", json=body)
 
     def ensure_traits(self, traits: Iterable[str]) -> None:
         """Make sure that these custom traits exist."""
