@@ -111,6 +111,23 @@ class SimulatedHost:
         """Other CPUs are online."""
         self._topology = topology
 
+    def take_offline(self, cpus: CpuSet, topology: HostTopology) -> None:
+        """CPUs go offline; a thread that has none left floats over all others, and does so when they come back.
+
+        :param topology: without them
+        """
+        self._topology = topology
+        for guest in self._running.values():
+            guest.vcpus = [on - cpus or topology.cpus for on in guest.vcpus]
+            guest.emulator = guest.emulator - cpus or topology.cpus
+            guest.iothreads = {number: on - cpus or topology.cpus for number, on in guest.iothreads.items()}
+
+    def affinities(self) -> dict[str, list[CpuSet]]:
+        """Server id to the affinity of each of its threads."""
+        return {
+            uuid: [*guest.vcpus, guest.emulator, *guest.iothreads.values()] for uuid, guest in self._running.items()
+        }
+
     def pins(self) -> dict[str, tuple[str, ...]]:
         """Server id to the affinity of its vCPUs, its emulator, and the nodes of its memory."""
         return {
