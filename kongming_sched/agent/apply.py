@@ -48,11 +48,13 @@ class Applied:
     :ivar done: the actions that hold now
     :ivar failed: server id to the reason why its guest is not as it should be
     :ivar kept_out: server id to who still uses the CPUs that its guest should have; it may have others instead
+    :ivar seen: server id to the threads of guests that the kernel was asked for again
     """
 
     done: list[Action] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     kept_out: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Threads] = field(default_factory=dict)
 
 
 class Applier:
@@ -172,6 +174,7 @@ class Applier:
             except exceptions.GuestGone:
                 self._forget(guest)
                 continue
+            applied.seen[guest] = threads
             actual = {(guest, Kind.VCPU, vcpu): cpus for vcpu, cpus in threads.vcpus.items()}
             actual |= {(guest, Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
             actual[guest, Kind.EMULATOR, 0] = threads.emulator

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.agent.apply import Applier, Hypervisor, Kernel
-from kongming_sched.agent.guest import Guest
+from kongming_sched.agent.guest import Guest, Threads
 from kongming_sched.agent.layout import HostLayout
 from kongming_sched.agent.plan import Action, Occupancy, plan, units_of
 from kongming_sched.cpuset import CpuSet
@@ -16,7 +16,7 @@ from kongming_sched.cpuset import CpuSet
 _ROUNDS = 4
 """How often the others are laid out anew in one look because a guest turned out not to be movable."""
 
-_BUSY = "it is migrating or being saved, and is pinned when that is over"
+BUSY = "it is migrating or being saved, and is pinned when that is over"
 
 
 @dataclass(slots=True)
@@ -28,6 +28,7 @@ class Pinned:
     :ivar done: the actions that hold now
     :ivar failed: server id to the reason for guests that a change failed for
     :ivar left: server id to the reason for guests that had to be left alone
+    :ivar seen: server id to the threads of guests that the kernel was asked for again
     """
 
     layout: HostLayout
@@ -35,6 +36,7 @@ class Pinned:
     done: list[Action] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Threads] = field(default_factory=dict)
 
 
 class Pinner:
@@ -78,6 +80,7 @@ class Pinner:
         here = {guest.uuid for guest in guests}
         self._left = {uuid: reason for uuid, reason in waiting.items() if uuid in here}
         done: list[Action] = []
+        seen: dict[str, Threads] = {}
         for round_left in reversed(range(_ROUNDS)):
             layout, actions = self._plan(layout, guests)
             everyone = (*guests, *self._still)
@@ -85,11 +88,12 @@ class Pinner:
             applier = Applier(self._hypervisor, self._kernel, everyone, units, self._dedicated)
             applied = applier.run(actions)
             done += applied.done
+            seen |= applied.seen
             self._failed |= applied.failed
             if not round_left or not (applied.failed or applied.kept_out):
                 break
             guests = tuple(guest for guest in self._observe() if guest.uuid in here)
-        return Pinned(layout, applier.occupancy, done, self._failed, self._left | applied.kept_out)
+        return Pinned(layout, applier.occupancy, done, self._failed, self._left | applied.kept_out, seen)
 
     def _immovable(self) -> frozenset[str]:
         return frozenset([*self._left, *self._failed, *(guest.uuid for guest in self._still)])
@@ -111,7 +115,7 @@ class Pinner:
         found = False
         for guest in guests:
             try:
-                is_busy, reason = self._hypervisor.is_busy(guest.domain), _BUSY
+                is_busy, reason = self._hypervisor.is_busy(guest.domain), BUSY
             except exceptions.GuestGone:
                 continue
             except exceptions.HypervisorUnavailable:

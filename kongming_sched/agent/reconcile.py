@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from kongming_sched import exceptions
 from kongming_sched.agent.apply import Hypervisor, Kernel
@@ -12,7 +13,8 @@ from kongming_sched.agent.arrivals import Answer, Bookings, Expected
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.guest import Domain, Guest, identify
 from kongming_sched.agent.layout import HostLayout, HostView, lay_out
-from kongming_sched.agent.pinning import Pinner
+from kongming_sched.agent.looks import PoolUse, Reason, Seats, pool_use, seats
+from kongming_sched.agent.pinning import BUSY, Pinner
 from kongming_sched.agent.plan import Action
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
@@ -22,6 +24,7 @@ from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 
 _ATTEMPTS = 5
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class Outcome:
     :ivar answers: what the guests on their way are told, by the number of the question
     :ivar repaired: domains whose persistent definition held the pins of another host
     :ivar retry_seconds: when to look again at the latest; None for the usual time
+    :ivar reasons: subject of a problem to the kind of thing that is wrong
+    :ivar without_template: how many guests run that are none of the agent's business
+    :ivar seats: the threads of all others; None if nothing could be decided about them
+    :ivar use: how full the pools of the nodes are
     """
 
     changes: list[str] = field(default_factory=list)
@@ -59,6 +66,15 @@ class Outcome:
     answers: dict[int, Answer] = field(default_factory=dict)
     repaired: list[str] = field(default_factory=list)
     retry_seconds: float | None = None
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    without_template: int = 0
+    seats: Seats | None = None
+    use: tuple[PoolUse, ...] = ()
+
+    def blame(self, reason: Reason, problems: Mapping[str, str]) -> None:
+        """Add problems of one kind."""
+        self.problems |= problems
+        self.reasons |= dict.fromkeys(problems, reason)
 
 
 class Reconciler:
@@ -132,16 +148,18 @@ class Reconciler:
 
     def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
         """The running guests of flavors that name a template."""
-        guests = []
+        guests, outcome.without_template = [], 0
         for domain in self._hypervisor.domains():
             try:
                 guest = self._observe_guest(domain)
             except exceptions.GuestGone:
                 continue
             except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
-                outcome.problems[f"server {domain.name} ({domain.uuid})"] = str(error)
+                outcome.blame(Reason.DOMAIN, {f"server {domain.name} ({domain.uuid})": str(error)})
                 continue
-            if guest is not None:
+            if guest is None:
+                outcome.without_template += 1
+            else:
                 guests.append(guest)
         return tuple(guests)
 
@@ -166,12 +184,13 @@ class Reconciler:
                 self._last = seen
                 self._bookings.forget_unclaimed(expected, seen.consumers)
                 layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
+                outcome.use = pool_use(layout.tree, seen.states)
                 outcome.changes += self._registry.write(root, layout.tree.nodes, seen.states)
                 return layout
             except exceptions.PlacementError as error:
                 if error.status == 409 and attempt + 1 < _ATTEMPTS:
                     continue
-                outcome.problems["Placement"] = str(error)
+                outcome.blame(Reason.PLACEMENT, {"Placement": str(error)})
                 break
         if self._last is None:
             return None
@@ -181,7 +200,7 @@ class Reconciler:
         root, aggregates, states = self._registry.observe()
         stored = self._store.list()
         for broken in stored.broken:
-            outcome.problems[f"template {broken.name}"] = str(broken)
+            outcome.blame(Reason.TEMPLATE, {f"template {broken.name}": str(broken)})
         templates = {name: item.template for name, item in stored.templates.items() if item.is_offered_to(aggregates)}
         return _PlacementView(root.uuid, root.name, states, templates), root
 
@@ -229,10 +248,17 @@ class Reconciler:
             pools.dedicated,
             housekeeping,
         )
-        pinned = pinner.run(layout, guests, self._backoff.waiting())
+        waiting = self._backoff.waiting()
+        pinned = pinner.run(layout, guests, waiting)
         outcome.done += [(names[action.guest], action) for action in pinned.done]
-        layout, wrong = pinned.layout, pinned.left | pinned.failed
-        outcome.problems |= {names[uuid]: reason for uuid, reason in {**layout.problems, **wrong}.items()}
+        wrong = pinned.left | pinned.failed
+        outcome.seats = seats(guests, {**pinned.layout.guests, **_only(layout.guests, wrong)}, pinned.done, pinned.seen)
+        layout = pinned.layout
+        refused = pinned.failed | _only(pinned.left, waiting)
+        busy = {uuid: reason for uuid, reason in pinned.left.items() if reason == BUSY}
+        kinds = {Reason.NO_PLACE: layout.problems, Reason.WAITING: wrong, Reason.REFUSED: refused, Reason.BUSY: busy}
+        for kind, problems in kinds.items():
+            outcome.blame(kind, {names[uuid]: reason for uuid, reason in problems.items()})
         self._backoff.record(pinned.failed, [uuid for uuid in names if uuid not in wrong])
         outcome.answers = self._bookings.book(expected, layout.guests, layout.problems, pinned.occupancy, housekeeping)
 
@@ -248,9 +274,14 @@ class Reconciler:
             except exceptions.HypervisorUnavailable:
                 raise
             except exceptions.HypervisorError as error:
-                outcome.problems[f"definition of {running[uuid].name}"] = str(error)
+                outcome.blame(Reason.DEFINITION, {f"definition of {running[uuid].name}": str(error)})
                 continue
             if repaired is not None:
                 self._repaired.add(uuid)
             if repaired:
                 outcome.repaired.append(running[uuid].name)
+
+
+def _only(values: Mapping[str, _T], servers: Iterable[str]) -> dict[str, _T]:
+    """The values of these servers, where there is one."""
+    return {uuid: values[uuid] for uuid in servers if uuid in values}

@@ -22,6 +22,8 @@ from kongming_sched.agent.listener import Listener, Question
 from kongming_sched.agent.orders import HostLooks, carry_out
 from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
+from kongming_sched.agent.systemd import Systemd
+from kongming_sched.agent.watch import Watch
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
 
@@ -91,6 +93,7 @@ class Agent:
         self._started = False
         self._listener: Listener | None = None
         self._deaf_because = ""
+        self._watch = Watch(Systemd())
         self._configure(read_settings(conf))
 
     def stop(self, *_: int | FrameType | None) -> None:
@@ -115,7 +118,8 @@ class Agent:
             self._listen()
             pause = self._look()
             self._obey()
-            self._wake.wait(pause)
+            self._watch.rest(self._settings, self._wake, pause)
+        self._watch.close()
         if self._listener is not None:
             self._listener.close()
         self._hypervisor.close()
@@ -123,11 +127,15 @@ class Agent:
 
     def _configure(self, settings: Settings) -> None:
         """Take new settings into use."""
-        client = PlacementClient(placement_adapter(self._conf))
+        client = PlacementClient(self._watch.metrics.count_requests(placement_adapter(self._conf)))
         self._settings = settings
         self._client = client
-        self._hypervisor = self._connect(settings.libvirt_uri, self._wake.set)
+        self._hypervisor = self._connect(settings.libvirt_uri, self._hear)
         self._reconciler = None
+
+    def _hear(self) -> None:
+        self._watch.hear()
+        self._wake.set()
 
     def _listen(self) -> None:
         """Be there for libvirt's hook; without that, guests that arrive are pinned a little later."""
@@ -150,6 +158,7 @@ class Agent:
     def _reread(self) -> None:
         """Take the changed configuration files, or none of them if something is wrong."""
         self._reload = False
+        self._watch.reload()
         previous = self._hypervisor
         wrong: exceptions.KongMingError | None = None
         try:
@@ -176,6 +185,7 @@ class Agent:
 
     def _look_for(self, questions: Sequence[Question]) -> float:
         problems = {}
+        self._watch.begin()
         try:
             topology = self._hypervisor.topology()
             pools = self._settings.pools(topology)
@@ -197,9 +207,11 @@ class Agent:
             LOG.exception("a look at the host failed; trying again")
             problems["agent"] = "a look at the host failed"
         else:
+            self._watch.end(outcome)
             self._reporter.report(outcome)
             soon = _RETRY_SECONDS if "Placement" in outcome.problems else self._settings.interval_seconds
             return min(self._settings.interval_seconds, soon, outcome.retry_seconds or soon)
+        self._watch.fail(problems)
         self._reporter.report_problems(problems)
         return min(_RETRY_SECONDS, self._settings.interval_seconds)
 

@@ -23,6 +23,7 @@ class Settings:
 
     :ivar housekeeping: None if it is to be what the pools leave over
     :ivar nova_dedicated: host CPUs that Nova gives away itself
+    :ivar metrics_port: 0 for no metrics
     """
 
     dedicated: CpuSet
@@ -35,6 +36,8 @@ class Settings:
     libvirt_uri: str
     interval_seconds: int
     run_directory: Path
+    metrics_address: str
+    metrics_port: int
 
     def pools(self, topology: HostTopology) -> HostPools:
         """The pools on this host.
@@ -71,6 +74,8 @@ def read_settings(conf: cfg.ConfigOpts) -> Settings:
         options.libvirt_uri,
         options.interval_seconds,
         Path(options.run_directory),
+        options.metrics_address,
+        options.metrics_port,
     )
     nova = {
         "cpu_shared_set": _cpu_set(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),

@@ -85,6 +85,20 @@ CPUs of guests that migrate to this host. Only the agent's user may enter it.
 After a change run ``kongming-host hook install`` again.
 """,
     ),
+    cfg.StrOpt(
+        "metrics_address",
+        default="127.0.0.1",
+        help="""
+The address at which Prometheus may fetch the agent's metrics.
+
+They tell the names of servers, and nobody is asked for a password: let a proxy with TLS stand before any other address.
+""",
+    ),
+    cfg.PortOpt(
+        "metrics_port",
+        default=19119,
+        help="The port of the metrics; 0 for none.",
+    ),
 ]
 
 NOVA_COMPUTE_OPTS = [

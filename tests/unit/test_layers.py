@@ -27,6 +27,7 @@ ROOMS = {
     "kongming_sched.validators": [],
     "kongming_sched.placement": ["placement", "ordering", "agent", "cli", "filters", "weighers"],
     "kongming_sched.conf": ["conf", "agent", "filters", "weighers"],
+    "prometheus_client": ["agent.metrics", "agent.exposition"],
     "oslo_config": ["conf", "agent", "filters", "weighers"],
     "requests": [],
     "urllib.request": [],

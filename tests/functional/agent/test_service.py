@@ -24,6 +24,7 @@ WORKING = """\
 libvirt_uri = test:///default
 dedicated_cpu_set = 2-7
 interval_seconds = 1
+metrics_port = 0
 [placement]
 auth_type = none
 endpoint_override = http://127.0.0.1:9/

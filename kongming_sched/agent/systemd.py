@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent tells systemd (sd_notify): that it is ready, what it does, and that it is not stuck.
+
+The protocol is a datagram of lines to a Unix socket. The libraries for it are not kept up or need a compiler, and
+oslo.service can only say READY.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+
+_SEND_SECONDS = 1.0
+"""systemd takes messages at once unless it is in trouble, and then the guests come first."""
+
+
+class Systemd:
+    """The service manager, if there is one that wants to know.
+
+    :param environment: with NOTIFY_SOCKET and WATCHDOG_USEC, as systemd sets them
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._address = _address(environment.get("NOTIFY_SOCKET", ""))
+        self._alive_seconds = _watchdog_seconds(environment) / 3
+        self._is_ready = False
+
+    def ready(self, status: str) -> None:
+        """The agent works; said once, and again after reloading."""
+        lines = [] if self._is_ready else ["READY=1"]
+        self._is_ready = True
+        self._send(*lines, f"STATUS={' '.join(status.split())}", "WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The configuration is being read again; ready() ends that."""
+        self._is_ready = False
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def stopping(self) -> None:
+        """The agent ends."""
+        self._send("STOPPING=1")
+
+    def rest(self, wake: threading.Event, seconds: float) -> None:
+        """Wait until something happens or the time is over, telling the watchdog that the loop goes round.
+
+        The loop itself says so and no other thread, so that a look that hangs is noticed.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if wake.wait(min(left, self._alive_seconds) if self._alive_seconds else left):
+                return
+            if self._alive_seconds:
+                self._send("WATCHDOG=1")
+
+    def _send(self, *lines: str) -> None:
+        if not self._address:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(_SEND_SECONDS)
+            channel.sendto("\n".join(lines).encode(), self._address)
+
+
+def _address(name: str) -> str:
+    """The socket's address: a path, or with @ in front one in the abstract namespace; others are none of ours."""
+    return name if name.startswith("/") else "\0" + name[1:] if name.startswith("@") else ""
+
+
+def _watchdog_seconds(environment: Mapping[str, str]) -> float:
+    """How often systemd wants to hear of this process; 0 for never."""
+    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    period = environment.get("WATCHDOG_USEC", "")
+    return int(period) / 1e6 if period.isdecimal() else 0.0

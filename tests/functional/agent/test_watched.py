@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What those who watch an agent see of it: Prometheus, systemd and the log.
+
+The agents that run as processes have libvirt's built-in test driver; the others have the real Placement and simulated
+guests.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kongming_sched.agent.systemd import Systemd
+from kongming_sched.agent.watch import Watch
+from kongming_sched.cpuset import CpuSet
+from tests.functional.agent.test_service import AGENT, WORKING
+from tests.functional.agent.world import World, store_templates
+from tests.functional.conftest import PlacementService
+
+
+@pytest.fixture
+def world(placement: PlacementService) -> World:
+    """A host with servers of every template, not pinned yet."""
+    store_templates(placement.client)
+    world = World(placement, "host")
+    world.settle()
+    world.boot_all()
+    return world
+
+
+class Watched:
+    """A watch over the looks at a world, with a clock of its own."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.now = 0.0
+        self.watch = Watch(Systemd({}), lambda: self.now)
+
+    def look(self, seconds: float = 0.5) -> None:
+        """A look that takes some time."""
+        self.watch.begin()
+        outcome = self.world.look()
+        self.now += seconds
+        self.watch.end(outcome)
+
+    def value(self, family: str, /, **labels: str) -> float | None:
+        """A sample."""
+        return self.watch.metrics.registry.get_sample_value(family, labels)
+
+
+def test_pins_and_latency(world: World) -> None:
+    """From the event to the end of the look that pinned; then all that is wanted is there."""
+    watched = Watched(world)
+    twin = {"server": world.servers["twin-1"], "name": f"server-instance-{world.servers['twin-1'][-8:]}"}
+
+    watched.watch.hear()
+    watched.now += 2
+    watched.watch.hear()
+    watched.look()
+    watched.look()
+
+    assert 2.5 == watched.value("kongming_event_to_pin_seconds_sum")
+    assert 1 == watched.value("kongming_event_to_pin_seconds_count")
+    assert (3, 3) == (
+        watched.value("kongming_guest_pins_wanted", **twin),
+        watched.value("kongming_guest_pins_actual", **twin),
+    )
+    assert (3, 1) == (
+        watched.value("kongming_node_cpus_used", node="1", pool="dedicated"),
+        watched.value("kongming_node_cpus_free", node="1", pool="dedicated"),
+    )
+
+
+def test_an_event_outlives_a_look_that_came_to_nothing(world: World) -> None:
+    """The time counts from the event, not from when libvirt was there again."""
+    watched = Watched(world)
+
+    watched.watch.hear()
+    watched.watch.begin()
+    watched.now += 7
+    watched.watch.fail({"libvirt": "it went away"})
+    watched.look(1)
+
+    assert 8 == watched.value("kongming_event_to_pin_seconds_sum")
+
+
+def test_drift_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A pin that somebody else sets is counted, said once with who was where, and counted again when it is repaired."""
+    watched = Watched(world)
+    watched.look()
+    gold = world.servers["gold-1"]
+
+    world.host.set_affinity(gold, 0, CpuSet.parse("0-15"))
+    with caplog.at_level(logging.WARNING):
+        watched.look()
+        watched.look()
+
+    assert (1, 1) == (watched.value("kongming_drift_found_total"), watched.value("kongming_drift_repaired_total"))
+    said = [record.getMessage() for record in caplog.records if gold in record.getMessage()]
+    assert [
+        f"server server-instance-{gold[-8:]} ({gold}): vCPU 0 was moved from CPU 1 to 0-15, and not by the agent"
+    ] == said
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts agents as systemd would, with their log in the file ``log``."""
+    started = []
+
+    def start(configuration: str, **environment: str) -> subprocess.Popen[str]:
+        configuration = configuration.replace("[kongming_agent]", f"[kongming_agent]\nrun_directory = {tmp_path}/run")
+        (tmp_path / "agent.conf").write_text(configuration)
+        command = [*AGENT, "--config-file", str(tmp_path / "agent.conf"), "--log-file", str(tmp_path / "log")]
+        started.append(subprocess.Popen(command, text=True, env={**os.environ, **environment}))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket on which systemd hears the service, named ``notify``."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(60)
+        yield listening
+
+
+def await_message(manager: socket.socket, words: str) -> str:
+    """The first message with these words, and whatever came before it is left out."""
+    while words not in (message := manager.recv(4096).decode()):
+        pass
+    return message
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fetch(port: int) -> str:
+    """The metrics, as soon as they are served."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+                return str(answer.read().decode())
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    raise AssertionError("nobody serves the metrics")
+
+
+def test_systemd_follows_an_agent(
+    start: Callable[..., subprocess.Popen[str]], manager: socket.socket, tmp_path: Path
+) -> None:
+    """Ready after the first look with what is wrong as its status, alive at rest, reloading, ready again, stopping."""
+    configuration = WORKING.replace("interval_seconds = 1\n", "interval_seconds = 3600\n")
+    process = start(configuration, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="500000")
+
+    first = await_message(manager, "READY=1")
+    at_rest = [await_message(manager, "WATCHDOG=1"), await_message(manager, "WATCHDOG=1")]
+    process.send_signal(signal.SIGHUP)
+    reloading = await_message(manager, "RELOADING=1")
+    again = await_message(manager, "READY=1")
+    process.send_signal(signal.SIGTERM)
+    await_message(manager, "STOPPING=1")
+
+    assert "STATUS=Placement could not list providers" in first
+    assert ["WATCHDOG=1", "WATCHDOG=1"] == at_rest
+    assert "MONOTONIC_USEC=" in reloading
+    assert "WATCHDOG=1" in again
+    assert 0 == process.wait(20)
+
+
+def test_systemd_hears_nothing_of_an_agent_that_hangs(
+    start: Callable[..., subprocess.Popen[str]], manager: socket.socket, tmp_path: Path
+) -> None:
+    """A look that does not end, here because Placement takes a request and never answers, is no sign of life."""
+    with socket.socket() as placement:
+        placement.bind(("127.0.0.1", 0))
+        placement.listen()
+        placement.settimeout(60)
+        endpoint = f"http://127.0.0.1:{placement.getsockname()[1]}/"
+        configuration = WORKING.replace("http://127.0.0.1:9/", endpoint)
+        process = start(configuration, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="300000")
+        connection, _ = placement.accept()
+        time.sleep(2)
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(4096)
+        still_there = process.poll() is None
+        connection.close()
+
+    assert still_there
+
+
+def test_prometheus_reads_an_agent(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The metrics are served on loopback after the first look, and gone with the agent."""
+    port = free_port()
+    process = start(WORKING.replace("metrics_port = 0", f"metrics_port = {port}"))
+
+    text = fetch(port)
+    process.send_signal(signal.SIGTERM)
+
+    assert 'kongming_placement_requests_total{method="GET",status="none"}' in text
+    assert 'kongming_problems{reason="placement"} 1.0' in text
+    assert "kongming_guests_without_template 1.0" in text
+    assert 0 == process.wait(20)
+
+
+def test_port_is_taken(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """The agent says so once and goes on with its work; once the port is free the metrics are there."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        process = start(WORKING.replace("metrics_port = 0", f"metrics_port = {port}"))
+        for _ in range(300):
+            text = (tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""
+            if "metrics_port" in text:
+                break
+            time.sleep(0.1)
+        time.sleep(2.5)
+        text = (tmp_path / "log").read_text()
+    metrics = fetch(port)
+    process.send_signal(signal.SIGTERM)
+
+    assert 1 == text.count(f"option [kongming_agent] metrics_port: cannot listen at 127.0.0.1:{port}")
+    assert "kongming_looks_total" in metrics
+    assert 0 == process.wait(20)
