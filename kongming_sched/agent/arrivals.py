@@ -87,6 +87,13 @@ class Bookings:
         self._clock = clock
         self._booked = _load(path) if path else {}
 
+    @classmethod
+    def read_only(cls, path: Path) -> Bookings:
+        """Those of a running agent as they are now; what becomes of them here is not written down."""
+        bookings = cls()
+        bookings._booked = _load(path)
+        return bookings
+
     def __len__(self) -> int:
         return len(self._booked)
 

@@ -56,6 +56,21 @@ class Host:
             raise exceptions.GuestGone(domain.name) from error
         return Threads(vcpus, emulator, iothreads)
 
+    def memory_nodes(self, domain: Domain) -> CpuSet:
+        """The NUMA nodes on which the kernel lets a guest's memory lie, by its first vCPU.
+
+        :raises GuestGone: if the guest's process is not there
+        """
+        pid = self.find_pid(domain)
+        try:
+            for task in sorted((self._proc / str(pid) / "task").iterdir()):
+                match = _VCPU_THREAD.fullmatch((task / "comm").read_text().strip())
+                if match and match[1] == "0":
+                    return _listed(task, "Mems_allowed_list:")
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise exceptions.GuestGone(domain.name) from error
+        raise exceptions.GuestGone(domain.name)
+
     def default_shares(self) -> int:
         """The cpu shares of a guest that nobody has given others: cgroup v2 counts weights instead."""
         return 100 if (self._cgroup / "cgroup.controllers").exists() else 1024
@@ -77,7 +92,12 @@ class Host:
 
 def _affinity(task: Path) -> CpuSet:
     """The CPUs that a thread may run on."""
+    return _listed(task, "Cpus_allowed_list:")
+
+
+def _listed(task: Path, field: str) -> CpuSet:
+    """A set of numbers in the status of a thread."""
     for line in (task / "status").read_text().splitlines():
-        if line.startswith("Cpus_allowed_list:"):
+        if line.startswith(field):
             return CpuSet.parse(line.partition(":")[2])
     raise ProcessLookupError(task)

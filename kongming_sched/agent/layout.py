@@ -63,11 +63,13 @@ class HostLayout:
 
     :ivar guests: server id to layout
     :ivar problems: server id to the reason why a guest is not as its template says
+    :ivar claims: server id to the node of each cell, of those whose claim is here
     """
 
     tree: DesiredTree
     guests: Mapping[str, GuestLayout]
     problems: Mapping[str, str]
+    claims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def lay_out(view: HostView) -> HostLayout:
@@ -167,7 +169,7 @@ class _Builder:
         for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
             taken |= CpuSet.union(layout.vcpus)
-        return HostLayout(self.tree, layouts, self.problems)
+        return HostLayout(self.tree, layouts, self.problems, self.claims)
 
     def template(self, guest: Guest) -> PinningTemplate:
         return self.view.templates[guest.request.template]

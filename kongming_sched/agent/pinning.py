@@ -65,7 +65,7 @@ class Pinner:
         self._observe = observe
         self._still = tuple(still)
         self._dedicated = dedicated
-        self._housekeeping = housekeeping
+        self.housekeeping = housekeeping
         self._failed: dict[str, str] = {}
         self._left: dict[str, str] = {}
         self._known_not_busy: set[str] = set()
@@ -95,6 +95,13 @@ class Pinner:
             guests = tuple(guest for guest in self._observe() if guest.uuid in here)
         return Pinned(layout, applier.occupancy, done, self._failed, self._left | applied.kept_out, seen)
 
+    def first_plan(
+        self, layout: HostLayout, guests: tuple[Guest, ...]
+    ) -> tuple[HostLayout, tuple[Action, ...], Mapping[str, str]]:
+        """What run would begin with: its layout, its actions, and who would be left alone for which reason."""
+        planned, actions = self._plan(layout, guests)
+        return planned, tuple(actions), dict(self._left)
+
     def _immovable(self) -> frozenset[str]:
         return frozenset([*self._left, *self._failed, *(guest.uuid for guest in self._still)])
 
@@ -105,7 +112,7 @@ class Pinner:
             immovable = self._immovable()
             if immovable:
                 layout = self._lay_out(guests, immovable)
-            actions = plan(everyone, layout.guests, self._dedicated, self._housekeeping, immovable)
+            actions = plan(everyone, layout.guests, self._dedicated, self.housekeeping, immovable)
             wanted = {action.guest for action in actions} - self._known_not_busy
             if not self._find_busy([guest for guest in guests if guest.uuid in wanted]):
                 return layout, actions

@@ -16,6 +16,7 @@ from kongming_sched.agent.layout import HostLayout, HostView, lay_out
 from kongming_sched.agent.looks import PoolUse, Reason, Seats, pool_use, seats
 from kongming_sched.agent.pinning import BUSY, Pinner
 from kongming_sched.agent.plan import Action
+from kongming_sched.agent.preview import Preview
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
@@ -146,6 +147,22 @@ class Reconciler:
         """Do not leave a guest alone although a change of it has failed."""
         self._backoff.forget(server)
 
+    def preview(self, topology: HostTopology, pools: HostPools) -> Preview:
+        """What a look would find and do now. Nothing is done.
+
+        :raises HypervisorError: if libvirt cannot tell what runs
+        :raises PlacementError: if Placement cannot tell what is claimed
+        """
+        outcome = Outcome()
+        guests = self._observe_guests(outcome)
+        seen, _ = self._observe_placement(outcome)
+        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
+        self._bookings.forget_unclaimed(expected, seen.consumers)
+        layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
+        planned, actions, left = self._pinner(topology, pools, expected, seen, outcome).first_plan(layout, guests)
+        states, templates = seen.states, seen.templates
+        return Preview(topology, pools, guests, states, templates, layout, planned, actions, left, outcome.problems)
+
     def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
         """The running guests of flavors that name a template."""
         guests, outcome.without_template = [], 0
@@ -231,23 +248,10 @@ class Reconciler:
     ) -> None:
         """Pin whoever can be pinned now, then tell those on their way."""
         names = {guest.uuid: f"server {guest}" for guest in (*guests, *expected.guests)}
-        housekeeping = pools.housekeeping & topology.cpus
         seen = self._last
         if seen is None:
             return
-
-        def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:
-            return self._lay_out(topology, pools, (*guests, *expected.guests), seen, immovable)
-
-        pinner = Pinner(
-            self._hypervisor,
-            self._kernel,
-            lay_out_round,
-            lambda: self._observe_guests(outcome),
-            expected.booked.values(),
-            pools.dedicated,
-            housekeeping,
-        )
+        pinner = self._pinner(topology, pools, expected, seen, outcome)
         waiting = self._backoff.waiting()
         pinned = pinner.run(layout, guests, waiting)
         outcome.done += [(names[action.guest], action) for action in pinned.done]
@@ -260,7 +264,25 @@ class Reconciler:
         for kind, problems in kinds.items():
             outcome.blame(kind, {names[uuid]: reason for uuid, reason in problems.items()})
         self._backoff.record(pinned.failed, [uuid for uuid in names if uuid not in wrong])
-        outcome.answers = self._bookings.book(expected, layout.guests, layout.problems, pinned.occupancy, housekeeping)
+        outcome.answers = self._bookings.book(
+            expected, layout.guests, layout.problems, pinned.occupancy, pinner.housekeeping
+        )
+
+    def _pinner(
+        self, topology: HostTopology, pools: HostPools, expected: Expected, seen: _PlacementView, outcome: Outcome
+    ) -> Pinner:
+        def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:
+            return self._lay_out(topology, pools, (*guests, *expected.guests), seen, immovable)
+
+        return Pinner(
+            self._hypervisor,
+            self._kernel,
+            lay_out_round,
+            lambda: self._observe_guests(outcome),
+            expected.booked.values(),
+            pools.dedicated,
+            pools.housekeeping & topology.cpus,
+        )
 
     def _repair_definitions(self, guests: Iterable[Guest], outcome: Outcome) -> None:
         """Take the pins out of the definition that a migrated guest brought along, once it is there."""

@@ -28,6 +28,7 @@ ROOMS = {
     "kongming_sched.placement": ["placement", "ordering", "agent", "cli", "filters", "weighers"],
     "kongming_sched.conf": ["conf", "agent", "filters", "weighers"],
     "prometheus_client": ["agent.metrics", "agent.exposition"],
+    "rich": ["agent.terminal"],
     "oslo_config": ["conf", "agent", "filters", "weighers"],
     "requests": [],
     "urllib.request": [],

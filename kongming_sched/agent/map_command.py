@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kongming-host map: the host's CPUs and who runs there. Needs libvirt, but not Placement."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cliff.lister import Lister
+
+from kongming_sched import exceptions
+from kongming_sched.agent import terminal
+from kongming_sched.agent.hostmap import HostMap, describe, draw
+from kongming_sched.agent.page import page
+from kongming_sched.agent.site import add_config_file, open_site
+
+
+class Map(Lister):
+    """Show the host's CPUs: node, core, pool, and which vCPUs the kernel lets run there.
+
+    In colour on a terminal, unless the environment variable NO_COLOR is set.
+
+    Example: kongming-host map --config-file /etc/nova/nova.conf --config-file /etc/kongming/kongming-agent.conf
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the agent's configuration files, and where to write the page."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add_config_file(parser)
+        parser.add_argument(
+            "--html", metavar="FILE", type=Path, help="Write a page with a picture instead (- to print)"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Read everything, and give a line per CPU."""
+        site = open_site(parsed_args.config_file)
+        running = [(item.domain.uuid, item.identity, item.threads) for item in site.running()]
+        self._map = draw(site.name, site.topology, site.pools, running)
+        return ("Node", "Core", "CPU", "Pool", "Runs"), list(_rows(self._map))
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]
+    ) -> int:
+        """A page, a coloured table for people, or what else was asked for."""
+        if parsed_args.html is not None:
+            _write(parsed_args.html, page(self._map, datetime.now(UTC)))
+            return 0
+        is_plain = parsed_args.formatter != "table" or parsed_args.columns or parsed_args.sort_columns
+        if is_plain or os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+            return int(super().produce_output(parsed_args, column_names, data))
+        terminal.show(self._map, sys.stdout)
+        return 0
+
+
+def _rows(host_map: HostMap) -> Iterator[tuple[object, ...]]:
+    for node in host_map.nodes:
+        for core in node.cores:
+            for cpu in core.cpus:
+                who = ", ".join(map(describe, cpu.tenants)) or "-"
+                yield node.id, core.number, cpu.cpu, cpu.pool, who
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a page, whole or not at all."""
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise exceptions.ConfigurationError("--html", f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This host as the commands of kongming-host reach it: to look at, and not to change."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oslo_config import cfg
+
+from kongming_sched import exceptions
+from kongming_sched.agent.arrivals import Bookings
+from kongming_sched.agent.backoff import Backoff
+from kongming_sched.agent.guest import Domain, Identity, Threads, identify
+from kongming_sched.agent.host import Host
+from kongming_sched.agent.hypervisor import LibvirtHypervisor
+from kongming_sched.agent.preview import Preview
+from kongming_sched.agent.reconcile import Reconciler
+from kongming_sched.agent.service import BOOKINGS_NAME
+from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
+from kongming_sched.conf import agent as agent_conf
+from kongming_sched.placement.client import Adapter, PlacementClient, Response
+from kongming_sched.placement.tree import HostPools
+from kongming_sched.topology import HostTopology
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running guest, of a template or not.
+
+    :ivar fault: why its flavor or its XML cannot be read; empty if they can
+    """
+
+    domain: Domain
+    identity: Identity
+    threads: Threads
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The host, by the agent's configuration."""
+
+    conf: cfg.ConfigOpts
+    settings: Settings
+    hypervisor: LibvirtHypervisor
+    kernel: Host
+    topology: HostTopology
+    pools: HostPools
+
+    @property
+    def name(self) -> str:
+        """The name of the host's provider in Placement."""
+        return self.settings.host or self.hypervisor.host_name()
+
+    def running(self) -> list[Running]:
+        """Every guest that runs, as libvirt and the kernel see it."""
+        running = []
+        for domain in self.hypervisor.domains():
+            try:
+                threads = self.kernel.threads(domain)
+            except exceptions.GuestGone:
+                continue
+            try:
+                running.append(Running(domain, identify(domain), threads))
+            except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
+                identity = Identity(domain.name, len(threads.vcpus), None)
+                running.append(Running(domain, identity, threads, str(error)))
+        return running
+
+    def preview(self) -> Preview:
+        """What the agent would do now. Nothing is written, here or in Placement.
+
+        :raises PlacementError: if Placement does not tell what is claimed
+        :raises ConfigurationError: if its credentials are missing
+        """
+        client = PlacementClient(ReadOnly(placement_adapter(self.conf)))
+        bookings = Bookings.read_only(self.settings.run_directory / BOOKINGS_NAME)
+        backoff = Backoff(self.settings.interval_seconds)
+        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, bookings)
+        return reconciler.preview(self.topology, self.pools)
+
+
+class ReadOnly:
+    """Lets nothing but questions through to Placement."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Response:
+        """Ask.
+
+        :raises PlacementError: for everything else
+        """
+        if method != "GET":
+            raise exceptions.PlacementError(f"{method} {url}", "this command only reads")
+        return self._adapter.request(url, method, **kwargs)
+
+
+def add_config_file(parser: argparse.ArgumentParser) -> None:
+    """Take the agent's configuration files."""
+    parser.add_argument(
+        "--config-file",
+        metavar="PATH",
+        action="append",
+        help="Configuration file of the agent (may be given several times; by default those that the agent finds)",
+    )
+
+
+def open_site(config_files: Sequence[str] | None) -> Site:
+    """Read the configuration and the host.
+
+    :raises ConfigurationError: if the host cannot have what the options ask for
+    :raises HypervisorError: if libvirt does not answer
+    """
+    conf = cfg.ConfigOpts()
+    agent_conf.register_opts(conf)
+    conf([], project="kongming", prog="kongming-agent", default_config_files=config_files)
+    settings = read_settings(conf)
+    hypervisor = LibvirtHypervisor(settings.libvirt_uri)
+    topology = hypervisor.topology()
+    return Site(conf, settings, hypervisor, Host(), topology, settings.pools(topology))
