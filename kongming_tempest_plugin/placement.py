@@ -24,7 +24,7 @@ class Answer:
         self._body = body
 
     def json(self, **kwargs: Any) -> Any:
-        """The body, parsed.
+        """The body, parsed by :func:`json.loads` with these arguments.
 
         :raises ValueError: if it is no JSON
         """

@@ -39,7 +39,7 @@ def sections(plan: Plan, image: str, flavors: tuple[str, str], explicit_cpus: st
     :param image: an image's id, and so with flavors
     :param explicit_cpus: CPUs of the hosts that a template may name
     """
-    hosts = len(plan.libvirt_hosts) + len(plan.fake_hosts)
+    hosts = hosts_of_one_kind(plan)
     return {
         "DEFAULT": {"log_dir": plan.logs, "log_file": "tempest.log", "debug": True},
         "oslo_concurrency": {"lock_path": workspace(plan) / "lock"},
@@ -68,6 +68,7 @@ def sections(plan: Plan, image: str, flavors: tuple[str, str], explicit_cpus: st
             "flavor_ref": flavors[0],
             "flavor_ref_alt": flavors[1],
             "min_compute_nodes": hosts,
+            "build_timeout": 1200 if plan.emulated_hosts else 300,
             "max_microversion": "latest",
         },
         "compute-feature-enabled": {
@@ -79,15 +80,23 @@ def sections(plan: Plan, image: str, flavors: tuple[str, str], explicit_cpus: st
             **dict.fromkeys(("console_output", "vnc_console", "interface_attach", "metadata_service"), False),
         },
         "validation": {"run_validation": False},
-        "kongming": {"explicit_cpus": explicit_cpus},
+        "kongming": {"explicit_cpus": explicit_cpus, "settle_seconds": 240 if plan.emulated_hosts else 60},
     }
 
 
+def hosts_of_one_kind(plan: Plan) -> int:
+    """Between how many hosts every server can move; 1 where hosts are of several kinds, which do not trade servers."""
+    kinds = [len(hosts) for hosts in (plan.libvirt_hosts, plan.emulated_hosts, plan.fake_hosts) if hosts]
+    return kinds[0] if len(kinds) == 1 else 1
+
+
 def last_cpu(plan: Plan) -> str:
-    """The last CPU of a host, which is in the dedicated pool."""
+    """The last CPU of a host, which is in the dedicated pool; empty if only the host itself could tell."""
     if plan.libvirt_hosts:
         return str(max(CpuSet.parse(ONLINE.read_text())))
-    return str(max(read_topology(topology_file(plan).read_text()).cpus))
+    if plan.fake_hosts:
+        return str(max(read_topology(topology_file(plan).read_text()).cpus))
+    return ""
 
 
 def prepare(plan: Plan) -> Path:

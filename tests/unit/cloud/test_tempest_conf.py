@@ -59,10 +59,22 @@ def test_tempest_reads_what_was_meant(tmp_path: Path) -> None:
     assert (True, True, False, False) == (available.kongming, available.glance, available.neutron, available.cinder)
 
 
-@pytest.mark.parametrize(("hosts", "moves"), [(1, False), (2, True)])
-def test_servers_move_where_there_are_two_hosts(hosts: int, moves: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("plan", "hosts", "moves"),
+    [
+        (make_plan(), 1, False),
+        (make_plan(libvirt_hosts=2), 2, True),
+        (make_plan(libvirt_hosts=0, fake_hosts=3), 3, True),
+        (make_plan(libvirt_hosts=1, numa_host=True), 1, False),
+        (make_plan(libvirt_hosts=2, fake_hosts=2), 1, False),
+    ],
+    ids=["one", "two", "fake", "emulated", "mixed"],
+)
+def test_servers_move_where_there_are_two_hosts_of_one_kind(
+    plan: Plan, hosts: int, moves: bool, tmp_path: Path
+) -> None:
     """Resizing is moving too: Nova is not told that it may stay on the host."""
-    conf = read(make_plan(libvirt_hosts=hosts), tmp_path / "tempest.conf")
+    conf = read(plan, tmp_path / "tempest.conf")
     features = conf["compute-feature-enabled"]
     assert (hosts, moves, moves, moves) == (
         conf.compute.min_compute_nodes,
@@ -89,6 +101,11 @@ def test_explicit_cpus_are_those_of_the_hosts(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, libvirt_hosts=0, fake_hosts=1)
     topology_file(plan).write_text(capabilities_xml(FAKE_TOPOLOGY))
     assert "63" == last_cpu(plan)
+
+
+def test_explicit_cpus_of_an_emulated_host_are_not_known() -> None:
+    """The tests of explicit CPUs are skipped there."""
+    assert "" == last_cpu(make_plan(libvirt_hosts=0, numa_host=True))
 
 
 def test_there_is_nothing_to_test_without_a_cloud(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kongming_sched.exceptions import InvalidTemplate
 from kongming_sched.placement import names
-from kongming_sched.placement.client import ProviderSummary
+from kongming_sched.placement.summaries import ProviderSummary
 from kongming_tempest_plugin.templates import CELLS, make_template, obstacle, threads_per_core
 
 
