@@ -102,6 +102,8 @@ def boot(plan: Plan, host: str) -> None:
 def enter(plan: Plan, host: str, command: list[str]) -> int:
     """Run a command in the host, with our input and output; gives its exit status."""
     files = {str(path): path.read_text() for path in configuration_folder(plan, host).glob("*.conf")}
+    # Nova's own way to say who a host is before it starts. What it writes itself may be lost when the machine crashes.
+    files[str(state(plan, host) / "compute_id")] = str(identity(plan, host))
 
     def hear(kind: bytes, data: bytes) -> None:
         write_all(1 if kind == OUTPUT else 2, data)
@@ -125,11 +127,15 @@ def libvirt_uri(plan: Plan, host: str) -> str:
     return f"qemu+ext:///system?command={script}"
 
 
+def identity(plan: Plan, host: str) -> uuid.UUID:
+    """Who the host is, to libvirt and to Nova."""
+    return uuid.uuid5(uuid.NAMESPACE_DNS, f"{plan.short_name}-{host}")
+
+
 def libvirtd(plan: Plan, host: str) -> list[str | Path]:
     """libvirtd, in the host."""
-    host_uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{plan.short_name}-{host}"))
     hook = ["hook"] * plan.options.kongming
-    return in_host(plan, host, "python3", "-m", "tests.numa_host.compute", host_uuid, *hook)
+    return in_host(plan, host, "python3", "-m", "tests.numa_host.compute", str(identity(plan, host)), *hook)
 
 
 def nova_compute(plan: Plan, host: str) -> list[str | Path]:

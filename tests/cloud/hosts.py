@@ -16,7 +16,15 @@ from tests.cloud.compute_host import address, holder, socket_path
 from tests.cloud.controllers import discover_hosts
 from tests.cloud.fake_agents import topology_file
 from tests.cloud.ini import configuration_folder
-from tests.cloud.looks import Look, compute_up, has_nodes, libvirt_answers, libvirt_uri, namespaces_stand
+from tests.cloud.looks import (
+    Look,
+    compute_up,
+    has_nodes,
+    heard_of_since_start,
+    libvirt_answers,
+    libvirt_uri,
+    namespaces_stand,
+)
 from tests.cloud.plan import Plan
 from tests.cloud.service import Daemon, Part, Service, Task
 from tests.lab.cast import choose_pools
@@ -108,6 +116,10 @@ def _emulated_host(plan: Plan, host: str) -> list[Part]:
     ) -> Service:
         return Service(name, command, look, after, bound_to=bound_to, patience_seconds=EMULATED_PATIENCE_SECONDS)
 
+    def is_up() -> bool:
+        return heard() and up()
+
+    up, heard = compute_up(plan, host), heard_of_since_start(plan, host)
     boot: list[str | Path] = [sys.executable, "-m", "tests.cloud.emulated_host", "boot", plan.directory, host]
     before_compute = (*CONTROLLERS, "glance", "neutron-stub", daemon, f"{host}-files")
     return [
@@ -119,7 +131,7 @@ def _emulated_host(plan: Plan, host: str) -> list[Part]:
         slow(
             f"{host}-nova-compute",
             emulated_host.nova_compute(plan, host),
-            compute_up(plan, host),
+            is_up,
             before_compute,
             (system, "rabbitmq"),
         ),

@@ -8,6 +8,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,28 @@ def service_up(plan: Plan, binary: str, host: str = "") -> Look:
         return any(service.state == "up" for service in connection.compute.services(**filters))
 
     return _asks(plan, question)
+
+
+def heard_of_since_start(plan: Plan, host: str) -> Look:
+    """The host's nova-compute that runs now has given a sign of life, and not only one before it.
+
+    Nova believes in one for minutes that is long gone, and on an emulated host it takes about as long to start.
+    """
+
+    def question(connection: Any) -> bool:
+        process = read_record(record_file(plan.directory, f"{host}-nova-compute"))
+        if process is None:
+            return False
+        start = datetime.now(UTC) - timedelta(seconds=process.uptime_seconds)
+        found = next(iter(connection.compute.services(binary="nova-compute", host=host)), None)
+        return found is not None and is_later(found.updated_at, start)
+
+    return _asks(plan, question)
+
+
+def is_later(sign: str | None, start: datetime) -> bool:
+    """Whether Nova's last sign of life of a service is later; it has none of one that has just been made."""
+    return sign is None or datetime.fromisoformat(sign).replace(tzinfo=UTC) > start
 
 
 def _get(connection: Any, path: str) -> Any:

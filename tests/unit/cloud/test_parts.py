@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from oslo_config import cfg
 from tests.cloud import ini, nova_conf
 from tests.cloud.bringup import check_order
 from tests.cloud.cloud import all_parts, services
+from tests.cloud.looks import is_later
 from tests.cloud.plan import Plan
 from tests.unit.cloud.plans import make_plan
 
@@ -77,3 +79,12 @@ def test_a_cells_host_does_not_know_the_databases() -> None:
     """It talks to its conductor."""
     text = ini.render(nova_conf.libvirt_compute(make_plan(), "compute1", Path("/state"), "helper", "127.0.0.1"))
     assert "mysql" not in text
+
+
+@pytest.mark.parametrize(
+    ("sign", "expected"),
+    [(None, True), ("2026-11-21T10:00:01.000000", True), ("2026-11-21T09:59:59.000000", False)],
+)
+def test_a_sign_of_life_counts_from_the_start_on(sign: str | None, expected: bool) -> None:
+    """Nova believes in a service for minutes that is long gone."""
+    assert expected == is_later(sign, datetime(2026, 11, 21, 10, tzinfo=UTC))
