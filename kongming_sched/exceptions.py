@@ -57,6 +57,15 @@ class InvalidRequest(KongMingError):
         super().__init__(f"flavor extra spec {key!r}: {reason}")
 
 
+class InvalidOverride(KongMingError):
+    """A server's metadata asks for what cannot be, or for what is not open to it."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(f"its metadata {key!r}: {reason}")
+
+
 class InvalidTraits(KongMingError):
     """The traits of a template provider are not exactly one template."""
 
@@ -167,6 +176,15 @@ class ComputeError(KongMingError):
         self.action = action
         self.reason = reason
         super().__init__(f"Nova could not {action}: {reason}")
+
+
+class ServerNotFound(KongMingError):
+    """No server has this name or id, or several have the name."""
+
+    def __init__(self, name_or_id: str, reason: str) -> None:
+        self.name_or_id = name_or_id
+        self.reason = reason
+        super().__init__(f"{reason} {name_or_id!r}; see 'openstack server list --all-projects'")
 
 
 class FlavorNotFound(KongMingError):

@@ -4,11 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kongming_sched.agent.claims import find_claims
 from kongming_sched.agent.guest import Guest
 from kongming_sched.agent.immovable import Obstacles, find_obstacles
+from kongming_sched.agent.overrides import (
+    Choices,
+    DedicatedCell,
+    NodeDemands,
+    Wish,
+    choose,
+    displaced,
+    held_up,
+    wished,
+)
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -29,6 +39,7 @@ class HostView:
     :ivar templates: those that are offered to this host, by name
     :ivar default_shares: the kernel's cpu shares of a guest that nobody has given others (1024 or, on cgroup v2, 100)
     :ivar immovable: server ids of guests that cannot be changed now; the others find their places round them
+    :ivar overrides: server id to what its own metadata asks for
     """
 
     topology: HostTopology
@@ -40,6 +51,7 @@ class HostView:
     guests: tuple[Guest, ...]
     default_shares: int = 1024
     immovable: frozenset[str] = frozenset()
+    overrides: Mapping[str, Wish] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +76,16 @@ class HostLayout:
     :ivar guests: server id to layout
     :ivar problems: server id to the reason why a guest is not as its template says
     :ivar claims: server id to the node of each cell, of those whose claim is here
+    :ivar wishes: the part of the problems that is about what a server's own metadata asks for
+    :ivar granted: server id to the metadata by which it is other than its flavor says
     """
 
     tree: DesiredTree
     guests: Mapping[str, GuestLayout]
     problems: Mapping[str, str]
     claims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    wishes: Mapping[str, str] = field(default_factory=dict)
+    granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def lay_out(view: HostView) -> HostLayout:
@@ -85,13 +101,15 @@ def lay_out(view: HostView) -> HostLayout:
         tree = desired_tree(
             view.root_uuid, view.root_name, view.topology, view.pools, view.templates.values(), view.states, held
         )
-        problems = {guest.uuid: reason for guest in view.guests if (reason := _obstacle(view, tree, claims, guest))}
-        left = [guest for guest in view.guests if guest.uuid in problems]
-        now_held = held | _held(view, left, [guest for guest in view.guests if guest.uuid not in problems])
+        choices = choose(view, tree, claims, _obstacle)
+        guests = choices.guests
+        problems = {guest.uuid: reason for guest in guests if (reason := _obstacle(view, tree, claims, guest))}
+        left = [guest for guest in guests if guest.uuid in problems]
+        now_held = held | _held(view, left, [guest for guest in guests if guest.uuid not in problems])
         if now_held == held:
             break
         held = now_held
-    return _Builder(view, tree, claims, problems).build()
+    return _Builder(replace(view, guests=guests), tree, claims, problems, choices).build()
 
 
 def _obstacle(view: HostView, tree: DesiredTree, claims: Mapping[str, tuple[int, ...]], guest: Guest) -> str | None:
@@ -144,7 +162,10 @@ class _Builder:
         tree: DesiredTree,
         claims: Mapping[str, tuple[int, ...]],
         problems: dict[str, str],
+        choices: Choices,
     ) -> None:
+        self.choices = choices
+        self.waiting: dict[str, str] = {}
         self.view = view
         self.tree = tree
         self.claims = claims
@@ -156,20 +177,45 @@ class _Builder:
         fixed = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
         movable = [guest for guest in self.view.guests if guest.uuid not in self.view.immovable]
         placed = [guest for guest in movable if guest.uuid not in self.problems]
-        for guest in placed:
-            self.seat_fixed_cells(guest)
         obstacles = self.find_obstacles(fixed, placed)
         self.problems |= obstacles.waiting
         placed = [guest for guest in placed if guest.uuid not in self.problems]
-        for node in self.view.topology.nodes:
-            self.seat_dedicated_cells(node.id, placed, obstacles.blocked)
+        nodes = {node.id: self.demands(node.id, placed, obstacles.blocked) for node in self.view.topology.nodes}
+        asked = {uuid: choice.pins for uuid, choice in self.choices.chosen.items() if choice.pins}
+        self.waiting = held_up(nodes.values(), asked)
+        for guest in placed:
+            self.seat_fixed_cells(guest)
+        for node_id, demands in nodes.items():
+            self.seat_dedicated_cells(node_id, demands)
         layouts = {guest.uuid: self.layout(guest) for guest in placed if guest.uuid not in self.problems}
+        wishes, granted = self.judge_overrides(layouts)
+        problems = {**wishes, **self.problems}
         taken = obstacles.occupied | CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
         layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed}
         for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
             taken |= CpuSet.union(layout.vcpus)
-        return HostLayout(self.tree, layouts, self.problems, self.claims)
+        return HostLayout(self.tree, layouts, problems, self.claims, wishes, granted)
+
+    def judge_overrides(
+        self, layouts: Mapping[str, GuestLayout]
+    ) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
+        """What is wrong with the metadata of guests that nothing else is wrong with; and the metadata that is granted.
+
+        :param layouts: of the guests that have their CPUs
+        """
+        chosen = self.choices.chosen
+        moved = displaced(chosen, {uuid: layout.vcpus for uuid, layout in layouts.items()})
+        wrong = {**self.choices.refused, **dict(moved), **self.waiting}
+        wishes = {uuid: reason for uuid, reason in wrong.items() if uuid not in self.problems}
+        granted = {uuid: chosen[uuid].metadata for uuid in layouts if uuid in chosen and uuid not in self.waiting}
+        return wishes, granted
+
+    def pins_asked_for(self, guest: Guest) -> tuple[CpuSet, ...]:
+        """The CPUs by a guest's own metadata; empty if it has those of its template."""
+        choices = self.choices.before if guest.uuid in self.waiting else self.choices.chosen
+        choice = choices.get(guest.uuid)
+        return choice.pins if choice else ()
 
     def template(self, guest: Guest) -> PinningTemplate:
         return self.view.templates[guest.request.template]
@@ -177,8 +223,11 @@ class _Builder:
     def seat_fixed_cells(self, guest: Guest) -> None:
         """Shared and explicit cells: nothing is to be chosen."""
         seats = self.seats.setdefault(guest.uuid, {})
+        asked = self.pins_asked_for(guest)
         for cell, node_id in zip(self.template(guest).cells, self.claims[guest.uuid], strict=True):
-            if cell.cpus is CpuPolicy.EXPLICIT:
+            if asked and cell.cpus is not CpuPolicy.DEDICATED:
+                seats |= {vcpu: asked[vcpu] for vcpu in cell.vcpus}
+            elif cell.cpus is CpuPolicy.EXPLICIT:
                 seats |= dict(zip(cell.vcpus, cell.pins, strict=True))
             elif cell.cpus is CpuPolicy.SHARED:
                 node = self.view.topology.node(node_id)
@@ -189,25 +238,32 @@ class _Builder:
         view = self.view
         return find_obstacles(view.topology, view.pools.dedicated, view.templates, fixed, explicit)
 
-    def seat_dedicated_cells(self, node_id: int, guests: Iterable[Guest], blocked: CpuSet) -> None:
-        """Dedicated cells of one node, by the allocator."""
+    def demands(self, node_id: int, guests: Iterable[Guest], blocked: CpuSet) -> NodeDemands:
+        """The dedicated cells that have claimed on a node."""
         node = self.view.topology.node(node_id)
-        demands: list[Demand] = []
-        vcpus: dict[str, tuple[Guest, CpuSet]] = {}
+        cells: list[DedicatedCell] = []
         for guest in guests:
             for index, cell in enumerate(self.template(guest).cells):
                 if cell.cpus is CpuPolicy.DEDICATED and self.claims[guest.uuid][index] == node_id:
-                    key = f"{guest.uuid}/{index}"
-                    vcpus[key] = guest, cell.vcpus
                     present = tuple(_single(guest.threads.vcpus.get(vcpu, CpuSet())) for vcpu in cell.vcpus)
-                    demands.append(Demand(key, len(cell.vcpus), cell.threads, present))
-        cores = usable_cores(node.cores, self.tree.pools[node_id]) if node and demands else ()
-        layout = allocate(cores, demands, blocked)
+                    demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
+                    cells.append(DedicatedCell(guest.uuid, cell.vcpus, demand))
+        cores = usable_cores(node.cores, self.tree.pools[node_id]) if node and cells else ()
+        return NodeDemands(cores, tuple(cells), blocked)
+
+    def seat_dedicated_cells(self, node_id: int, node: NodeDemands) -> None:
+        """Dedicated cells of one node, by the allocator."""
+        cells = {cell.demand.key: cell for cell in node.cells}
+        demands = []
+        for cell in node.cells:
+            choice = None if cell.guest in self.waiting else self.choices.chosen.get(cell.guest)
+            demands.append(wished(cell, choice.pins) if choice and choice.pins else cell.demand)
+        layout = allocate(node.cores, demands, node.blocked)
         for key, cpus in layout.pins.items():
-            guest, numbers = vcpus[key]
-            self.seats[guest.uuid] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(numbers, cpus, strict=True)}
+            cell = cells[key]
+            self.seats[cell.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(cell.vcpus, cpus, strict=True)}
         for key, reason in layout.unplaced.items():
-            self.problems[vcpus[key][0].uuid] = f"no room on node {node_id}: {reason}"
+            self.problems[cells[key].guest] = f"no room on node {node_id}: {reason}"
 
     def layout(self, guest: Guest) -> GuestLayout:
         """A guest that has its CPUs."""

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     DOMAIN = "domain"
     NO_PLACE = "no_place"
     REFUSED = "refused"
+    METADATA = "metadata"
     WAITING = "waiting"
     BUSY = "busy"
     DEFINITION = "definition"
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     HOST = "host"
     CONFIGURATION = "configuration"
     AGENT = "agent"
+    TRIGGER = "trigger"
     OTHER = "other"
 
 

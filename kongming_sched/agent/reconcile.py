@@ -14,6 +14,7 @@ from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.guest import Domain, Guest, identify
 from kongming_sched.agent.layout import HostLayout, HostView, lay_out
 from kongming_sched.agent.looks import PoolUse, Reason, Seats, pool_use, seats
+from kongming_sched.agent.metadata import Metadata
 from kongming_sched.agent.pinning import BUSY, Pinner
 from kongming_sched.agent.plan import Action
 from kongming_sched.agent.preview import Preview
@@ -83,6 +84,7 @@ class Reconciler:
 
     :param host_name: the name of the compute node's provider
     :param bookings: the CPUs of guests on their way
+    :param metadata: what is known of servers' own metadata
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Reconciler:
         host_name: str,
         backoff: Backoff,
         bookings: Bookings | None = None,
+        metadata: Metadata | None = None,
     ) -> None:
         self._hypervisor = hypervisor
         self._kernel = kernel
@@ -100,6 +103,7 @@ class Reconciler:
         self._store = TemplateStore(client)
         self._backoff = backoff
         self._bookings = Bookings() if bookings is None else bookings
+        self._metadata = Metadata() if metadata is None else metadata
         self._repaired: set[str] = set()
         self._last: _PlacementView | None = None
 
@@ -118,6 +122,7 @@ class Reconciler:
         layout = self._agree_with_placement(topology, pools, guests, expected, outcome)
         if layout is not None:
             outcome.refusals = layout.tree.refusals
+            self._metadata.grant([guest.uuid for guest in guests], layout.granted)
             self._pin(topology, pools, guests, expected, layout, outcome)
         self._repair_definitions(guests, outcome)
         self._backoff.keep_only(guest.uuid for guest in guests)
@@ -235,7 +240,8 @@ class Reconciler:
         self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], seen: _PlacementView
     ) -> HostView:
         root, shares = (seen.root_uuid, seen.root_name), self._kernel.default_shares()
-        return HostView(topology, pools, *root, seen.states, seen.templates, guests, shares)
+        view = HostView(topology, pools, *root, seen.states, seen.templates, guests, shares)
+        return replace(view, overrides=self._metadata.wishes())
 
     def _pin(
         self,
@@ -260,7 +266,13 @@ class Reconciler:
         layout = pinned.layout
         refused = pinned.failed | _only(pinned.left, waiting)
         busy = {uuid: reason for uuid, reason in pinned.left.items() if reason == BUSY}
-        kinds = {Reason.NO_PLACE: layout.problems, Reason.WAITING: wrong, Reason.REFUSED: refused, Reason.BUSY: busy}
+        kinds = {
+            Reason.NO_PLACE: layout.problems,
+            Reason.METADATA: layout.wishes,
+            Reason.WAITING: wrong,
+            Reason.REFUSED: refused,
+            Reason.BUSY: busy,
+        }
         for kind, problems in kinds.items():
             outcome.blame(kind, {names[uuid]: reason for uuid, reason in problems.items()})
         self._backoff.record(pinned.failed, [uuid for uuid in names if uuid not in wrong])

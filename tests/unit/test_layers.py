@@ -14,7 +14,7 @@ import kongming_sched
 
 PACKAGE = Path(kongming_sched.__file__).parent
 
-CORE = ["exceptions", "cpuset", "topology", "template", "request", "allocator"]
+CORE = ["exceptions", "cpuset", "topology", "template", "request", "override", "allocator"]
 """They import the standard library and each other."""
 
 ROOMS = {
@@ -29,6 +29,7 @@ ROOMS = {
     "kongming_sched.conf": ["conf", "agent", "filters", "weighers"],
     "prometheus_client": ["agent.metrics", "agent.exposition"],
     "rich": ["agent.terminal"],
+    "oslo_messaging": ["agent.triggers"],
     "oslo_config": ["conf", "agent", "filters", "weighers"],
     "requests": [],
     "urllib.request": [],
