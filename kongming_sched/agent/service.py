@@ -19,10 +19,14 @@ from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
 from kongming_sched.agent.listener import Listener, Question
+from kongming_sched.agent.looks import Reason
+from kongming_sched.agent.lookout import Lookout
+from kongming_sched.agent.metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.orders import HostLooks, carry_out
 from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.agent.systemd import Systemd
+from kongming_sched.agent.triggers import base as triggers
 from kongming_sched.agent.watch import Watch
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
@@ -89,6 +93,8 @@ class Agent:
         self._stopping = False
         self._reload = False
         self._reporter = Reporter()
+        self._events = triggers.DomainEvents()
+        self._lookout: Lookout | None = None
         self._reconciler: Reconciler | None = None
         self._started = False
         self._listener: Listener | None = None
@@ -122,6 +128,7 @@ class Agent:
         self._watch.close()
         if self._listener is not None:
             self._listener.close()
+        self._stop_lookout()
         self._hypervisor.close()
         LOG.info("stopped; the servers keep their pins")
 
@@ -132,10 +139,16 @@ class Agent:
         self._client = client
         self._hypervisor = self._connect(settings.libvirt_uri, self._hear)
         self._reconciler = None
+        self._stop_lookout()
+
+    def _stop_lookout(self) -> None:
+        lookout, self._lookout = self._lookout, None
+        if lookout is not None:
+            lookout.stop()
 
     def _hear(self) -> None:
         self._watch.hear()
-        self._wake.set()
+        self._events()
 
     def _listen(self) -> None:
         """Be there for libvirt's hook; without that, guests that arrive are pinned a little later."""
@@ -164,6 +177,7 @@ class Agent:
         try:
             self._conf.reload_config_files()
             settings = read_settings(self._conf)
+            triggers.check(settings.triggers)
             settings.pools(previous.topology())
             self._configure(settings)
         except exceptions.KongMingError as error:
@@ -195,6 +209,7 @@ class Agent:
             for number, answer in outcome.answers.items():
                 questions[number].answer(answer.pins)
             self._started = True
+            interval = self._after_look(outcome)
         except exceptions.ConfigurationError as error:
             if not self._started:
                 raise
@@ -207,10 +222,10 @@ class Agent:
             LOG.exception("a look at the host failed; trying again")
             problems["agent"] = "a look at the host failed"
         else:
+            self._report(outcome)
             self._watch.end(outcome)
-            self._reporter.report(outcome)
-            soon = _RETRY_SECONDS if "Placement" in outcome.problems else self._settings.interval_seconds
-            return min(self._settings.interval_seconds, soon, outcome.retry_seconds or soon)
+            soon = _RETRY_SECONDS if "Placement" in outcome.problems else interval
+            return min(interval, soon, outcome.retry_seconds or soon)
         self._watch.fail(problems)
         self._reporter.report_problems(problems)
         return min(_RETRY_SECONDS, self._settings.interval_seconds)
@@ -228,7 +243,7 @@ class Agent:
             return {"error": "the agent has not seen this host yet; its log says what keeps it from that"}
         try:
             topology = self._hypervisor.topology()
-            looks = HostLooks(self._reconciler, topology, self._settings.pools(topology), self._reporter.report)
+            looks = HostLooks(self._reconciler, topology, self._settings.pools(topology), self._report)
             return carry_out(order, looks, self._hypervisor, self._client)
         except exceptions.KongMingError as error:
             return {"error": str(error)}
@@ -236,11 +251,27 @@ class Agent:
             LOG.exception("an order failed")
             return {"error": "the agent failed; see its log"}
 
+    def _after_look(self, outcome: Outcome) -> float:
+        """Hand on what was seen; gives how long to wait for the next look if nothing happens, in seconds."""
+        if self._lookout is None:
+            return float(self._settings.interval_seconds)
+        self._lookout.seen()
+        return self._lookout.interval_seconds
+
+    def _report(self, outcome: Outcome) -> None:
+        if self._lookout is not None:
+            outcome.blame(Reason.TRIGGER, self._lookout.problems)
+        self._reporter.report(outcome)
+
     def _make_reconciler(self) -> Reconciler:
         name = self._settings.host or self._hypervisor.host_name()
         backoff = Backoff(self._settings.interval_seconds)
         bookings = Bookings(self._settings.run_directory / BOOKINGS_NAME)
-        return Reconciler(self._hypervisor, Host(), self._client, name, backoff, bookings)
+        metadata = Metadata(self._settings.run_directory / METADATA_NAME)
+        lookout = Lookout(self._conf, self._settings, name, self._wake.set, self._events, metadata)
+        lookout.start()
+        self._lookout = lookout
+        return Reconciler(self._hypervisor, Host(), self._client, name, backoff, bookings, metadata)
 
 
 def parse(args: list[str] | None = None) -> cfg.ConfigOpts:

@@ -38,6 +38,8 @@ class Settings:
     run_directory: Path
     metrics_address: str
     metrics_port: int
+    triggers: tuple[str, ...] = ("libvirt", "timer")
+    metadata_poll_interval: int = 0
 
     def pools(self, topology: HostTopology) -> HostPools:
         """The pools on this host.
@@ -76,6 +78,8 @@ def read_settings(conf: cfg.ConfigOpts) -> Settings:
         Path(options.run_directory),
         options.metrics_address,
         options.metrics_port,
+        tuple(dict.fromkeys(options.triggers)),
+        options.metadata_poll_interval,
     )
     nova = {
         "cpu_shared_set": _cpu_set(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),
@@ -96,16 +100,31 @@ def placement_adapter(conf: cfg.ConfigOpts) -> adapter.Adapter:
 
     :raises ConfigurationError: if the group lacks something
     """
+    found = _adapter(conf, agent_conf.PLACEMENT)
+    if found is None:
+        raise exceptions.ConfigurationError(
+            "[placement] auth_type", "is not set; hand the agent nova.conf too, or copy its group [placement]"
+        )
+    return found
+
+
+def nova_adapter(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
+    """The way to Nova's API as the group ``[kongming_nova]`` says; None if it says nothing. Nothing is asked yet.
+
+    :raises ConfigurationError: if the group lacks something
+    """
+    return _adapter(conf, agent_conf.NOVA)
+
+
+def _adapter(conf: cfg.ConfigOpts, group: str) -> adapter.Adapter | None:
     try:
-        auth = loading.load_auth_from_conf_options(conf, agent_conf.PLACEMENT)
+        auth = loading.load_auth_from_conf_options(conf, group)
         if auth is None:
-            raise exceptions.ConfigurationError(
-                "[placement] auth_type", "is not set; hand the agent nova.conf too, or copy its group [placement]"
-            )
-        session = loading.load_session_from_conf_options(conf, agent_conf.PLACEMENT, auth=auth)
-        return loading.load_adapter_from_conf_options(conf, agent_conf.PLACEMENT, session=session)
+            return None
+        session = loading.load_session_from_conf_options(conf, group, auth=auth)
+        return loading.load_adapter_from_conf_options(conf, group, session=session)
     except ksa_exceptions.ClientException as error:
-        raise exceptions.ConfigurationError("[placement]", str(error)) from error
+        raise exceptions.ConfigurationError(f"[{group}]", str(error)) from error
 
 
 def _cpu_set(text: str | None, option: str) -> CpuSet:

@@ -16,6 +16,7 @@ from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.guest import Domain, Identity, Threads, identify
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
+from kongming_sched.agent.metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.preview import Preview
 from kongming_sched.agent.reconcile import Reconciler
 from kongming_sched.agent.service import BOOKINGS_NAME
@@ -79,7 +80,8 @@ class Site:
         client = PlacementClient(ReadOnly(placement_adapter(self.conf)))
         bookings = Bookings.read_only(self.settings.run_directory / BOOKINGS_NAME)
         backoff = Backoff(self.settings.interval_seconds)
-        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, bookings)
+        metadata = Metadata(self.settings.run_directory / METADATA_NAME)
+        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, bookings, metadata)
         return reconciler.preview(self.topology, self.pools)
 
 

@@ -8,6 +8,7 @@ from oslo_config import cfg
 
 GROUP = cfg.OptGroup("kongming_agent", title="The agent on a compute node")
 PLACEMENT = "placement"
+NOVA = "kongming_nova"
 
 OPTS = [
     cfg.StrOpt(
@@ -70,9 +71,55 @@ By default the name that libvirt gives, which is the one that nova-compute uses.
         min=1,
         max=3600,
         help="""
-How often to look although no event came, in seconds.
+How often to look although no event came, in seconds, if ``timer`` is among ``triggers``.
 
 Changed templates and pins that went astray are found at the latest after this time.
+""",
+    ),
+    cfg.ListOpt(
+        "triggers",
+        default=["libvirt", "timer"],
+        help="""
+What makes the agent look at its host.
+
+``libvirt`` is told of each server that starts, stops, or is tuned. ``timer`` looks every ``interval_seconds``.
+``notifications`` hears Nova's versioned notifications (``[notifications] notification_format`` of nova.conf must be
+``versioned`` or ``both``), and ``legacy_notifications`` the old ones, after which Nova's API is asked, so that
+``[kongming_nova]`` must say how. Both need oslo.messaging (``pip install kongming-sched[notifications]``) and take the
+transport from ``[oslo_messaging_notifications] transport_url``, or else from ``[DEFAULT] transport_url``.
+
+A server's own metadata is learnt from notifications only if ``[notifications] notify_on_state_change`` of nova.conf is
+set, or else by asking Nova's API every ``metadata_poll_interval``.
+
+Others can be added as entry points of the group ``kongming_sched.agent.triggers``.
+""",
+    ),
+    cfg.ListOpt(
+        "versioned_topics",
+        default=["versioned_notifications"],
+        help="""
+Topics of Nova's versioned notifications, of which one is enough: those in ``[notifications]
+versioned_notifications_topics`` of nova.conf.
+
+The agent reads from a queue of its own and takes nothing away from other readers. If nobody else reads, let the broker
+expire what stays in the topic's own queue.
+""",
+    ),
+    cfg.ListOpt(
+        "legacy_topics",
+        default=["notifications"],
+        help="Topics of Nova's legacy notifications: those in ``[oslo_messaging_notifications] topics`` of nova.conf.",
+    ),
+    cfg.IntOpt(
+        "metadata_poll_interval",
+        default=300,
+        min=0,
+        max=86400,
+        help="""
+How often to ask Nova for the metadata of this host's servers, in seconds; 0 to ask only for servers that came here or
+of which something was heard.
+
+Only where ``[kongming_nova]`` says how to reach Nova; without that the API is never asked.
 """,
     ),
     cfg.StrOpt(
@@ -112,17 +159,18 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     conf.register_group(GROUP)
     conf.register_opts(OPTS, group=GROUP)
     conf.register_opts(NOVA_COMPUTE_OPTS, group="compute")
-    loading.register_auth_conf_options(conf, PLACEMENT)
-    loading.register_session_conf_options(conf, PLACEMENT)
-    # As Nova does: its files may hold the deprecated interface, which keystoneauth refuses beside valid_interfaces.
-    loading.register_adapter_conf_options(conf, PLACEMENT, include_deprecated=False)
-    conf.set_default("valid_interfaces", ["internal", "public"], group=PLACEMENT)
-    conf.set_default("service_type", "placement", group=PLACEMENT)
+    for group, service_type in ((PLACEMENT, "placement"), (NOVA, "compute")):
+        loading.register_auth_conf_options(conf, group)
+        loading.register_session_conf_options(conf, group)
+        # As Nova does: its files may hold the deprecated interface, which keystoneauth refuses beside valid_interfaces.
+        loading.register_adapter_conf_options(conf, group, include_deprecated=False)
+        conf.set_default("valid_interfaces", ["internal", "public"], group=group)
+        conf.set_default("service_type", service_type, group=group)
 
 
 def list_opts() -> list[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
     """What the sample configuration file shows."""
-    placement = loading.get_session_conf_options() + loading.get_auth_common_conf_options()
-    placement += loading.get_auth_plugin_conf_options("password")
-    placement += loading.get_adapter_conf_options(include_deprecated=False)
-    return [(GROUP, OPTS), (PLACEMENT, placement)]
+    service = loading.get_session_conf_options() + loading.get_auth_common_conf_options()
+    service += loading.get_auth_plugin_conf_options("password")
+    service += loading.get_adapter_conf_options(include_deprecated=False)
+    return [(GROUP, OPTS), (PLACEMENT, service), (NOVA, service)]

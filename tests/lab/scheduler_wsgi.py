@@ -27,7 +27,7 @@ from nova.conf import CONF  # noqa: E402
 from nova.scheduler import manager  # noqa: E402
 from nova.scheduler.client import report  # noqa: E402
 from oslo_log import log  # noqa: E402
-from oslo_messaging.rpc import dispatcher  # type: ignore[import-untyped]  # noqa: E402
+from oslo_messaging.rpc import dispatcher  # noqa: E402
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -94,6 +94,20 @@ def test_reads_the_configuration_again(start: Callable[..., subprocess.Popen[str
     assert 0 == process.wait(20)
 
 
+def test_says_which_broker_is_away_and_stops(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """A broker that does not answer stops nothing, neither the looks nor the end; its password is not said."""
+    broker = "[DEFAULT]\ntransport_url = rabbit://user:secret@127.0.0.1:1/\n"
+    process = start(broker + WORKING.replace("= 1\n", "= 1\ntriggers = timer,notifications\n"))
+
+    line = wait_for_line(tmp_path, "trigger notifications")
+    wait_for_line(tmp_path, "Placement could not list providers")
+    process.send_signal(signal.SIGTERM)
+
+    assert "the broker does not answer yet at rabbit://127.0.0.1:1/" in line
+    assert 0 == process.wait(20)
+    assert "secret" not in (tmp_path / "log").read_text()
+
+
 @pytest.mark.parametrize(
     ("configuration", "message"),
     [
@@ -115,6 +129,16 @@ def test_reads_the_configuration_again(start: Callable[..., subprocess.Popen[str
             WORKING.replace("auth_type = none", ""),
             "option [placement] auth_type: is not set",
             id="no credentials",
+        ),
+        pytest.param(
+            WORKING.replace("= 1\n", "= 1\ntriggers = libvirt,lamp\n"),
+            "option [kongming_agent] triggers: there is no trigger 'lamp'",
+            id="no such trigger",
+        ),
+        pytest.param(
+            WORKING.replace("= 1\n", "= 1\ntriggers = notifications\n"),
+            "option [oslo_messaging_notifications] transport_url: is not set",
+            id="notifications from nowhere",
         ),
     ],
 )

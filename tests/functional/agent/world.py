@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kongming_sched import exceptions
 from kongming_sched.agent.backoff import Backoff
+from kongming_sched.agent.metadata import Metadata
 from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -54,6 +56,7 @@ class World:
     """A compute node with a name of its own in Placement.
 
     :ivar number: of the host in its cloud, for ids that are in the same order on every host
+    :ivar metadata_file: what the agent knows of servers' metadata survives it there; by default it does not
     :ivar adapter: what the agent reaches Placement by; the test's own hands always use the real one
     """
 
@@ -61,6 +64,7 @@ class World:
     name: str
     number: int = 1
     servers: dict[str, str] = field(default_factory=dict)
+    metadata_file: Path | None = None
 
     def __post_init__(self) -> None:
         self.root = str(uuid.UUID(int=self.number))
@@ -75,7 +79,9 @@ class World:
     def start_agent(self) -> None:
         """A new process of the agent, which remembers nothing."""
         backoff = Backoff(10, lambda: self.clock)
-        self.agent = Reconciler(self.host, self.host, PlacementClient(self.adapter), self.name, backoff)
+        self.metadata = Metadata(self.metadata_file)
+        client = PlacementClient(self.adapter)
+        self.agent = Reconciler(self.host, self.host, client, self.name, backoff, metadata=self.metadata)
 
     def look(self) -> Outcome:
         """The agent looks once, some time later."""

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a trigger is, what it is given, and how those are found that the options name."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, cast
+
+from oslo_config import cfg
+from stevedore import driver
+from stevedore import exception as stevedore_exceptions
+
+from kongming_sched import exceptions
+from kongming_sched.agent.metadata import Metadata
+
+NAMESPACE = "kongming_sched.agent.triggers"
+OPTION = "[kongming_agent] triggers"
+
+
+class DomainEvents:
+    """What the hypervisor calls on each event of a domain, or when libvirtd has gone. Nobody listens at first."""
+
+    def __init__(self) -> None:
+        self.listener: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        """Something happened."""
+        if self.listener is not None:
+            self.listener()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a trigger is given.
+
+    :ivar conf: the agent's options, to which a trigger may add its own
+    :ivar host: the compute node's name
+    :ivar wake: makes the agent look; may be called from any thread, and as often as one likes
+    :ivar metadata: where to tell what was learnt of servers
+    :ivar ask: tells of a server that something changed, so that Nova is asked for it; None where Nova cannot be asked
+    :ivar events: the hypervisor's
+    """
+
+    conf: cfg.ConfigOpts
+    host: str
+    wake: Callable[[], None]
+    metadata: Metadata = field(default_factory=Metadata)
+    ask: Callable[[str], None] | None = None
+    events: DomainEvents = field(default_factory=DomainEvents)
+
+
+class Trigger(abc.ABC):
+    """Says when to look, by calling ``wake`` or by an interval.
+
+    :ivar interval_seconds: how often to look although nothing happened; None for never
+    """
+
+    interval_seconds: float | None = None
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Begin. Must not wait for anybody.
+
+        :raises ConfigurationError: if it never can, by the options that there are
+        """
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """End, with every thread that it has. Called after a start that failed, too."""
+
+    @property
+    def problem(self) -> str:
+        """Why it hears nothing now; empty if all is well."""
+        return ""
+
+
+class Triggers:
+    """The triggers of an agent.
+
+    :raises ConfigurationError: if one is not known or lacks what it needs
+    """
+
+    def __init__(self, names: Iterable[str], surroundings: Surroundings) -> None:
+        self._triggers: dict[str, Trigger] = {name: _load(name)(surroundings) for name in names}
+
+    def start(self) -> None:
+        """Start all, or none.
+
+        :raises ConfigurationError: if one never can
+        """
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.stop)
+            for trigger in self._triggers.values():
+                trigger.start()
+            undo.pop_all()
+
+    def stop(self) -> None:
+        """Stop all."""
+        for trigger in self._triggers.values():
+            trigger.stop()
+
+    @property
+    def interval_seconds(self) -> float | None:
+        """How often to look although nothing happened; None for never."""
+        intervals = (trigger.interval_seconds for trigger in self._triggers.values())
+        return min((seconds for seconds in intervals if seconds is not None), default=None)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong with which trigger."""
+        return {f"trigger {name}": trigger.problem for name, trigger in self._triggers.items() if trigger.problem}
+
+
+def check(names: Iterable[str]) -> None:
+    """See that there are triggers of these names.
+
+    :raises ConfigurationError: for the first that is not known or cannot be loaded
+    """
+    for name in names:
+        _load(name)
+
+
+def _load(name: str) -> type[Trigger]:
+    try:
+        found: Any = driver.DriverManager(NAMESPACE, name).driver
+    except stevedore_exceptions.NoMatches as error:
+        known = ", ".join(_known())
+        raise exceptions.ConfigurationError(OPTION, f"there is no trigger {name!r}; there are {known}") from error
+    except ImportError as error:
+        raise exceptions.ConfigurationError(
+            OPTION, f"trigger {name!r} cannot be loaded: {error}; try 'pip install kongming-sched[notifications]'"
+        ) from error
+    return cast("type[Trigger]", found)
+
+
+def _known() -> Sequence[str]:
+    return sorted({entry.name for entry in entry_points(group=NAMESPACE)})

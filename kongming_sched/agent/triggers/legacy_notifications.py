@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks when Nova's legacy notifications tell of a server, and has Nova's API asked for its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kongming_sched import exceptions
+from kongming_sched.agent.triggers.base import OPTION
+from kongming_sched.agent.triggers.listening import ListeningTrigger
+
+
+class LegacyNotificationTrigger(ListeningTrigger):
+    """Nova sends them unless ``[notifications] notification_format`` of nova.conf is ``versioned``.
+
+    What they say of a server has no version to rely on, so that they are taken as a reason to ask.
+    """
+
+    event_types = r"^compute\.instance\."
+
+    @property
+    def topics(self) -> list[str]:
+        """As the option says."""
+        return list(self.surroundings.conf.kongming_agent.legacy_topics)
+
+    def start(self) -> None:
+        """Begin.
+
+        :raises ConfigurationError: if Nova cannot be asked
+        """
+        if self.surroundings.ask is None:
+            raise exceptions.ConfigurationError(
+                OPTION,
+                "'legacy_notifications' asks Nova's API, and [kongming_nova] auth_type is not set; set it, or set"
+                " [kongming_nova] auth_section = placement to ask as [placement] does",
+            )
+        super().start()
+
+    def hear(self, event_type: str, payload: Mapping[str, Any], sent_at: float) -> None:  # noqa: ARG002  # the base's
+        """Ask for the server, and look if something ended here."""
+        server = str(payload["instance_id"])
+        if event_type == "compute.instance.delete.end":
+            self.surroundings.metadata.forget(server)
+        elif self.surroundings.ask is not None:
+            self.surroundings.ask(server)
+        if payload.get("node") == self.surroundings.host and event_type.endswith(".end"):
+            self.surroundings.wake()

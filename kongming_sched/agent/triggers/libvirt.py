@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks when libvirt tells that a server started, stopped, moved or was tuned, or when libvirtd has gone."""
+
+from __future__ import annotations
+
+from kongming_sched.agent.triggers.base import Trigger
+
+
+class LibvirtTrigger(Trigger):
+    """Listens to the hypervisor's events."""
+
+    def start(self) -> None:
+        """Listen."""
+        self.surroundings.events.listener = self.surroundings.wake
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self.surroundings.events.listener = None

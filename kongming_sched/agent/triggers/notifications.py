@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks when Nova's versioned notifications tell of a server, and learns its metadata from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kongming_sched.agent.triggers.listening import ListeningTrigger
+
+
+class NotificationTrigger(ListeningTrigger):
+    """``[notifications] notification_format`` of nova.conf must be ``versioned`` or ``both``.
+
+    All hosts hear of all servers. The ``host`` in a payload is often not the one that a server is on next, so metadata
+    is kept whatever host it names, and only who runs here makes a difference here. Where Nova's API may be asked it is:
+    what waited in a queue or overtook another on its way is never older than the answer.
+    """
+
+    event_types = r"^instance\."
+
+    @property
+    def topics(self) -> list[str]:
+        """As the option says."""
+        return list(self.surroundings.conf.kongming_agent.versioned_topics)
+
+    def hear(self, event_type: str, payload: Mapping[str, Any], sent_at: float) -> None:
+        """Learn the metadata that stands in it, or ask for it."""
+        data = payload["nova_object.data"]
+        server = str(data["uuid"])
+        if event_type == "instance.delete.end":
+            self.surroundings.metadata.forget(server)
+        elif self.surroundings.ask is not None:
+            self.surroundings.ask(server)
+        elif (
+            isinstance(data.get("metadata"), Mapping)
+            and self.surroundings.metadata.learn(server, data["metadata"], sent_at)
+            and not self.is_backlog(sent_at)
+        ):
+            self.surroundings.wake()
+        if data.get("node") == self.surroundings.host and event_type.endswith(".end"):
+            self.surroundings.wake()

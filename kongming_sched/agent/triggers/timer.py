@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks every so often, which finds whatever no event told of."""
+
+from __future__ import annotations
+
+from kongming_sched.agent.triggers.base import Surroundings, Trigger
+
+
+class TimerTrigger(Trigger):
+    """``[kongming_agent] interval_seconds``, which the agent's own loop keeps."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        self.interval_seconds = float(surroundings.conf.kongming_agent.interval_seconds)
+
+    def start(self) -> None:
+        """Nothing is to be done."""
+
+    def stop(self) -> None:
+        """Nothing is to be done."""

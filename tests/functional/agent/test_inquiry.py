@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent asks the real Nova API for the metadata of servers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from oslo_config import cfg
+
+from kongming_sched import exceptions
+from kongming_sched.agent.inquiry import FEW, Inquiry
+from kongming_sched.agent.metadata import Metadata
+from kongming_sched.agent.nova import NovaClient
+from kongming_sched.agent.overrides import Wish
+from kongming_sched.agent.settings import nova_adapter
+from kongming_sched.conf import agent as agent_conf
+from tests.functional.cli.conftest import Nova
+from tests.functional.cli.neutron import neutron_without_ports
+from tests.lab.nova_api import NovaApi
+from tests.lab.placement_api import TOKEN
+
+GONE = "5e00e000-0000-4000-8000-000000000001"
+HOST = "node1.example.org"
+
+
+def client(tmp_path: Path, endpoint: str) -> NovaClient:
+    """A client by the options of an operator, whose Placement and Nova take the same credentials."""
+    path = tmp_path / "agent.conf"
+    path.write_text(
+        f"[placement]\nauth_type = admin_token\nendpoint = {endpoint}\ntoken = {TOKEN}\n"
+        f"[kongming_nova]\nauth_section = placement\nendpoint_override = {endpoint}\n"
+    )
+    conf = cfg.ConfigOpts()
+    agent_conf.register_opts(conf)
+    conf([], default_config_files=[str(path)])
+    adapter = nova_adapter(conf)
+    assert adapter is not None
+    return NovaClient(adapter)
+
+
+def wait(condition: Callable[[], object]) -> None:
+    """Until it holds."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it does not come")
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NovaApi]:
+    """Nova's API, which lists three servers at a time."""
+    directory = tmp_path_factory.mktemp("nova")
+    api = NovaApi(directory)
+    with neutron_without_ports() as neutron:
+        with (directory / "nova.conf").open("a") as configuration:
+            configuration.write(f"[neutron]\nendpoint_override = {neutron}\n[api]\nmax_limit = 3\n")
+        with api:
+            yield api
+
+
+@pytest.fixture(scope="module")
+def servers(api: NovaApi) -> list[str]:
+    """The ids of more servers than one page holds, on the host, the last two with metadata; one more is elsewhere."""
+    nova = Nova(api.endpoint)
+    flavor = nova.create_flavor("m1", vcpus=1)
+    ids = []
+    for number in range(FEW + 2):
+        metadata = {"kongming:cpus": str(number)} if number >= FEW - 1 else {"owner": "me"}
+        ids.append(nova.create_server(f"s{number}", flavor, metadata=metadata))
+        api.build(ids[-1], HOST if number <= FEW else "node1xexample.org")
+    return ids
+
+
+def test_reads_servers(api: NovaApi, servers: list[str], tmp_path: Path) -> None:
+    """One, those of a host and no other, and none where there is none."""
+    nova = client(tmp_path, api.endpoint)
+    assert {"kongming:cpus": str(FEW)} == nova.metadata(servers[FEW])
+    assert None is nova.metadata(GONE)
+    assert set(servers[: FEW + 1]) == nova.metadata_of_host(HOST).keys()
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1/v2.1", "stranger"])
+def test_nova_is_away_or_something_else(endpoint: str, tmp_path: Path) -> None:
+    """That is said, and nothing is learnt."""
+    with neutron_without_ports() as stranger:
+        nova = client(tmp_path, stranger if endpoint == "stranger" else endpoint)
+        for read in (lambda: nova.metadata(GONE), lambda: nova.metadata_of_host(HOST)):
+            with pytest.raises(exceptions.ComputeError, match="Nova could not "):
+                read()
+
+
+def test_whoever_comes_is_asked_for(api: NovaApi, servers: list[str], tmp_path: Path) -> None:
+    """And again whenever something is heard of it; the agent looks when something is new."""
+    metadata, looks = Metadata(), []
+    inquiry = Inquiry(client(tmp_path, api.endpoint), HOST, metadata, lambda: looks.append(1), 0)
+    inquiry.start()
+    inquiry.watch(servers)
+    wait(lambda: len(metadata.wishes()) == 3)
+    wait(lambda: len(looks) == 1)
+    _set(api, servers[0], "7")
+    inquiry.ask(GONE)
+    inquiry.ask(servers[0])
+    wait(lambda: len(looks) == 2)
+    inquiry.stop()
+    assert Wish({"kongming:cpus": "7"}) == metadata.wishes()[servers[0]]
+    _unset(api, servers[0])
+
+
+def test_all_are_asked_for_every_so_often(api: NovaApi, servers: list[str], tmp_path: Path) -> None:
+    """Where nobody tells of changes."""
+    metadata = Metadata()
+    inquiry = Inquiry(client(tmp_path, api.endpoint), HOST, metadata, lambda: None, 0.2)
+    inquiry.start()
+    inquiry.watch(servers)
+    wait(lambda: len(metadata.wishes()) == 3)
+    _set(api, servers[0], "8")
+    wait(lambda: servers[0] in metadata.wishes())
+    _unset(api, servers[0])
+    wait(lambda: servers[0] not in metadata.wishes())
+    inquiry.stop()
+
+
+def test_what_is_known_stays_while_nova_is_away(tmp_path: Path) -> None:
+    """It is said once, and the agent looks for the word only."""
+    metadata, looks = Metadata(), []
+    metadata.learn(GONE, {"kongming:cpus": "5"})
+    inquiry = Inquiry(client(tmp_path, "http://127.0.0.1:1/v2.1"), HOST, metadata, lambda: looks.append(1), 0)
+    inquiry.start()
+    inquiry.watch([GONE])
+    wait(lambda: inquiry.problems)
+    inquiry.stop()
+    assert inquiry.problems["Nova"].startswith(f"Nova could not read server {GONE}: ")
+    assert ([1], {GONE: Wish({"kongming:cpus": "5"})}) == (looks, metadata.wishes())
+
+
+def _set(api: NovaApi, server: str, cpus: str) -> None:
+    Nova(api.endpoint).call("POST", f"/servers/{server}/metadata", metadata={"kongming:cpus": cpus})
+
+
+def _unset(api: NovaApi, server: str) -> None:
+    url = f"{api.endpoint}/servers/{server}/metadata/kongming:cpus"
+    requests.delete(url, headers={"X-Auth-Token": TOKEN}, timeout=30).raise_for_status()
