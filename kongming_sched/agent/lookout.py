@@ -13,7 +13,6 @@ from kongming_sched.agent.nova import NovaClient
 from kongming_sched.agent.settings import Settings, nova_adapter
 from kongming_sched.agent.triggers.base import DomainEvents, Surroundings, Triggers
 
-
 _LONG_SECONDS = 86400.0
 """Where no trigger has an interval: seldom enough."""
 

@@ -19,8 +19,8 @@ from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
 from kongming_sched.agent.listener import Listener, Question
-from kongming_sched.agent.looks import Reason
 from kongming_sched.agent.lookout import Lookout
+from kongming_sched.agent.looks import Reason
 from kongming_sched.agent.metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.orders import HostLooks, carry_out
 from kongming_sched.agent.reconcile import Outcome, Reconciler
@@ -209,7 +209,7 @@ class Agent:
             for number, answer in outcome.answers.items():
                 questions[number].answer(answer.pins)
             self._started = True
-            interval = self._after_look(outcome)
+            interval = self._after_look()
         except exceptions.ConfigurationError as error:
             if not self._started:
                 raise
@@ -251,7 +251,7 @@ class Agent:
             LOG.exception("an order failed")
             return {"error": "the agent failed; see its log"}
 
-    def _after_look(self, outcome: Outcome) -> float:
+    def _after_look(self) -> float:
         """Hand on what was seen; gives how long to wait for the next look if nothing happens, in seconds."""
         if self._lookout is None:
             return float(self._settings.interval_seconds)

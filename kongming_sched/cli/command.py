@@ -30,10 +30,11 @@ def errors_become_messages() -> Iterator[None]:
         raise osc_exceptions.CommandError(str(error)) from error
 
 
-class _Common:
+class Common:
     """Mixed into osc's command classes, in front of them."""
 
     def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command; its errors become osc's."""
         with errors_become_messages():
             return super().run(parsed_args)  # type: ignore[misc,no-any-return]  # of the class that this is mixed into
 
@@ -53,13 +54,13 @@ class _Common:
         return ComputeClient(lambda: self.app.client_manager.sdk_connection.compute)  # type: ignore[attr-defined]
 
 
-class Command(_Common, command.Command):
+class Command(Common, command.Command):
     """A command that prints nothing."""
 
 
-class Lister(_Common, command.Lister):
+class Lister(Common, command.Lister):
     """A command that prints a table."""
 
 
-class ShowOne(_Common, command.ShowOne):
+class ShowOne(Common, command.ShowOne):
     """A command that prints one thing, field by field."""

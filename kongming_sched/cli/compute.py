@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands ask of Nova's API: flavors with their extra specs, and servers with the flavor that made them."""
+"""What the commands ask of Nova's API: flavors with their extra specs, and servers with flavor and metadata."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -48,11 +49,16 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server of any project."""
+    """A server of any project.
+
+    :ivar host: the compute node that it is on; empty if it is on none
+    """
 
     id: str
     name: str
     flavor: Flavor
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
 
 
 class ComputeClient:
@@ -83,6 +89,41 @@ class ComputeClient:
     def servers(self) -> Iterator[Server]:
         """Every server of all projects."""
         return self._pages("list servers", "/servers/detail", "servers", _server, all_tenants="True")
+
+    def find_server(self, name_or_id: str) -> Server:
+        """The server with this id, or else with this name.
+
+        :raises ServerNotFound: if there is none, or several have the name
+        """
+        action = f"read server {name_or_id}"
+        response = self._request(action, "GET", f"/servers/{quote(name_or_id, safe='')}", accept=(400, 404))
+        if response.status_code == 200:
+            try:
+                return _server(response.json()["server"])
+            except (ValueError, LookupError, TypeError) as error:
+                raise exceptions.ComputeError(action, f"the answer is not Nova's: {error!r}") from error
+        query = {"all_tenants": "True", "name": f"^{re.escape(name_or_id)}$"}
+        named = [
+            server
+            for server in self._pages("list servers", "/servers/detail", "servers", _server, **query)
+            if server.name == name_or_id
+        ]
+        if len(named) != 1:
+            reason = (
+                f"{len(named)} servers are named; say by id which one is meant, not" if named else "there is no server"
+            )
+            raise exceptions.ServerNotFound(name_or_id, reason)
+        return named[0]
+
+    def set_metadata(self, server: Server, metadata: Mapping[str, str]) -> None:
+        """Add or replace metadata of a server, all or none of it."""
+        action = f"set metadata of server {server.name}"
+        self._request(action, "POST", f"/servers/{server.id}/metadata", json={"metadata": dict(metadata)})
+
+    def delete_metadata(self, server: Server, key: str) -> None:
+        """Take one key off a server's metadata; it may be gone already."""
+        action = f"delete metadata {key} of server {server.name}"
+        self._request(action, "DELETE", f"/servers/{server.id}/metadata/{quote(key, safe=':')}", accept=(404,))
 
     def aggregates(self) -> list[Aggregate]:
         """Every host aggregate, by name."""
@@ -156,4 +197,6 @@ def _flavor(item: Mapping[str, Any]) -> Flavor:
 
 
 def _server(item: Mapping[str, Any]) -> Server:
-    return Server(item["id"], item["name"], _flavor(item["flavor"]))
+    metadata = {str(key): str(value) for key, value in item.get("metadata", {}).items()}
+    host = item.get("OS-EXT-SRV-ATTR:hypervisor_hostname") or ""
+    return Server(item["id"], item["name"], _flavor(item["flavor"]), metadata, host)

@@ -65,14 +65,19 @@ class Nova:
         specs: dict[str, str] = self.call("GET", f"/flavors/{flavor_id}")["flavor"]["extra_specs"]
         return specs
 
-    def create_server(self, name: str, flavor_id: str) -> str:
+    def create_server(self, name: str, flavor_id: str, **more: Any) -> str:
         """A server without image and network; gives its id."""
         disk = {"boot_index": 0, "source_type": "blank", "destination_type": "local", "guest_format": "ext4"}
-        server = {"name": name, "flavorRef": flavor_id, "imageRef": "", "networks": "none"}
+        server = {"name": name, "flavorRef": flavor_id, "imageRef": "", "networks": "none"} | more
         server_id: str = self.call("POST", "/servers", server=server | {"block_device_mapping_v2": [disk]})["server"][
             "id"
         ]
         return server_id
+
+    def metadata(self, server_id: str) -> dict[str, str]:
+        """The metadata of a server."""
+        metadata: dict[str, str] = self.call("GET", f"/servers/{server_id}/metadata")["metadata"]
+        return metadata
 
     def clear(self) -> None:
         """Delete all flavors. Servers stay, as nobody is there to delete them: each test has templates of its own."""

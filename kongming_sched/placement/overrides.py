@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether another template can stand in for that of a server's flavor, as far as claims go: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kongming_sched import exceptions
+from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.request import TEMPLATE_KEY
+from kongming_sched.template import CpuPolicy, PinningTemplate
+
+
+def check_same_claim(own: PinningTemplate, other: PinningTemplate, threads_per_core: int | None) -> None:
+    """Refuse a template that takes something else than a server has claimed by its own.
+
+    :param threads_per_core: of the nodes that it is on; None if that is not known, and then it is taken as one
+    :raises InvalidOverride: naming the first cell that differs
+    """
+    if own.name == other.name:
+        return
+    pairs = zip(
+        cell_requests(own, 0, threads_per_core or 1), cell_requests(other, 0, threads_per_core or 1), strict=True
+    )
+    for index, (mine, its) in enumerate(pairs):
+        if mine.resources == its.resources:
+            continue
+        if CpuPolicy.EXPLICIT in (own.cells[index].cpus, other.cells[index].cpus):
+            reason = "explicit CPUs belong to whoever has claimed the template's slot; resize the server instead"
+        else:
+            reason = f"it takes {_words(its.resources)}, and the server has claimed {_words(mine.resources)}"
+        raise exceptions.InvalidOverride(TEMPLATE_KEY, f"template {other.name!r}, cell {index}: {reason}")
+
+
+def _words(resources: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={amount}" for name, amount in sorted(resources.items()))

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``openstack kongming server`` through the real shell, against the real Placement and the real Nova API."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from kongming_sched.placement import names
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.template import PinningTemplate
+from tests.functional.cli.conftest import Nova, Register
+from tests.functional.cli.shell import Shell
+from tests.functional.conftest import PlacementService
+from tests.lab.nova_api import NovaApi
+from tests.unit.topologies import two_nodes_smt2
+
+TEMPLATES = {
+    "pair": "cells: [{vcpus: 0-1, cpus: dedicated}]\noverride: allowed",
+    "near": "cells: [{vcpus: 0-1, cpus: dedicated, threads: require}]\noverride: allowed",
+    "alone": "cells: [{vcpus: 0-1, cpus: dedicated, threads: isolate}]\noverride: allowed",
+    "shut": "cells: [{vcpus: 0-1, cpus: dedicated}]",
+    "exact": "cells: [{vcpus: 0-1, cpus: explicit, pins: '5,13'}]\noverride: allowed",
+    "elsewhere": "cells: [{vcpus: 0-1, cpus: dedicated, node: 1}]\noverride: allowed",
+}
+HOST = "c1"
+FOREIGN = {"owner": "me"}
+
+
+@pytest.fixture
+def openstack(openstack_with_nova: Shell, placement: PlacementService, register: Register) -> Shell:
+    """A cloud with a host and the templates."""
+    store = TemplateStore(placement.client)
+    for name, text in TEMPLATES.items():
+        store.create(PinningTemplate.from_mapping({"name": name, **yaml.safe_load(text)}))
+    register(HOST, two_nodes_smt2())
+    return openstack_with_nova
+
+
+@pytest.fixture
+def server(
+    openstack: Shell, nova: Nova, nova_api: NovaApi, placement: PlacementService, request: pytest.FixtureRequest
+) -> str:
+    """The id of a running server, by default of the template pair on node 0; its name is ``web-`` and the template."""
+    template = getattr(request, "param", "pair")
+    flavor = nova.create_flavor(f"f-{template}", vcpus=2, memory_mb=512)
+    assert openstack(f"kongming flavor set f-{template} --threads-per-core 2 --template", template).code == 0
+    server = nova.create_server(f"web-{template}", flavor, metadata=FOREIGN)
+    nova_api.build(server, HOST)
+    (root,) = placement.client.providers(name=HOST)
+    node = names.node_uuid(root.uuid, 1 if template == "exact" else 0)
+    resource = names.slot_class("exact") if template == "exact" else names.PCPU
+    amount = {"exact": 1, "alone": 4}.get(template, 2)
+    placement.allocate(server, {root.uuid: {"MEMORY_MB": 512}, node: {resource: amount, names.MEMORY_MB: 512}})
+    return server
+
+
+def test_set_show_unset(openstack: Shell, nova: Nova, server: str) -> None:
+    """What is set is shown and what is unset is gone; what others wrote stays."""
+    assert openstack(f"kongming server set {server} --template near --cpus 0:2;1:10").code == 0
+    assert nova.metadata(server) == FOREIGN | {"kongming:template": "near", "kongming:cpus": "0:2;1:10"}
+    shown = openstack.json(f"kongming server show {server}")
+    assert shown == {
+        "name": "web-pair",
+        "id": server,
+        "host": HOST,
+        "nodes": [{"node": 0, "resources": {"dedicated_cpus": 2, "memory_mb": 512}}],
+        "flavor_template": "pair",
+        "override_template": "near",
+        "override_cpus": "0:2;1:10",
+        "problem": None,
+    }
+    assert openstack(f"kongming server unset {server} --template").code == 0
+    assert nova.metadata(server) == FOREIGN | {"kongming:cpus": "0:2;1:10"}
+    assert openstack(f"kongming server unset {server} --cpus").code == 0
+    assert nova.metadata(server) == FOREIGN
+    done = openstack(f"kongming server unset {server} --cpus --template")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_the_older_key_gives_way(openstack: Shell, nova: Nova, server: str) -> None:
+    """It is shown, replaced and unset like the new one."""
+    nova.call("POST", f"/servers/{server}/metadata", metadata={"kongming-vcpu-pinning": "1-2"})
+    assert openstack.json(f"kongming server show {server}")["override_cpus"] == "1-2"
+    assert openstack(f"kongming server set {server} --cpus 2-3").code == 0
+    assert nova.metadata(server) == FOREIGN | {"kongming:cpus": "2-3"}
+    nova.call("POST", f"/servers/{server}/metadata", metadata={"kongming-vcpu-pinning": "1-2"})
+    assert openstack(f"kongming server unset {server} --cpus").code == 0
+    assert nova.metadata(server) == FOREIGN
+
+
+def test_dry_run(openstack: Shell, nova: Nova, server: str) -> None:
+    """Says what would change, and changes nothing."""
+    nova.call("POST", f"/servers/{server}/metadata", metadata={"kongming:cpus": "1-2"})
+    lines = [
+        openstack(f"kongming server {words} {server} --dry-run").out
+        for words in ("set --cpus 2,10 --template near", "set --cpus 1-2", "unset --cpus")
+    ]
+    assert lines == [
+        "kongming:cpus: 1-2 -> 2,10\nkongming:template: - -> near\n",
+        "nothing would change\n",
+        "kongming:cpus: 1-2 -> -\n",
+    ]
+    assert nova.metadata(server) == FOREIGN | {"kongming:cpus": "1-2"}
+
+
+WRONG = {
+    "shut": {"--cpus 1-2": "template 'shut' is not open to the metadata of servers"},
+    "exact": {"--cpus 5,7": "host CPU 7 is none of those that template 'exact' sets aside"},
+    "pair": {
+        "--template shut": "template 'shut' is not open to the metadata of servers",
+        "--template gone": "no template is named 'gone'",
+        "--template alone": "takes CUSTOM_KONGMING_PCPU=4, and the server has claimed CUSTOM_KONGMING_PCPU=2",
+        "--template exact": "explicit CPUs belong to whoever has claimed the template's slot",
+        "--template elsewhere": "node 0 of host c1 does not offer template 'elsewhere'",
+        "--cpus 1": "each vCPU has one host CPU, and 1 is 1 for vCPU 0-1",
+        "--cpus gold": "'gold' is neither a number nor a range",
+        "--cpus 0:1;2:3": "the server has no vCPU 2; it has 0-1",
+    },
+}
+
+
+@pytest.mark.parametrize("server", WRONG, indirect=True)
+def test_set_writes_nothing_that_is_wrong(openstack: Shell, nova: Nova, server: str) -> None:
+    """One message, and 1."""
+    template = openstack.json(f"kongming server show {server}")["flavor_template"]
+    for words, message in WRONG[template].items():
+        done = openstack(f"kongming server set {server} {words}")
+        assert (done.code, done.out) == (1, "")
+        assert message in done.err
+        assert done.err.count("\n") == 1
+    assert nova.metadata(server) == FOREIGN
+
+
+def test_unset_leaves_nothing_that_is_wrong(openstack: Shell, nova: Nova, server: str) -> None:
+    """Pins that are not for the flavor's template go first."""
+    wrong = {"kongming:template": "near", "kongming:cpus": "gold"}
+    nova.call("POST", f"/servers/{server}/metadata", metadata=wrong)
+    assert "'gold' is neither" in openstack.json(f"kongming server show {server}")["problem"]
+    assert openstack(f"kongming server unset {server} --template").code == 1
+    assert openstack(f"kongming server unset {server} --template --cpus").code == 0
+    assert nova.metadata(server) == FOREIGN
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param("set web", "say what to set: --template, --cpus, or both", id="set nothing"),
+        pytest.param("unset web", "say what to unset: --template, --cpus, or both", id="unset nothing"),
+        pytest.param(
+            "show nobody", "there is no server 'nobody'; see 'openstack server list --all-projects'", id="gone"
+        ),
+        pytest.param("show dup", "2 servers are named; say by id which one is meant, not 'dup'", id="two of a name"),
+        pytest.param("set plain --cpus 1", "the flavor of server 'plain' names no template", id="no template"),
+    ],
+)
+def test_wrong_words(openstack_with_nova: Shell, nova: Nova, words: str, message: str) -> None:
+    """One message, and 1; a server may be named by its name."""
+    flavor = nova.create_flavor("plain", vcpus=1)
+    if "dup" in words or "plain" in words:
+        for name in ("dup", "dup") if "dup" in words else ("plain",):
+            nova.create_server(name, flavor)
+    done = openstack_with_nova(f"kongming server {words}")
+    assert (done.code, done.out) == (1, "")
+    assert message in done.err
