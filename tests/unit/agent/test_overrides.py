@@ -302,3 +302,23 @@ def test_it_comes_to_rest(host: tuple[HostView, HostView]) -> None:
         asked = settled(asked, layout)
         layout = lay_out(asked)
     assert layout.guests == lay_out(settled(asked, layout)).guests
+
+
+@given(hosts(), st.sets(st.integers(0, 5)))
+def test_wishes_go_round_guests_that_cannot_be_moved(host: tuple[HostView, HostView], numbers: set[int]) -> None:
+    """Whoever can be moved shares no dedicated CPU with anybody, wherever the others are stuck."""
+    _, asked = host
+    stuck = frozenset(f"g{number}" for number in numbers)
+    layout = lay_out(replace(asked, immovable=stuck))
+    seen = CpuSet.union(
+        cpus
+        for item in asked.guests
+        if item.uuid in stuck
+        for cpus in item.threads.vcpus.values()
+        if cpus <= POOLS.dedicated
+    )
+    for item in asked.guests:
+        if item.uuid not in stuck and item.uuid not in layout.problems:
+            mine = owned(layout, item.uuid)
+            assert mine.isdisjoint(seen)
+            seen |= mine
