@@ -101,8 +101,8 @@ Others can be added as entry points of the group ``kongming_sched.agent.triggers
 Topics of Nova's versioned notifications, of which one is enough: those in ``[notifications]
 versioned_notifications_topics`` of nova.conf.
 
-The agent reads from a queue of its own and takes nothing away from other readers. If nobody else reads, let the broker
-expire what stays in the topic's own queue.
+The agent reads from a queue of its own, ``kongming-<host>-<topic>``, and takes nothing away from other readers. If
+nobody else reads, let the broker expire what stays in the topic's own queue, and the queues of hosts that are gone.
 """,
     ),
     cfg.ListOpt(
