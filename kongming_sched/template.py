@@ -11,18 +11,12 @@ from typing import TypeVar
 
 from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.qos import LIMITS, NO_QOS, Qos, group_quotas
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """What a template's name looks like: it becomes part of trait and resource class names."""
 
 MAX_NODE_ID = 255
-
-SHARES = range(2, 262144 + 1)
-"""CPU shares that libvirt takes (cgroup v2 takes 10000 at most)."""
-PERIOD_US = range(1000, 1_000_000 + 1)
-"""CFS periods that libvirt takes, in microseconds."""
-QUOTA_US = range(1000, 17_592_186_044_415 + 1)
-"""CFS quotas that libvirt takes, in microseconds per period."""
 
 
 class CpuPolicy(StrEnum):
@@ -122,27 +116,13 @@ def count_cpus(vcpus: int, threads: ThreadPolicy, threads_per_core: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Qos:
-    """CPU time of a server; None leaves a value as Nova set it.
-
-    :ivar shares: relative weight, 2 to 262144
-    :ivar period_us: CFS period in microseconds, 1000 to 1000000
-    :ivar quota_us: CPU time of each vCPU per period in microseconds, from 1000
-    """
-
-    shares: int | None = None
-    period_us: int | None = None
-    quota_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PinningTemplate:
     """A named layout. Make one with :meth:`from_mapping`, which checks every rule."""
 
     name: str
     cells: tuple[TemplateCell, ...]
     emulator: EmulatorPolicy = EmulatorPolicy.SHARED
-    qos: Qos = Qos()
+    qos: Qos = NO_QOS
     override: Override = Override.DENIED
 
     @property
@@ -167,8 +147,7 @@ class PinningTemplate:
         """The template as plain values that :meth:`from_mapping` reads back, defaults left out."""
         mapping: dict[str, object] = {"name": self.name, "cells": [_cell_to_mapping(cell) for cell in self.cells]}
         mapping["emulator"] = str(self.emulator)
-        qos = {name: getattr(self.qos, name) for name in Qos.__slots__ if getattr(self.qos, name) is not None}
-        if qos:
+        if qos := self.qos.to_mapping():
             mapping["qos"] = qos
         mapping["override"] = str(self.override)
         return mapping
@@ -234,6 +213,8 @@ class _Reader:
                 nodes.add(cell.node)
         if missing := CpuSet.parse(f"0-{max(seen)}") - seen:
             raise self.error("cells", f"vCPU {missing} is in no cell; together the cells must hold 0 to {max(seen)}")
+        if unknown := CpuSet.of(template.qos.own_quotas_us) - seen:
+            raise self.error("qos.vcpus", f"vCPU {unknown} is in no cell")
 
     def cell(self, data: object, path: str) -> TemplateCell:
         fields = self.mapping(data, path, {"vcpus", "cpus", "threads", "memory", "pins", "node"})
@@ -274,13 +255,31 @@ class _Reader:
     def qos(self, data: Mapping[str, object]) -> Qos:
         if data.get("qos") is None:
             return Qos()
-        limits = {"shares": SHARES, "period_us": PERIOD_US, "quota_us": QUOTA_US}
-        fields = self.mapping(data["qos"], "qos", set(limits))
+        fields = dict(self.mapping(data["qos"], "qos", {*LIMITS, "vcpus"}))
+        vcpus = self.vcpu_quotas(fields.pop("vcpus", {}))
         for key, value in fields.items():
-            if not _is_int(value, limits[key]):
-                low, high = limits[key][0], limits[key][-1]
-                raise self.error(f"qos.{key}", f"{value!r} is not a whole number from {low} to {high}")
-        return Qos(**fields)  # type: ignore[arg-type]  # the loop above has checked every value
+            self.check_limit(key, value, f"qos.{key}")
+        return Qos(**fields, vcpu_quotas_us=vcpus)  # type: ignore[arg-type]  # the loop above has checked every value
+
+    def vcpu_quotas(self, data: object) -> tuple[tuple[CpuSet, int], ...]:
+        """The vCPUs with a quota of their own, from a mapping of vCPUs to {quota_us: ...}."""
+        if not isinstance(data, Mapping):
+            raise self.error("qos.vcpus", "must be a mapping of vCPUs to {quota_us: ...}")
+        quotas: list[tuple[CpuSet, int]] = []
+        for key, value in data.items():
+            path = f"qos.vcpus[{key}]"
+            vcpus = self.cpu_set(key, path)
+            if twice := vcpus & CpuSet.union(seen for seen, _ in quotas):
+                raise self.error(path, f"vCPU {twice} is given twice")
+            quota = self.required(self.mapping(value, path, {"quota_us"}), "quota_us", path)
+            self.check_limit("quota_us", quota, f"{path}.quota_us")
+            quotas.append((vcpus, quota))  # type: ignore[arg-type]  # the line above has checked it
+        return group_quotas(quotas)
+
+    def check_limit(self, key: str, value: object, path: str) -> None:
+        if not _is_int(value, LIMITS[key]):
+            low, high = LIMITS[key][0], LIMITS[key][-1]
+            raise self.error(path, f"{value!r} is not a whole number from {low} to {high}")
 
     def cpu_set(self, value: object, path: str) -> CpuSet:
         """A CPU set that is not empty, from a text or a single number."""

@@ -33,7 +33,16 @@ class Fields(FormattableColumn[Mapping[str, Any]]):
 
     def human_readable(self) -> str:
         """One line."""
-        return ", ".join(f"{name} {value}" for name, value in self._value.items())
+        return ", ".join(_words(self._value))
+
+
+def _words(fields: Mapping[str, Any]) -> Iterator[str]:
+    """The fields one by one, those of an inner object behind its name."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from (f"{name} {word}" for word in _words(value))
+        else:
+            yield f"{name} {value}"
 
 
 class Usage(FormattableColumn[Mapping[str, int] | None]):

@@ -18,7 +18,14 @@ _SET_LENGTH = 100
 
 _CELL = re.compile(r"C([0-9]+)_(.+)")
 _PIN = re.compile(rf"PIN_({_SET})_ON_({_SET})")
-_QOS = {"QOS_SHARES": "shares", "QOS_VCPU_PERIOD": "period_us", "QOS_VCPU_QUOTA": "quota_us"}
+_QOS = {
+    "QOS_SHARES": "shares",
+    "QOS_VCPU_PERIOD": "period_us",
+    "QOS_VCPU_QUOTA": "quota_us",
+    "QOS_EMULATOR_PERIOD": "emulator_period_us",
+    "QOS_EMULATOR_QUOTA": "emulator_quota_us",
+}
+_OWN_QUOTA = re.compile(rf"QOS_VCPU_({_SET})_QUOTA_([0-9]+)")
 
 
 def encode(template: PinningTemplate) -> frozenset[str]:
@@ -64,6 +71,9 @@ def _clauses(template: PinningTemplate) -> Iterator[str]:
     for clause, field in _QOS.items():
         if (value := getattr(template.qos, field)) is not None:
             yield f"{clause}_{value}"
+    for vcpus, quota_us in template.qos.vcpu_quotas_us:
+        for chunk in _chunks(vcpus):
+            yield f"QOS_VCPU_{chunk}_QUOTA_{quota_us}"
 
 
 def _cell_clauses(cell: TemplateCell) -> Iterator[str]:
@@ -107,6 +117,7 @@ class _Decoder:
         self.cells: dict[int, dict[str, object]] = {}
         self.vcpus: dict[int, CpuSet] = {}
         self.pins: dict[int, dict[int, CpuSet]] = {}
+        self.quotas: dict[int, int] = {}
 
     def mapping(self, traits: frozenset[str]) -> dict[str, object]:
         for trait in sorted(traits - {names.TEMPLATE}):
@@ -119,6 +130,8 @@ class _Decoder:
             if index not in self.cells:
                 reason = "is missing although a later cell is there" if self.cells else "is missing"
                 raise _invalid(self.name, f"{PREFIX}C{index}_VCPUS", reason)
+        if self.quotas:
+            self.qos["vcpus"] = {vcpu: {"quota_us": quota} for vcpu, quota in self.quotas.items()}
         self.top["cells"] = [self.cells[index] for index in sorted(self.cells)]
         if self.qos:
             self.top["qos"] = self.qos
@@ -130,6 +143,8 @@ class _Decoder:
         if trait.startswith(PREFIX):
             if match := _CELL.fullmatch(clause):
                 return self.read_cell(trait, int(match[1]), match[2])
+            if match := _OWN_QUOTA.fullmatch(clause):
+                return self.read_own_quota(trait, match[1], int(match[2]))
             word, _, value = clause.rpartition("_")
             if word in ("EMULATOR", "OVERRIDE"):
                 return self.put(trait, self.top, word.lower(), value.lower())
@@ -156,6 +171,12 @@ class _Decoder:
         else:
             raise _invalid(self.name, trait, "is no clause of a template's cell")
 
+    def read_own_quota(self, trait: str, vcpus: str, quota_us: int) -> None:
+        """The quota of some vCPUs."""
+        for vcpu in self.cpu_set(trait, vcpus):
+            if self.quotas.setdefault(vcpu, quota_us) != quota_us:
+                raise _invalid(self.name, trait, f"contradicts another clause, which says {self.quotas[vcpu]}")
+
     def put(self, trait: str, target: dict[str, object], key: str, value: object) -> None:
         """Set a field that may be set once."""
         if key in target:
@@ -179,5 +200,7 @@ def _clause_of_path(path: str) -> str:
         return f"{PREFIX}C{index}_{word}" + (f"_{vcpu}" if vcpu else "")
     if path == "cells":  # which lack some vCPU
         return f"{PREFIX}C*_VCPUS"
+    if match := re.fullmatch(r"qos\.vcpus(?:\[([0-9]+)\].*)?", path):
+        return f"{PREFIX}QOS_VCPU_{match[1] or '*'}_QUOTA"
     qos = {f"qos.{field}": clause for clause, field in _QOS.items()}
     return PREFIX + qos.get(path, path.upper())

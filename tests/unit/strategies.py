@@ -8,17 +8,14 @@ import itertools
 from hypothesis import strategies as st
 
 from kongming_sched.cpuset import MAX_CPU, CpuSet
+from kongming_sched.qos import LIMITS, QUOTA_US, Qos, group_quotas
 from kongming_sched.template import (
     MAX_NODE_ID,
-    PERIOD_US,
-    QUOTA_US,
-    SHARES,
     CpuPolicy,
     EmulatorPolicy,
     MemoryPolicy,
     Override,
     PinningTemplate,
-    Qos,
     TemplateCell,
     ThreadPolicy,
 )
@@ -36,13 +33,18 @@ def cpu_sets(max_cpu: int = 300, min_size: int = 0) -> st.SearchStrategy[CpuSet]
     return st.sets(st.integers(0, max_cpu), min_size=min_size, max_size=40).map(CpuSet.of)
 
 
-def qos() -> st.SearchStrategy[Qos]:
-    """QoS with any of its values left out."""
+def qos(vcpus: int) -> st.SearchStrategy[Qos]:
+    """QoS with any of its values left out, for a server of so many vCPUs."""
 
-    def maybe(allowed: range) -> st.SearchStrategy[int | None]:
-        return st.none() | st.integers(allowed[0], allowed[-1])
+    def within(allowed: range) -> st.SearchStrategy[int]:
+        return st.integers(allowed[0], allowed[-1])
 
-    return st.builds(Qos, maybe(SHARES), maybe(PERIOD_US), maybe(QUOTA_US))
+    own = st.dictionaries(st.integers(0, vcpus - 1), st.sampled_from([1000, 25000]) | within(QUOTA_US), max_size=vcpus)
+    return st.builds(
+        Qos,
+        **{name: st.none() | within(allowed) for name, allowed in LIMITS.items()},
+        vcpu_quotas_us=own.map(lambda quotas: group_quotas((CpuSet.of([vcpu]), quotas[vcpu]) for vcpu in quotas)),
+    )
 
 
 @st.composite
@@ -60,7 +62,7 @@ def templates(draw: st.DrawFn) -> PinningTemplate:
         draw(names()),
         tuple(cells),
         draw(st.sampled_from(EmulatorPolicy)),
-        draw(qos()),
+        draw(qos(len(vcpus))),
         draw(st.sampled_from(Override)),
     )
 

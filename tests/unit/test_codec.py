@@ -27,7 +27,14 @@ GOLD = PinningTemplate.from_mapping(
             {"vcpus": "2-3", "cpus": "explicit", "memory": "none", "pins": {2: "5-6", 3: "9-11,^10"}, "node": 1},
         ],
         "emulator": "cell",
-        "qos": {"shares": 1024, "period_us": 100000, "quota_us": 25000},
+        "qos": {
+            "shares": 1024,
+            "period_us": 100000,
+            "quota_us": 25000,
+            "emulator_period_us": 50000,
+            "emulator_quota_us": 10000,
+            "vcpus": {"0,2-3": {"quota_us": 5000}},
+        },
         "override": "allowed",
     }
 )
@@ -50,6 +57,9 @@ GOLD_CLAUSES = frozenset(
         "QOS_SHARES_1024",
         "QOS_VCPU_PERIOD_100000",
         "QOS_VCPU_QUOTA_25000",
+        "QOS_EMULATOR_PERIOD_50000",
+        "QOS_EMULATOR_QUOTA_10000",
+        "QOS_VCPU_0_2TO3_QUOTA_5000",
     }
 )
 
@@ -136,6 +146,16 @@ MALFORMED = [
     pytest.param(gold(plus=["C0_MEMORY_NONE"]), "C0_MEMORY_STRICT", "which says none", id="two memory policies"),
     pytest.param(gold(plus=["EMULATOR_SHARED"]), "EMULATOR_SHARED", "which says cell", id="two emulator policies"),
     pytest.param(gold(plus=["OVERRIDE_DENIED"]), "OVERRIDE_DENIED", "which says allowed", id="two overrides"),
+    pytest.param(
+        gold(plus=["QOS_VCPU_0_QUOTA_6000"]), "QOS_VCPU_0_QUOTA_6000", "contradicts", id="two quotas of a vCPU"
+    ),
+    pytest.param(
+        gold(plus=["QOS_VCPU_0_QUOTA_5000"]), "QOS_VCPU_0_QUOTA_5000", "says again", id="a vCPU's quota once more"
+    ),
+    pytest.param(gold(plus=["QOS_VCPU_9_QUOTA_5000"]), "QOS_VCPU_*_QUOTA", "in no cell", id="a quota of no vCPU"),
+    pytest.param(
+        gold(plus=["QOS_VCPU_1_QUOTA_5"]), "QOS_VCPU_1_QUOTA", "is not a whole number", id="too small a vCPU's quota"
+    ),
     pytest.param(gold(plus=["QOS_SHARES_2048"]), "QOS_SHARES_2048", "which says 1024", id="a QoS value twice"),
     pytest.param(gold(plus=["C1_NODE_2"]), "C1_NODE_2", "which says 1", id="two nodes"),
     pytest.param(
@@ -293,7 +313,7 @@ def test_no_clause_can_be_lost_unnoticed(template: PinningTemplate, data: st.Dat
 
 
 CLAUSES = st.sampled_from([MARKER, *(PREFIX + clause for clause in sorted(GOLD_CLAUSES))]) | st.from_regex(
-    r"CUSTOM_KONGMING_(C[0-2]_(VCPUS|CPUS|THREADS|MEMORY|NODE|PIN)|QOS_(SHARES|VCPU_QUOTA)|EMULATOR)_[0-9TONX_]{0,8}",
+    r"CUSTOM_KONGMING_(C[0-2]_(VCPUS|CPUS|THREADS|MEMORY|NODE|PIN)|QOS_(SHARES|VCPU_QUOTA|VCPU_[0-3](TO[1-3])?_QUOTA)|EMULATOR)_[0-9TONX_]{0,8}",
     fullmatch=True,
 )
 

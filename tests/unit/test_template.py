@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import InvalidTemplate
+from kongming_sched.qos import Qos
 from kongming_sched.template import (
     CpuPolicy,
     EmulatorPolicy,
     MemoryPolicy,
     Override,
     PinningTemplate,
-    Qos,
     TemplateCell,
     ThreadPolicy,
     count_cpus,
@@ -81,6 +81,16 @@ def test_every_key_is_read() -> None:
         Override.ALLOWED,
     )
     assert expected == PinningTemplate.from_mapping(GOLD)
+
+
+def test_quotas_of_single_vcpus() -> None:
+    """vCPUs of one quota are written together, whatever the file says."""
+    quotas = {"5": {"quota_us": 9000}, "0-1": {"quota_us": 25000}, 4: {"quota_us": 9000}}
+    template = PinningTemplate.from_mapping(gold(qos={"quota_us": 50000, "vcpus": quotas}))
+
+    assert {0: 25000, 1: 25000, 4: 9000, 5: 9000} == template.qos.own_quotas_us
+    expected = {"quota_us": 50000, "vcpus": {"4-5": {"quota_us": 9000}, "0-1": {"quota_us": 25000}}}
+    assert expected == template.to_mapping()["qos"]
 
 
 def test_defaults_are_the_careful_choice() -> None:
@@ -163,6 +173,17 @@ WRONG = [
     pytest.param(gold(qos={"period_us": 1_000_001}), "qos.period_us", id="too long a period"),
     pytest.param(gold(qos={"quota_us": 999}), "qos.quota_us", id="too small a quota"),
     pytest.param(gold(qos={"quota_us": -1}), "qos.quota_us", id="libvirt's word for no quota"),
+    pytest.param(gold(qos={"emulator_quota_us": 0}), "qos.emulator_quota_us", id="nothing for the emulator"),
+    pytest.param(gold(qos={"vcpus": None}), "qos.vcpus", id="quotas of vCPUs left blank"),
+    pytest.param(gold(qos={"vcpus": {"x": {"quota_us": 5000}}}), "qos.vcpus[x]", id="a quota of no vCPU"),
+    pytest.param(gold(qos={"vcpus": {0: 5000}}), "qos.vcpus[0]", id="a number for a vCPU's qos"),
+    pytest.param(gold(qos={"vcpus": {0: {}}}), "qos.vcpus[0].quota_us", id="no quota for a vCPU"),
+    pytest.param(gold(qos={"vcpus": {0: {"shares": 5}}}), "qos.vcpus[0].shares", id="shares of one vCPU"),
+    pytest.param(gold(qos={"vcpus": {0: {"quota_us": 5}}}), "qos.vcpus[0].quota_us", id="too small a vCPU's quota"),
+    pytest.param(
+        gold(qos={"vcpus": {"0-2": {"quota_us": 5000}, "2": {"quota_us": 6000}}}), "qos.vcpus[2]", id="a vCPU twice"
+    ),
+    pytest.param(gold(qos={"vcpus": {6: {"quota_us": 5000}}}), "qos.vcpus", id="a quota of a vCPU in no cell"),
     pytest.param(one_cell(vcpus=None), "cells[0].vcpus", id="no vCPUs"),
     pytest.param(one_cell(vcpus=""), "cells[0].vcpus", id="an empty set of vCPUs"),
     pytest.param(one_cell(vcpus="0-1,^0-1"), "cells[0].vcpus", id="every vCPU left out"),
