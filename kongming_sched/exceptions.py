@@ -102,6 +102,15 @@ class GuestGone(KongMingError):
         super().__init__(f"domain {domain!r} does not run any more")
 
 
+class GuestNotFound(KongMingError):
+    """No running guest of this host, or more than one, has this name."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"server {name!r} {reason}; see 'virsh list' and 'kongming-host map'")
+
+
 class HypervisorError(KongMingError):
     """libvirt refused a call, or cannot be reached.
 
@@ -140,6 +149,14 @@ class MoveFailed(KongMingError):
 
 class AgentError(KongMingError):
     """The agent of this host cannot be asked, or did not do what was asked for."""
+
+
+class ControlGroupError(HypervisorError):
+    """The kernel refused to change a control group of a guest, or there is none."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        super().__init__(action, reason)
+        self.args = (f"the kernel could not {action}: {reason}",)
 
 
 class PlacementError(KongMingError):

@@ -24,7 +24,7 @@ from kongming_sched.cpuset import CpuSet
 PATIENCE_SECONDS = 120.0
 """How long a guest may take from the hook to running; libvirt starts its QEMU right after the hook."""
 
-_DEFAULT_SCHEDULER = {"cpu_shares": 0, "vcpu_period": 0, "vcpu_quota": 0}
+_DEFAULT_SCHEDULER = dict.fromkeys(("cpu_shares", "vcpu_period", "vcpu_quota", "emulator_period", "emulator_quota"), 0)
 """An arriving guest has a cpu controller for all that is known; its real values are seen when it runs."""
 
 

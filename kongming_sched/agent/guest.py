@@ -19,7 +19,8 @@ class Domain:
     """A running domain as libvirt hands it out.
 
     :ivar xml: the live domain XML
-    :ivar scheduler: cpu_shares, vcpu_period and vcpu_quota; empty where the host has no cpu controller
+    :ivar scheduler: cpu_shares, vcpu_period, vcpu_quota (that of vCPU 0), emulator_period and emulator_quota; empty
+        where the host has no cpu controller
     """
 
     uuid: str
@@ -51,6 +52,7 @@ class Identity:
     :ivar quota: the flavor's own ``quota:cpu_*`` values by libvirt's parameter names
     :ivar memory_nodes: host NUMA nodes that its memory is bound to; empty if it is not bound
     :ivar memory_mode: libvirt's mode of that binding; only "restrictive" can be changed while it runs
+    :ivar start: libvirt's number of this run of the guest, another one after each start; empty if it does not run
     """
 
     server: str
@@ -59,16 +61,21 @@ class Identity:
     quota: Mapping[str, int] = field(default_factory=dict)
     memory_nodes: CpuSet = field(default_factory=CpuSet)
     memory_mode: str = ""
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A running guest of a flavor that names a template."""
+    """A running guest of a flavor that names a template.
+
+    :ivar quotas: the CFS quota of each vCPU by the kernel; empty if all are known to have libvirt's vcpu_quota
+    """
 
     domain: Domain
     identity: Identity
     request: PinningRequest
     threads: Threads
+    quotas: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def uuid(self) -> str:
@@ -99,13 +106,14 @@ def identify(domain: Domain) -> Identity:
     except (ET.ParseError, ValueError, exceptions.InvalidCpuSet) as error:
         raise exceptions.InvalidDomain(domain.name, str(error)) from error
     mode = "" if memory is None else memory.get("mode", "strict")
+    start = root.get("id", "")
     instance = root.find(f"metadata/{_NOVA}instance")
     if instance is None:
-        return Identity(domain.name, vcpus, None, {}, nodes, mode)
+        return Identity(domain.name, vcpus, None, {}, nodes, mode, start)
     specs = {
         spec.get("name", ""): (spec.text or "").strip()
         for spec in instance.iterfind(f"{_NOVA}flavor/{_NOVA}extraSpecs/{_NOVA}extraSpec")
     }
     quota = {name: int(specs[key]) for key, name in _QUOTA.items() if specs.get(key, "").lstrip("-").isdecimal()}
     server = instance.findtext(f"{_NOVA}name") or domain.name
-    return Identity(server, vcpus, PinningRequest.from_extra_specs(specs), quota, nodes, mode)
+    return Identity(server, vcpus, PinningRequest.from_extra_specs(specs), quota, nodes, mode, start)

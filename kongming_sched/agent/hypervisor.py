@@ -19,7 +19,7 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
 
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
-_SCHEDULER = ("cpu_shares", "vcpu_period", "vcpu_quota")
+_SCHEDULER = ("cpu_shares", "vcpu_period", "vcpu_quota", "emulator_period", "emulator_quota")
 _RESTRICTIVE = getattr(libvirt, "VIR_DOMAIN_NUMATUNE_MEM_RESTRICTIVE", 3)
 _UNSUPPORTED = (
     libvirt.VIR_ERR_OPERATION_INVALID,  # no cgroup controller
@@ -103,7 +103,10 @@ class LibvirtHypervisor:
             self._find(domain).setNumaParameters({"numa_nodeset": str(nodes), "numa_mode": _RESTRICTIVE}, _LIVE)
 
     def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None:
-        """Set cpu_shares, vcpu_period (microseconds) or vcpu_quota (microseconds per period, -1 for none)."""
+        """Set cpu_shares, periods (microseconds) or quotas (microseconds per period, -1 for none).
+
+        Both can be set of all vCPUs together (vcpu_period, vcpu_quota) and of the emulator (emulator_period and so on).
+        """
         words = ", ".join(f"{name}={value}" for name, value in sorted(parameters.items()))
         with self._errors(f"set {words} of {domain.name}", domain):
             self._find(domain).setSchedulerParametersFlags(dict(parameters), _LIVE)
