@@ -19,7 +19,13 @@ from kongming_sched.topology import HostTopology
 
 _NOVA = "http://openstack.org/xmlns/libvirt/nova/1.1"
 _T = TypeVar("_T")
-_DEFAULTS = {"cpu_shares": 1024, "vcpu_period": 100_000, "vcpu_quota": -1}
+_DEFAULTS = {
+    "cpu_shares": 1024,
+    "vcpu_period": 100_000,
+    "vcpu_quota": -1,
+    "emulator_period": 100_000,
+    "emulator_quota": -1,
+}
 
 
 def domain_xml(
@@ -29,10 +35,11 @@ def domain_xml(
     extra_specs: Mapping[str, str],
     memory_nodes: str = "",
     memory_mode: str = "restrictive",
+    start: int | None = None,
 ) -> str:
     """The parts of a domain's XML that the agent reads, as Nova 34 and libvirt write them."""
     ET.register_namespace("nova", _NOVA)
-    domain = ET.Element("domain", type="qemu")
+    domain = ET.Element("domain", {"type": "qemu"} | ({"id": str(start)} if start else {}))
     ET.SubElement(domain, "name").text = name
     ET.SubElement(domain, "uuid").text = uuid
     instance = ET.SubElement(ET.SubElement(domain, "metadata"), f"{{{_NOVA}}}instance")
@@ -55,9 +62,12 @@ class _Running:
     vcpus: list[CpuSet]
     emulator: CpuSet
     iothreads: dict[int, CpuSet]
+    start: int
     memory_nodes: str = ""
     memory_mode: str = "restrictive"
+    memory_mb: dict[int, int] = field(default_factory=lambda: {0: 256, 1: 256})
     scheduler: dict[str, int] = field(default_factory=lambda: dict(_DEFAULTS))
+    quotas: dict[int, int] = field(default_factory=dict)
 
 
 class SimulatedHost:
@@ -68,6 +78,7 @@ class SimulatedHost:
     :ivar stale_definitions: server ids of guests whose persistent definition has the pins of another host
     :ivar migrating: server ids of guests that libvirt lets nobody change
     :ivar without_definition: server ids of guests that have none
+    :ivar pages_stay: server ids of guests whose pages stay where they are, whatever libvirt says
     :ivar shared_at_any_time: CPUs of the pool that at some time belonged to two guests
     """
 
@@ -81,6 +92,8 @@ class SimulatedHost:
         self.stale_definitions: set[str] = set()
         self.without_definition: set[str] = set()
         self.migrating: set[str] = set()
+        self.pages_stay: set[str] = set()
+        self._starts = 0
 
     # What Nova and an administrator do
 
@@ -88,7 +101,9 @@ class SimulatedHost:
         """Start a guest, which may run on every CPU at first."""
         anywhere = self._topology.cpus
         io = dict.fromkeys(range(1, iothreads + 1), anywhere)
-        self._running[uuid] = _Running(f"instance-{uuid[-8:]}", extra_specs, [anywhere] * vcpus, anywhere, io)
+        self._starts += 1
+        name = f"instance-{uuid[-8:]}"
+        self._running[uuid] = _Running(name, extra_specs, [anywhere] * vcpus, anywhere, io, self._starts)
 
     def respawn(self, uuid: str) -> None:
         """Reboot a guest the hard way: its XML is written anew."""
@@ -105,7 +120,17 @@ class SimulatedHost:
 
     def bind_strictly(self, uuid: str, nodes: str) -> None:
         """What Nova does at the start of a guest that has a NUMA topology."""
-        self._running[uuid].memory_nodes, self._running[uuid].memory_mode = nodes, "strict"
+        guest = self._running[uuid]
+        guest.memory_nodes, guest.memory_mode = nodes, "strict"
+        guest.memory_mb = dict.fromkeys(CpuSet.parse(nodes), 512)
+
+    def migrate_pages(self, uuid: str, memory_mb: dict[int, int]) -> None:
+        """Move pages by other means than libvirt's."""
+        self._running[uuid].memory_mb = memory_mb
+
+    def set_flavor(self, uuid: str, extra_specs: Mapping[str, str]) -> None:
+        """Change what the metadata of a guest say while it runs."""
+        self._running[uuid].extra_specs = extra_specs
 
     def replace_topology(self, topology: HostTopology) -> None:
         """Other CPUs are online."""
@@ -139,6 +164,11 @@ class SimulatedHost:
         """Libvirt's scheduler parameters of a guest."""
         return dict(self._running[uuid].scheduler)
 
+    def quotas_of(self, uuid: str) -> list[int]:
+        """The quota of each vCPU."""
+        guest = self._running[uuid]
+        return [guest.quotas.get(vcpu, guest.scheduler["vcpu_quota"]) for vcpu in range(len(guest.vcpus))]
+
     # LibvirtHypervisor
 
     def host_name(self) -> str:
@@ -160,10 +190,10 @@ class SimulatedHost:
         self._change("pin_iothread", domain, lambda guest: guest.iothreads.__setitem__(iothread, self._online(cpus)))
 
     def bind_memory(self, domain: Domain, nodes: CpuSet) -> None:
-        self._change("bind_memory", domain, lambda guest: setattr(guest, "memory_nodes", str(nodes)))
+        self._change("bind_memory", domain, lambda guest: self._bind(domain.uuid, guest, nodes))
 
     def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None:
-        self._change("set_scheduler", domain, lambda guest: guest.scheduler.update(parameters))
+        self._change("set_scheduler", domain, lambda guest: self._set_scheduler(guest, parameters))
 
     def is_busy(self, domain: Domain) -> bool:
         return self._call("is_busy", lambda: bool(self._guest(domain)) and domain.uuid in self.migrating)
@@ -182,16 +212,46 @@ class SimulatedHost:
     def default_shares(self) -> int:
         return 1024
 
+    def memory_mb(self, domain: Domain) -> dict[int, int]:
+        return self._call("memory_mb", lambda: dict(self._guest(domain).memory_mb))
+
+    def vcpu_quotas(self, domain: Domain) -> dict[int, int]:
+        return self._call("vcpu_quotas", lambda: self._vcpu_quotas(domain))
+
+    def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None:
+        self._change("set_vcpu_quota", domain, lambda guest: guest.quotas.__setitem__(vcpu, quota_us))
+
     # Plumbing
 
     def _domain(self, uuid: str) -> Domain:
         guest = self._running[uuid]
-        xml = domain_xml(guest.name, uuid, len(guest.vcpus), guest.extra_specs, guest.memory_nodes, guest.memory_mode)
-        return Domain(uuid, guest.name, xml, dict(guest.scheduler))
+        xml = domain_xml(
+            guest.name, uuid, len(guest.vcpus), guest.extra_specs, guest.memory_nodes, guest.memory_mode, guest.start
+        )
+        return Domain(uuid, guest.name, xml, {**guest.scheduler, "vcpu_quota": self.quotas_of(uuid)[0]})
+
+    def _bind(self, uuid: str, guest: _Running, nodes: CpuSet) -> None:
+        """Set the nodes; as in the kernel only pages on nodes that a guest loses move."""
+        if guest.memory_nodes and guest.memory_mode != "restrictive":
+            raise exceptions.HypervisorError("bind the memory", "change of nodeset requires restrictive mode", 55)
+        lost = (CpuSet.parse(guest.memory_nodes) if guest.memory_nodes else CpuSet.of(guest.memory_mb)) - nodes
+        guest.memory_nodes = str(nodes)
+        for node in lost if uuid not in self.pages_stay else ():
+            guest.memory_mb[nodes.first] = guest.memory_mb.get(nodes.first, 0) + guest.memory_mb.pop(node, 0)
+
+    def _set_scheduler(self, guest: _Running, parameters: Mapping[str, int]) -> None:
+        """As libvirt, which gives a quota to all vCPUs and does not know of others."""
+        guest.scheduler.update(parameters)
+        if "vcpu_quota" in parameters:
+            guest.quotas.clear()
 
     def _threads(self, domain: Domain) -> Threads:
         guest = self._guest(domain)
         return Threads(dict(enumerate(guest.vcpus)), guest.emulator, dict(guest.iothreads))
+
+    def _vcpu_quotas(self, domain: Domain) -> dict[int, int]:
+        self._guest(domain)
+        return dict(enumerate(self.quotas_of(domain.uuid)))
 
     def _repair(self, domain: Domain) -> bool | None:
         self._guest(domain)

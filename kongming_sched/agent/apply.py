@@ -39,6 +39,9 @@ class Kernel(Protocol):
 
     def threads(self, domain: Domain) -> Threads: ...  # noqa: D102
     def default_shares(self) -> int: ...  # noqa: D102
+    def memory_mb(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
+    def vcpu_quotas(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
+    def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -120,6 +123,8 @@ class Applier:
             self._hypervisor.pin_iothread(domain, action.index, action.cpus)
         elif action.kind is Kind.MEMORY:
             self._hypervisor.bind_memory(domain, action.cpus)
+        elif action.kind is Kind.QUOTA:
+            self._kernel.set_vcpu_quota(domain, action.index, action.parameters["quota_us"])
         else:
             self._hypervisor.set_scheduler(domain, action.parameters)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kongming_sched.agent.guest import Identity, Threads
+from kongming_sched.agent.released import NOBODY, Released
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.tree import HostPools
 from kongming_sched.topology import HostTopology
@@ -22,6 +23,7 @@ class MapGuest:
     :ivar number: its place in the list of guests, from 1
     :ivar template: empty for a guest without one
     :ivar floats: whether all its vCPUs may run on every CPU of the host
+    :ivar is_released: whether the agent leaves it alone
     """
 
     number: int
@@ -31,6 +33,7 @@ class MapGuest:
     vcpus: Mapping[int, CpuSet]
     emulator: CpuSet
     floats: bool
+    is_released: bool = False
 
     @property
     def cpus(self) -> CpuSet:
@@ -129,14 +132,19 @@ class HostMap:
 
 
 def draw(
-    host: str, topology: HostTopology, pools: HostPools, running: Iterable[tuple[str, Identity, Threads]]
+    host: str,
+    topology: HostTopology,
+    pools: HostPools,
+    running: Iterable[tuple[str, Identity, Threads]],
+    released: Released = NOBODY,
 ) -> HostMap:
     """Put everything in its place.
 
     :param running: server id, identity and threads of every running guest
+    :param released: whom the agent leaves alone
     """
     ordered = sorted(running, key=lambda item: (item[1].request is None, item[1].server, item[0]))
-    guests = tuple(_guest(number, *item, topology.cpus) for number, item in enumerate(ordered, 1))
+    guests = tuple(_guest(number, *item, topology.cpus, released) for number, item in enumerate(ordered, 1))
     nodes = tuple(
         MapNode(
             node.id,
@@ -160,15 +168,18 @@ def describe(tenant: Tenant) -> str:
     parts = [f"vCPU {tenant.vcpus}"] if tenant.vcpus else []
     if tenant.has_emulator:
         parts.append("emulator")
-    floats = ", not pinned" if tenant.vcpus and tenant.guest.floats else ""
-    return f"{tenant.guest.name} ({' and '.join(parts)}{floats})"
+    words = ", not pinned" * bool(tenant.vcpus and tenant.guest.floats) + ", released" * tenant.guest.is_released
+    return f"{tenant.guest.name} ({' and '.join(parts)}{words})"
 
 
-def _guest(number: int, uuid: str, identity: Identity, threads: Threads, everywhere: CpuSet) -> MapGuest:
+def _guest(
+    number: int, uuid: str, identity: Identity, threads: Threads, everywhere: CpuSet, released: Released
+) -> MapGuest:
     floats = all(everywhere <= cpus for cpus in threads.vcpus.values())
     template = identity.request.template if identity.request else ""
     name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in identity.server)
-    return MapGuest(number, uuid, name, template, threads.vcpus, threads.emulator, floats)
+    is_released = released.covers(uuid, identity.start)
+    return MapGuest(number, uuid, name, template, threads.vcpus, threads.emulator, floats, is_released)
 
 
 def _pool(cpu: int, pools: HostPools) -> str:

@@ -19,6 +19,7 @@ from kongming_sched.agent.overrides import (
     held_up,
     wished,
 )
+from kongming_sched.agent.strict import Stray, describe, find_stray
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -27,7 +28,8 @@ from kongming_sched.placement.tree import DesiredTree, HostPools, NodeState, des
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate
 from kongming_sched.topology import HostTopology
 
-_SCHEDULER_DEFAULTS = {"vcpu_period": 100_000, "vcpu_quota": -1}
+SCHEDULER_DEFAULTS = {"vcpu_period": 100_000, "vcpu_quota": -1, "emulator_period": 100_000, "emulator_quota": -1}
+"""What libvirt and the kernel give a guest of whom nothing is said, its shares apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class HostView:
     :ivar default_shares: the kernel's cpu shares of a guest that nobody has given others (1024 or, on cgroup v2, 100)
     :ivar immovable: server ids of guests that cannot be changed now; the others find their places round them
     :ivar overrides: server id to what its own metadata asks for
+    :ivar seats: server id to the host CPUs that its vCPUs were given before, wherever somebody has moved them since
+    :ivar released: those of the immovable guests that somebody wants to be as they are, which is no problem
     """
 
     topology: HostTopology
@@ -52,6 +56,8 @@ class HostView:
     default_shares: int = 1024
     immovable: frozenset[str] = frozenset()
     overrides: Mapping[str, Wish] = field(default_factory=dict)
+    seats: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
+    released: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,14 @@ class GuestLayout:
     :ivar vcpus: the host CPUs of each vCPU
     :ivar memory_nodes: host NUMA nodes for its memory; empty if that is to stay as it is
     :ivar scheduler: libvirt's scheduler parameters
+    :ivar quotas: the quota of each vCPU, if the template has one for single vCPUs; ``scheduler`` then has none
     """
 
     vcpus: tuple[CpuSet, ...]
     emulator: CpuSet
     memory_nodes: CpuSet = field(default_factory=CpuSet)
     scheduler: Mapping[str, int] = field(default_factory=dict)
+    quotas: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class HostLayout:
     :ivar claims: server id to the node of each cell, of those whose claim is here
     :ivar wishes: the part of the problems that is about what a server's own metadata asks for
     :ivar granted: server id to the metadata by which it is other than its flavor says
+    :ivar strays: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
     """
 
     tree: DesiredTree
@@ -86,6 +95,7 @@ class HostLayout:
     claims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     wishes: Mapping[str, str] = field(default_factory=dict)
     granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    strays: Mapping[str, Stray] = field(default_factory=dict)
 
 
 def lay_out(view: HostView) -> HostLayout:
@@ -103,7 +113,8 @@ def lay_out(view: HostView) -> HostLayout:
         )
         choices = choose(view, tree, claims, _obstacle)
         guests = choices.guests
-        problems = {guest.uuid: reason for guest in guests if (reason := _obstacle(view, tree, claims, guest))}
+        ours = [guest for guest in guests if guest.uuid not in view.released]
+        problems = {guest.uuid: reason for guest in ours if (reason := _obstacle(view, tree, claims, guest))}
         left = [guest for guest in guests if guest.uuid in problems]
         now_held = held | _held(view, left, [guest for guest in guests if guest.uuid not in problems])
         if now_held == held:
@@ -172,6 +183,7 @@ class _Builder:
         self.problems = problems
         self.housekeeping = view.pools.housekeeping & view.topology.cpus
         self.seats: dict[str, dict[int, CpuSet]] = {}
+        self.strays: dict[str, Stray] = {}
 
     def build(self) -> HostLayout:
         fixed = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
@@ -195,7 +207,7 @@ class _Builder:
         for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
             taken |= CpuSet.union(layout.vcpus)
-        return HostLayout(self.tree, layouts, problems, self.claims, wishes, granted)
+        return HostLayout(self.tree, layouts, problems, self.claims, wishes, granted, self.strays)
 
     def judge_overrides(
         self, layouts: Mapping[str, GuestLayout]
@@ -245,7 +257,7 @@ class _Builder:
         for guest in guests:
             for index, cell in enumerate(self.template(guest).cells):
                 if cell.cpus is CpuPolicy.DEDICATED and self.claims[guest.uuid][index] == node_id:
-                    present = tuple(_single(guest.threads.vcpus.get(vcpu, CpuSet())) for vcpu in cell.vcpus)
+                    present = tuple(_single(self.seat(guest, vcpu)) for vcpu in cell.vcpus)
                     demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
                     cells.append(DedicatedCell(guest.uuid, cell.vcpus, demand))
         cores = usable_cores(node.cores, self.tree.pools[node_id]) if node and cells else ()
@@ -265,12 +277,20 @@ class _Builder:
         for key, reason in layout.unplaced.items():
             self.problems[cells[key].guest] = f"no room on node {node_id}: {reason}"
 
+    def seat(self, guest: Guest, vcpu: int) -> CpuSet:
+        """Where a vCPU belongs until now: where it was put, or where it is if nothing is known of that."""
+        seats = self.view.seats.get(guest.uuid, ())
+        return seats[vcpu] if vcpu < len(seats) else guest.threads.vcpus.get(vcpu, CpuSet())
+
     def layout(self, guest: Guest) -> GuestLayout:
         """A guest that has its CPUs."""
         template, seats = self.template(guest), self.seats[guest.uuid]
         vcpus = tuple(seats[vcpu] for vcpu in range(template.vcpus))
         emulator = CpuSet.union(vcpus) if template.emulator is EmulatorPolicy.CELL else self.housekeeping
-        return GuestLayout(vcpus, emulator, self.memory_nodes(guest), self.scheduler(guest))
+        scheduler, quotas = self.scheduler(guest), {}
+        if scheduler and (own := template.qos.own_quotas_us):
+            quotas = dict.fromkeys(range(template.vcpus), scheduler.pop("vcpu_quota")) | own
+        return GuestLayout(vcpus, emulator, self.memory_nodes(guest), scheduler, quotas)
 
     def memory_nodes(self, guest: Guest) -> CpuSet:
         """The nodes to bind a guest's memory to; empty if nothing is to be done."""
@@ -281,21 +301,41 @@ class _Builder:
         if wanted == bound or (not bound and wanted == everywhere):
             return CpuSet()
         if mode not in ("", "restrictive"):
-            self.problems[guest.uuid] = (
-                f"its memory was bound to node {bound} ({mode}) at its start, and libvirt can only move it to node"
-                f" {wanted} after a stop and start"
-            )
+            self.problems[guest.uuid] = describe(self.stray(guest), guest, wanted)
             return CpuSet()
         return wanted
+
+    def stray(self, guest: Guest) -> Stray | None:
+        """A guest whose vCPUs have to follow its memory."""
+        view, tree = self.view, self.tree
+        ids = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
+        desired = {node.uuid: node for node in tree.nodes}
+        refusals = {id: reason for id in ids if (reason := tree.refusal(guest.request.template, id))}
+        found = find_stray(
+            guest,
+            self.claims[guest.uuid],
+            {id: desired[uuid] for id, uuid in ids.items() if uuid in desired},
+            {id: view.states[uuid] for id, uuid in ids.items() if uuid in view.states},
+            refusals,
+        )
+        if found is not None:
+            self.strays[guest.uuid] = found
+        return found
 
     def scheduler(self, guest: Guest) -> dict[str, int]:
         """The template's values, else those of the flavor's ``quota:cpu_*``, else the kernel's."""
         qos = self.template(guest).qos
-        asked = {"cpu_shares": qos.shares, "vcpu_period": qos.period_us, "vcpu_quota": qos.quota_us}
+        asked = {
+            "cpu_shares": qos.shares,
+            "vcpu_period": qos.period_us,
+            "vcpu_quota": qos.quota_us,
+            "emulator_period": qos.emulator_period_us,
+            "emulator_quota": qos.emulator_quota_us,
+        }
         wanted = {name: value for name, value in asked.items() if value is not None}
-        if wanted and not guest.domain.scheduler:
+        if (wanted or qos.vcpu_quotas_us) and not guest.domain.scheduler:
             self.problems[guest.uuid] = "its template asks for qos, and the host has no cpu controller for guests"
-        defaults = {**_SCHEDULER_DEFAULTS, "cpu_shares": self.view.default_shares}
+        defaults = {**SCHEDULER_DEFAULTS, "cpu_shares": self.view.default_shares}
         values = {**defaults, **guest.identity.quota, **wanted}
         return {name: values[name] for name in guest.domain.scheduler}
 

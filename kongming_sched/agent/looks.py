@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from kongming_sched.agent.guest import Domain, Guest, Threads
+from kongming_sched.agent.guest import Guest, Threads
 from kongming_sched.agent.layout import GuestLayout
 from kongming_sched.agent.plan import Action, Kind, Unit, units_of
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, NodeState
-
-_ID = re.compile(r"<domain\b[^>]*?\bid=['\"](\d+)['\"]")
 
 POOLS = {"dedicated": names.PCPU, "shared": names.VCPU}
 """The pools that Placement counts, and the resource class of each."""
@@ -28,6 +25,8 @@ class Reason(StrEnum):
     TEMPLATE = "template"
     DOMAIN = "domain"
     NO_PLACE = "no_place"
+    MEMORY = "memory"
+    UNMANAGED = "unmanaged"
     REFUSED = "refused"
     METADATA = "metadata"
     WAITING = "waiting"
@@ -87,7 +86,7 @@ def seats(
     after = tuple(replace(unit, current=moved.get(_key(unit), unit.current)) for unit in before)
     return Seats(
         {guest.uuid: guest.identity.server for guest in guests},
-        {guest.uuid: _start(guest.domain) for guest in guests},
+        {guest.uuid: guest.identity.start for guest in guests},
         before,
         after,
     )
@@ -111,11 +110,6 @@ def pool_use(tree: DesiredTree, states: Mapping[str, NodeState]) -> tuple[PoolUs
 
 def _key(item: Action | Unit) -> tuple[str, Kind, int]:
     return item.guest, item.kind, item.index
-
-
-def _start(domain: Domain) -> str:
-    match = _ID.search(domain.xml)
-    return match[1] if match else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent import terminal
 from kongming_sched.agent.hostmap import HostMap, describe, draw
 from kongming_sched.agent.page import page
+from kongming_sched.agent.released import load_released
 from kongming_sched.agent.site import add_config_file, open_site
 
 
@@ -41,7 +42,7 @@ class Map(Lister):
         """Read everything, and give a line per CPU."""
         site = open_site(parsed_args.config_file)
         running = [(item.domain.uuid, item.identity, item.threads) for item in site.running()]
-        self._map = draw(site.name, site.topology, site.pools, running)
+        self._map = draw(site.name, site.topology, site.pools, running, load_released(site.released_path))
         return ("Node", "Core", "CPU", "Pool", "Runs"), list(_rows(self._map))
 
     def produce_output(

@@ -10,6 +10,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.claims import match_cells
 from kongming_sched.agent.guest import Guest
 from kongming_sched.agent.layout import HostLayout, HostView
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Claim
 from kongming_sched.placement.tree import NodeState
@@ -127,6 +128,8 @@ def _cell_number(guest: Guest, cell: int | None) -> int:
 def _obstacle(view: HostView, layout: HostLayout, move: Move, target: NodeState) -> str | None:
     """Why a guest cannot be on a node; None if it can."""
     guest, name = move.guest, move.guest.request.template
+    if guest.uuid in view.released:
+        return "it is released, so that its pins would not follow; adopt it first"
     template = view.templates.get(name)
     if template is None or len(template.cells) != len(guest.request.cells):
         return f"{layout.problems.get(guest.uuid, 'its template has changed')}; its pins cannot follow its claim"
@@ -140,7 +143,7 @@ def _obstacle(view: HostView, layout: HostLayout, move: Move, target: NodeState)
         refusal = layout.tree.refusal(name, move.target) or "the agent has not offered it there yet"
         return f"node {move.target} does not offer template {name!r}: {refusal}"
     bound, mode = guest.identity.memory_nodes, guest.identity.memory_mode
-    if cell.memory is MemoryPolicy.STRICT and bound and mode != "restrictive":
+    if cell.memory is MemoryPolicy.STRICT and bound and mode != "restrictive" and bound != CpuSet.of([move.target]):
         return f"its memory was bound to node {bound} ({mode}) at its start, and libvirt cannot move it while it runs"
     return _lacks(target, move)
 

@@ -27,6 +27,8 @@ class Kind(StrEnum):
     IOTHREAD = "I/O thread"
     MEMORY = "memory"
     SCHEDULER = "scheduler"
+    QUOTA = "quota"
+    """Of a single vCPU, which libvirt cannot set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,11 @@ class Action:
     """One call of libvirt.
 
     :ivar guest: the server's id
-    :ivar index: the number of the vCPU or I/O thread; 0 for the other kinds
+    :ivar index: the number of the vCPU (that of a quota, too) or I/O thread; 0 for the other kinds
     :ivar cpus: host CPUs to pin to; for the memory host NUMA nodes
     :ivar before: where it is now; empty if libvirt cannot be set back to that
-    :ivar parameters: for the scheduler, what to set
-    :ivar parameters_before: for the scheduler, what it is now
+    :ivar parameters: for the scheduler and a quota, what to set
+    :ivar parameters_before: for these, what it is now
     """
 
     guest: str
@@ -55,11 +57,12 @@ class Action:
         return self.kind in (Kind.VCPU, Kind.EMULATOR, Kind.IOTHREAD)
 
     def __str__(self) -> str:
-        if self.kind is Kind.SCHEDULER:
+        if self.kind in (Kind.SCHEDULER, Kind.QUOTA):
+            of = f"vCPU {self.index}: " if self.kind is Kind.QUOTA else ""
             changes = (
                 f"{name} {self.parameters_before.get(name)} -> {value}" for name, value in self.parameters.items()
             )
-            return ", ".join(changes)
+            return of + ", ".join(changes)
         what = f"{self.kind} {self.index}" if self.kind in (Kind.VCPU, Kind.IOTHREAD) else str(self.kind)
         place = "node" if self.kind is Kind.MEMORY else "CPU"
         return f"{what}: {place} {self.before or 'any'} -> {self.cpus}"
@@ -259,6 +262,13 @@ def _other_actions(guest: Guest, layout: GuestLayout) -> Iterator[Action]:
         yield Action(guest.uuid, Kind.MEMORY, cpus=layout.memory_nodes, before=bound)
     actual = guest.domain.scheduler
     wanted = {name: value for name, value in sorted(layout.scheduler.items()) if actual.get(name) != value}
+    if "vcpu_quota" in layout.scheduler and len(set(guest.quotas.values())) > 1:
+        wanted["vcpu_quota"] = layout.scheduler["vcpu_quota"]  # which libvirt writes to all vCPUs
     if wanted:
         before = {name: actual[name] for name in wanted}
         yield Action(guest.uuid, Kind.SCHEDULER, parameters=wanted, parameters_before=before)
+    for vcpu, quota_us in sorted(layout.quotas.items()):
+        now_us = guest.quotas.get(vcpu, actual.get("vcpu_quota", -1))
+        if now_us != quota_us:
+            before, after = {"quota_us": now_us}, {"quota_us": quota_us}
+            yield Action(guest.uuid, Kind.QUOTA, vcpu, parameters=after, parameters_before=before)

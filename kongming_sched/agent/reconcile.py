@@ -11,13 +11,20 @@ from kongming_sched import exceptions
 from kongming_sched.agent.apply import Hypervisor, Kernel
 from kongming_sched.agent.arrivals import Answer, Bookings, Expected
 from kongming_sched.agent.backoff import Backoff
-from kongming_sched.agent.guest import Domain, Guest, identify
+from kongming_sched.agent.confine import Stranger
+from kongming_sched.agent.drift import Drift, Ledger
+from kongming_sched.agent.guest import Guest, identify
 from kongming_sched.agent.layout import HostLayout, HostView, lay_out
 from kongming_sched.agent.looks import PoolUse, Reason, Seats, pool_use, seats
+from kongming_sched.agent.memory import MemoryCheck
 from kongming_sched.agent.metadata import Metadata
 from kongming_sched.agent.pinning import BUSY, Pinner
 from kongming_sched.agent.plan import Action
 from kongming_sched.agent.preview import Preview
+from kongming_sched.agent.released import ReleasedFile
+from kongming_sched.agent.strangers import Strangers
+from kongming_sched.agent.strict import Stray
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
@@ -54,6 +61,10 @@ class Outcome:
     :ivar refusals: templates that this host's nodes do not offer
     :ivar answers: what the guests on their way are told, by the number of the question
     :ivar repaired: domains whose persistent definition held the pins of another host
+    :ivar drift: what somebody else has changed of guests since they were as they should be
+    :ivar released: guests that an administrator has taken into his own hands
+    :ivar confined: guests without a template, and what was pinned of them to keep them off the pool, or given back
+    :ivar strays: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
     :ivar retry_seconds: when to look again at the latest; None for the usual time
     :ivar reasons: subject of a problem to the kind of thing that is wrong
     :ivar without_template: how many guests run that are none of the agent's business
@@ -67,6 +78,10 @@ class Outcome:
     refusals: tuple[Refusal, ...] = ()
     answers: dict[int, Answer] = field(default_factory=dict)
     repaired: list[str] = field(default_factory=list)
+    drift: list[Drift] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    confined: list[tuple[str, str]] = field(default_factory=list)
+    strays: dict[str, Stray] = field(default_factory=dict)
     retry_seconds: float | None = None
     reasons: dict[str, Reason] = field(default_factory=dict)
     without_template: int = 0
@@ -85,6 +100,8 @@ class Reconciler:
     :param host_name: the name of the compute node's provider
     :param bookings: the CPUs of guests on their way
     :param metadata: what is known of servers' own metadata
+    :param released: guests to be left alone
+    :param strangers: looks after guests without a template
     """
 
     def __init__(
@@ -96,6 +113,8 @@ class Reconciler:
         backoff: Backoff,
         bookings: Bookings | None = None,
         metadata: Metadata | None = None,
+        released: ReleasedFile | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
         self._hypervisor = hypervisor
         self._kernel = kernel
@@ -104,6 +123,12 @@ class Reconciler:
         self._backoff = backoff
         self._bookings = Bookings() if bookings is None else bookings
         self._metadata = Metadata() if metadata is None else metadata
+        self._released = ReleasedFile() if released is None else released
+        self._strangers = Strangers(hypervisor, kernel) if strangers is None else strangers
+        self._memory = MemoryCheck(hypervisor, kernel)
+        self._ledger = Ledger()
+        self._evenly_limited: set[str] = set()
+        self._strangers_seen: list[Stranger] = []
         self._repaired: set[str] = set()
         self._last: _PlacementView | None = None
 
@@ -116,9 +141,11 @@ class Reconciler:
         :raises HypervisorError: if libvirt cannot tell what runs
         """
         outcome = Outcome()
+        self._read_released(outcome)
         guests = self._observe_guests(outcome)
         expected = self._bookings.expect(arriving, [guest.uuid for guest in guests], topology.cpus)
         outcome.answers = dict(expected.refused)
+        self._look_after_strangers(topology, pools, outcome)
         layout = self._agree_with_placement(topology, pools, guests, expected, outcome)
         if layout is not None:
             outcome.refusals = layout.tree.refusals
@@ -136,6 +163,7 @@ class Reconciler:
         :raises PlacementError: if Placement cannot tell what is claimed
         """
         outcome = Outcome()
+        self._read_released(outcome)
         guests = self._observe_guests(outcome)
         expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
         seen, _ = self._observe_placement(outcome)
@@ -159,6 +187,7 @@ class Reconciler:
         :raises PlacementError: if Placement cannot tell what is claimed
         """
         outcome = Outcome()
+        self._read_released(outcome)
         guests = self._observe_guests(outcome)
         seen, _ = self._observe_placement(outcome)
         expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
@@ -168,28 +197,39 @@ class Reconciler:
         states, templates = seen.states, seen.templates
         return Preview(topology, pools, guests, states, templates, layout, planned, actions, left, outcome.problems)
 
+    def _read_released(self, outcome: Outcome) -> None:
+        """See whom to leave alone; what the file said before holds if it cannot be read."""
+        try:
+            self._released.read()
+        except exceptions.ConfigurationError as error:
+            outcome.blame(Reason.CONFIGURATION, {"released guests": str(error)})
+
     def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
-        """The running guests of flavors that name a template."""
-        guests, outcome.without_template = [], 0
+        """The running guests of flavors that name a template; all others are kept as strangers."""
+        guests = []
+        self._strangers_seen = []
         for domain in self._hypervisor.domains():
             try:
-                guest = self._observe_guest(domain)
+                identity = identify(domain)
+                if identity.request is None:
+                    self._strangers_seen.append(Stranger(domain, identity))
+                    continue
+                threads = self._kernel.threads(domain)
+                quotas = {} if domain.uuid in self._evenly_limited else self._kernel.vcpu_quotas(domain)
             except exceptions.GuestGone:
                 continue
             except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
                 outcome.blame(Reason.DOMAIN, {f"server {domain.name} ({domain.uuid})": str(error)})
                 continue
-            if guest is None:
-                outcome.without_template += 1
-            else:
-                guests.append(guest)
+            guests.append(Guest(domain, identity, identity.request, threads, quotas))
         return tuple(guests)
 
-    def _observe_guest(self, domain: Domain) -> Guest | None:
-        identity = identify(domain)
-        if identity.request is None:
-            return None
-        return Guest(domain, identity, identity.request, self._kernel.threads(domain))
+    def _look_after_strangers(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
+        released = self._released.last
+        confined = self._strangers.run(self._strangers_seen, topology, pools.dedicated, self._ledger, released)
+        outcome.confined = [(f"server {name}", what) for name, what in confined.done]
+        outcome.without_template = len(self._strangers_seen)
+        outcome.blame(Reason.UNMANAGED, {f"server {name}": reason for name, reason in confined.problems.items()})
 
     def _agree_with_placement(
         self,
@@ -234,14 +274,31 @@ class Reconciler:
         seen: _PlacementView,
         immovable: frozenset[str] = frozenset(),
     ) -> HostLayout:
-        return lay_out(replace(self._view(topology, pools, guests, seen), immovable=immovable))
+        view = self._view(topology, pools, guests, seen)
+        return lay_out(replace(view, immovable=view.immovable | immovable))
 
     def _view(
         self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], seen: _PlacementView
     ) -> HostView:
-        root, shares = (seen.root_uuid, seen.root_name), self._kernel.default_shares()
-        view = HostView(topology, pools, *root, seen.states, seen.templates, guests, shares)
-        return replace(view, overrides=self._metadata.wishes())
+        released = self._released_of(guests)
+        return HostView(
+            topology,
+            pools,
+            seen.root_uuid,
+            seen.root_name,
+            seen.states,
+            {} if self._released.last.everyone else seen.templates,
+            guests,
+            self._kernel.default_shares(),
+            released,
+            self._metadata.wishes(),
+            self._ledger.seats(guests),
+            released,
+        )
+
+    def _released_of(self, guests: Iterable[Guest]) -> frozenset[str]:
+        released = self._released.last
+        return frozenset(guest.uuid for guest in guests if released.covers(guest.uuid, guest.identity.start))
 
     def _pin(
         self,
@@ -258,17 +315,22 @@ class Reconciler:
         if seen is None:
             return
         pinner = self._pinner(topology, pools, expected, seen, outcome)
-        waiting = self._backoff.waiting()
-        pinned = pinner.run(layout, guests, waiting)
+        waiting, released = self._backoff.waiting(), self._released_of(guests)
+        outcome.released = sorted(names[uuid] for uuid in released)
+        outcome.drift = self._ledger.drift([guest for guest in guests if guest.uuid not in released], layout.guests)
+        pinned = pinner.run(layout, guests, waiting | dict.fromkeys(released, "it is released"))
         outcome.done += [(names[action.guest], action) for action in pinned.done]
-        wrong = pinned.left | pinned.failed
+        wrong = {uuid: why for uuid, why in (pinned.left | pinned.failed).items() if uuid not in released}
         outcome.seats = seats(guests, {**pinned.layout.guests, **_only(layout.guests, wrong)}, pinned.done, pinned.seen)
-        layout = pinned.layout
-        refused = pinned.failed | _only(pinned.left, waiting)
+        layout, outcome.strays = pinned.layout, dict(pinned.layout.strays)
+        unsettled = {*wrong, *released, *(layout.problems.keys() - layout.wishes.keys())}
+        pages = self._settle([guest for guest in guests if guest.uuid not in unsettled], guests, layout, topology)
+        refused = pinned.failed | _only(_only(pinned.left, waiting), wrong)
         busy = {uuid: reason for uuid, reason in pinned.left.items() if reason == BUSY}
         kinds = {
             Reason.NO_PLACE: layout.problems,
             Reason.METADATA: layout.wishes,
+            Reason.MEMORY: pages,
             Reason.WAITING: wrong,
             Reason.REFUSED: refused,
             Reason.BUSY: busy,
@@ -295,6 +357,20 @@ class Reconciler:
             pools.dedicated,
             pools.housekeeping & topology.cpus,
         )
+
+    def _settle(
+        self, settled: Sequence[Guest], guests: Sequence[Guest], layout: HostLayout, topology: HostTopology
+    ) -> dict[str, str]:
+        """Count the pages of guests that are as they should be, and remember what the next look compares with.
+
+        :returns: server id to what is wrong with its pages
+        """
+        self._ledger.record(settled, layout.guests)
+        self._ledger.keep_only({guest.uuid for guest in guests})
+        even = [guest.uuid for guest in settled if len(set(guest.quotas.values())) <= 1]
+        self._evenly_limited = {uuid for uuid in even if not layout.guests[uuid].quotas}
+        nodes = CpuSet.of(node.id for node in topology.nodes)
+        return self._memory.run(settled, layout.guests, nodes)
 
     def _repair_definitions(self, guests: Iterable[Guest], outcome: Outcome) -> None:
         """Take the pins out of the definition that a migrated guest brought along, once it is there."""

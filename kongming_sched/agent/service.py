@@ -13,9 +13,12 @@ from oslo_config import cfg
 from oslo_log import log
 
 from kongming_sched import exceptions
+from kongming_sched.agent import confine, released
 from kongming_sched.agent.apply import Hypervisor
 from kongming_sched.agent.arrivals import Bookings
 from kongming_sched.agent.backoff import Backoff
+from kongming_sched.agent.confine import Confinement
+from kongming_sched.agent.drift import Drift
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
 from kongming_sched.agent.listener import Listener, Question
@@ -24,7 +27,9 @@ from kongming_sched.agent.looks import Reason
 from kongming_sched.agent.metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.orders import HostLooks, carry_out
 from kongming_sched.agent.reconcile import Outcome, Reconciler
+from kongming_sched.agent.released import ReleasedFile
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
+from kongming_sched.agent.strangers import Strangers
 from kongming_sched.agent.systemd import Systemd
 from kongming_sched.agent.triggers import base as triggers
 from kongming_sched.agent.watch import Watch
@@ -46,11 +51,20 @@ class Reporter:
     def __init__(self) -> None:
         self._problems: dict[str, str] = {}
         self._refusals: frozenset[object] = frozenset()
+        self._drift: frozenset[Drift] = frozenset()
+        self._released: frozenset[str] = frozenset()
 
     def report(self, outcome: Outcome) -> None:
         """Log what is new in the outcome of a look."""
         for change in outcome.changes:
             LOG.info("Placement: %s", change)
+        for drift in outcome.drift:
+            if drift not in self._drift:
+                LOG.warning("server %s: %s; it is put back", drift.server, drift)
+        self._drift = frozenset(outcome.drift)
+        self._report_released(outcome)
+        for name, what in outcome.confined:
+            LOG.info("%s has no template: %s", name, what)
         for name, action in outcome.done:
             LOG.info("%s: %s", name, action)
         for name in outcome.repaired:
@@ -64,6 +78,14 @@ class Reporter:
                 LOG.info("template %s is not offered on node %d: %s", refusal.template, refusal.node_id, refusal.reason)
         self._refusals = frozenset(outcome.refusals)
         self.report_problems(outcome.problems)
+
+    def _report_released(self, outcome: Outcome) -> None:
+        now = frozenset(outcome.released)
+        for name in sorted(now - self._released):
+            LOG.info("%s is released: it is left alone until it is adopted or started anew", name)
+        for name in sorted(self._released - now):
+            LOG.info("%s is not released any more", name)
+        self._released = now
 
     def report_problems(self, problems: Mapping[str, str]) -> None:
         """Log which problems came and went."""
@@ -266,12 +288,23 @@ class Agent:
     def _make_reconciler(self) -> Reconciler:
         name = self._settings.host or self._hypervisor.host_name()
         backoff = Backoff(self._settings.interval_seconds)
-        bookings = Bookings(self._settings.run_directory / BOOKINGS_NAME)
-        metadata = Metadata(self._settings.run_directory / METADATA_NAME)
+        directory, host = self._settings.run_directory, Host()
+        metadata = Metadata(directory / METADATA_NAME)
         lookout = Lookout(self._conf, self._settings, name, self._wake.set, self._events, metadata)
         lookout.start()
         self._lookout = lookout
-        return Reconciler(self._hypervisor, Host(), self._client, name, backoff, bookings, metadata)
+        confinement = Confinement(self._hypervisor, host, directory / confine.FILE_NAME)
+        return Reconciler(
+            self._hypervisor,
+            host,
+            self._client,
+            name,
+            backoff,
+            Bookings(directory / BOOKINGS_NAME),
+            metadata,
+            ReleasedFile(directory / released.FILE_NAME),
+            Strangers(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
+        )
 
 
 def parse(args: list[str] | None = None) -> cfg.ConfigOpts:

@@ -36,6 +36,7 @@ class Settings:
     libvirt_uri: str
     interval_seconds: int
     run_directory: Path
+    confine_unmanaged: bool
     metrics_address: str
     metrics_port: int
     triggers: tuple[str, ...] = ("libvirt", "timer")
@@ -76,6 +77,7 @@ def read_settings(conf: cfg.ConfigOpts) -> Settings:
         options.libvirt_uri,
         options.interval_seconds,
         Path(options.run_directory),
+        options.confine_unmanaged,
         options.metrics_address,
         options.metrics_port,
         tuple(dict.fromkeys(options.triggers)),

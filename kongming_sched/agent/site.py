@@ -6,11 +6,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
 from kongming_sched import exceptions
+from kongming_sched.agent import released
 from kongming_sched.agent.arrivals import Bookings
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.guest import Domain, Identity, Threads, identify
@@ -19,6 +21,7 @@ from kongming_sched.agent.hypervisor import LibvirtHypervisor
 from kongming_sched.agent.metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.preview import Preview
 from kongming_sched.agent.reconcile import Reconciler
+from kongming_sched.agent.released import ReleasedFile
 from kongming_sched.agent.service import BOOKINGS_NAME
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.conf import agent as agent_conf
@@ -56,6 +59,11 @@ class Site:
         """The name of the host's provider in Placement."""
         return self.settings.host or self.hypervisor.host_name()
 
+    @property
+    def released_path(self) -> Path:
+        """The file that says whom the agent leaves alone."""
+        return self.settings.run_directory / released.FILE_NAME
+
     def running(self) -> list[Running]:
         """Every guest that runs, as libvirt and the kernel see it."""
         running = []
@@ -81,7 +89,8 @@ class Site:
         bookings = Bookings.read_only(self.settings.run_directory / BOOKINGS_NAME)
         backoff = Backoff(self.settings.interval_seconds)
         metadata = Metadata(self.settings.run_directory / METADATA_NAME)
-        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, bookings, metadata)
+        whom = ReleasedFile(self.released_path)
+        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, bookings, metadata, whom)
         return reconciler.preview(self.topology, self.pools)
 
 

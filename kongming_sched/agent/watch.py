@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who watch the agent: Prometheus, systemd, and the log for threads that went astray."""
+"""Those who watch the agent: Prometheus and systemd."""
 
 from __future__ import annotations
 
@@ -57,8 +57,6 @@ class Watch:
         waited = None if self._waiting_since is None else now - self._waiting_since
         self._waiting_since = None
         astray, repaired = self._drift.follow(outcome.seats) if outcome.seats else ([], 0)
-        for moved in astray:
-            LOG.warning("server %s (%s): %s, and not by the agent", moved.server, moved.guest, moved)
         self.metrics.record(outcome, astray, repaired, now - self._began, waited)
         self._status = "; ".join([*_pinned(outcome.seats), _problems(outcome.problems)])
 

@@ -132,6 +132,18 @@ CPUs of guests that migrate to this host. Only the agent's user may enter it.
 After a change run ``kongming-host hook install`` again.
 """,
     ),
+    cfg.BoolOpt(
+        "confine_unmanaged",
+        default=False,
+        help="""
+Whether guests without a template are kept off ``dedicated_cpu_set``.
+
+All their threads are pinned, while they run, to the CPUs that they have but those of the pool. When this goes off, or
+after ``kongming-host release --all``, they get back what they had. Without it such guests may run on the CPUs of
+servers that have these to themselves, unless Nova's ``[compute] cpu_shared_set`` keeps them away, which is
+the better way.
+""",
+    ),
     cfg.StrOpt(
         "metrics_address",
         default="127.0.0.1",

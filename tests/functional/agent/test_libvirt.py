@@ -8,13 +8,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.guest import Domain, identify
+from kongming_sched.agent.confine import Confinement, Stranger
+from kongming_sched.agent.guest import Domain, Threads, identify
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
+from kongming_sched.agent.layout import SCHEDULER_DEFAULTS
 from kongming_sched.cpuset import CpuSet
 from tests.lab import hypervisor as lab_hypervisor
 from tests.lab.guests import Guest, Guests
@@ -111,15 +114,77 @@ def test_scheduler_parameters(libvirt: LibvirtHypervisor, guest: Guest) -> None:
     domain = find(libvirt, guest)
     if not domain.scheduler:
         pytest.skip("this machine has no cgroup cpu controller for guests")
-    default = {"cpu_shares": Host().default_shares(), "vcpu_period": 100_000, "vcpu_quota": -1}
+    default = {**SCHEDULER_DEFAULTS, "cpu_shares": Host().default_shares()}
+    wanted = {"cpu_shares": 300, "vcpu_period": 50_000, "vcpu_quota": 20_000}
+    wanted |= {"emulator_period": 40_000, "emulator_quota": 10_000}
 
-    libvirt.set_scheduler(domain, {"cpu_shares": 300, "vcpu_period": 50_000, "vcpu_quota": 20_000})
+    libvirt.set_scheduler(domain, wanted)
     changed = find(libvirt, guest).scheduler
     libvirt.set_scheduler(domain, default)
 
     assert default == domain.scheduler
-    assert {"cpu_shares": 300, "vcpu_period": 50_000, "vcpu_quota": 20_000} == changed
+    assert wanted == changed
     assert default == find(libvirt, guest).scheduler
+
+
+def test_quotas_of_single_vcpus(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """A vCPU's own quota is kept through shares and periods that libvirt sets, and ends with a quota of the guest."""
+    domain = find(libvirt, guest)
+    if not domain.scheduler:
+        pytest.skip("this machine has no cgroup cpu controller for guests")
+    host, seen = Host(), []
+
+    seen.append(host.vcpu_quotas(domain))
+    host.set_vcpu_quota(domain, 1, 25_000)
+    seen.append(host.vcpu_quotas(domain))
+    libvirt.set_scheduler(domain, {"cpu_shares": 300, "vcpu_period": 50_000, "emulator_quota": 10_000})
+    seen.append(host.vcpu_quotas(domain))
+    told = find(libvirt, guest).scheduler["vcpu_quota"]
+    libvirt.set_scheduler(domain, {"vcpu_quota": 20_000})
+    seen.append(host.vcpu_quotas(domain))
+    host.set_vcpu_quota(domain, 0, 30_000)
+
+    assert [{0: -1, 1: -1}, {0: -1, 1: 25_000}, {0: -1, 1: 25_000}, {0: 20_000, 1: 20_000}] == seen
+    assert -1 == told
+    assert 30_000 == find(libvirt, guest).scheduler["vcpu_quota"], "libvirt tells the quota of vCPU 0"
+
+
+def test_quota_that_the_kernel_refuses(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """A quota that is too small is refused with the vCPU's number and the kernel's reason."""
+    domain = find(libvirt, guest)
+    if not domain.scheduler:
+        pytest.skip("this machine has no cgroup cpu controller for guests")
+
+    with pytest.raises(exceptions.ControlGroupError, match=r"kernel could not set the quota of vCPU 1 .*Invalid argu"):
+        Host().set_vcpu_quota(domain, 1, 1)
+
+
+def test_memory_of_a_guest(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """The kernel tells on which of the host's nodes the guest's memory lies."""
+    nodes = {node.id for node in libvirt.topology().nodes}
+
+    memory_mb = Host().memory_mb(find(libvirt, guest))
+
+    assert memory_mb.keys() <= nodes
+    assert 2 <= sum(memory_mb.values()) <= 512
+
+
+def test_guest_is_confined_and_given_back(libvirt: LibvirtHypervisor, guest: Guest, tmp_path: Path) -> None:
+    """All its threads leave the pool, and another process gives them back what they had."""
+    domain, cpus = find(libvirt, guest), libvirt.topology().cpus
+    if len(cpus) < 2:
+        pytest.skip("this machine has one CPU")
+    pool = CpuSet.of([max(cpus)])
+    stranger, host = Stranger(domain, identify(domain)), Host()
+    before = host.threads(domain)
+
+    Confinement(libvirt, host, tmp_path / "confined.json").run([stranger], pool, cpus, lambda _: True)
+    confined = host.threads(domain)
+    Confinement(libvirt, host, tmp_path / "confined.json").run([stranger], pool, cpus, lambda _: False)
+
+    rest = cpus - pool
+    assert Threads({0: rest, 1: rest}, rest, {1: rest}) == confined
+    assert before == host.threads(domain)
 
 
 def test_binds_memory_again_and_again(libvirt: LibvirtHypervisor, guest: Guest) -> None:

@@ -63,7 +63,8 @@ def test_sets_quality_of_service(world: World) -> None:
     world.settle()
 
     bronze = world.host.scheduler_of(world.servers["bronze-1"])
-    assert {"cpu_shares": 1024, "vcpu_period": 100_000, "vcpu_quota": 50_000} == bronze
+    emulator = {"emulator_period": 100_000, "emulator_quota": -1}
+    assert {"cpu_shares": 1024, "vcpu_period": 100_000, "vcpu_quota": 50_000, **emulator} == bronze
 
 
 def test_rests_when_all_is_well(world: World) -> None:

@@ -7,7 +7,6 @@ guests.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -94,22 +93,16 @@ def test_an_event_outlives_a_look_that_came_to_nothing(world: World) -> None:
     assert 8 == watched.value("kongming_event_to_pin_seconds_sum")
 
 
-def test_drift_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """A pin that somebody else sets is counted, said once with who was where, and counted again when it is repaired."""
+def test_drift_is_counted(world: World) -> None:
+    """A pin that somebody else sets is counted once, and counted again when it is repaired."""
     watched = Watched(world)
     watched.look()
-    gold = world.servers["gold-1"]
 
-    world.host.set_affinity(gold, 0, CpuSet.parse("0-15"))
-    with caplog.at_level(logging.WARNING):
-        watched.look()
-        watched.look()
+    world.host.set_affinity(world.servers["gold-1"], 0, CpuSet.parse("0-15"))
+    watched.look()
+    watched.look()
 
     assert (1, 1) == (watched.value("kongming_drift_found_total"), watched.value("kongming_drift_repaired_total"))
-    said = [record.getMessage() for record in caplog.records if gold in record.getMessage()]
-    assert [
-        f"server server-instance-{gold[-8:]} ({gold}): vCPU 0 was moved from CPU 1 to 0-15, and not by the agent"
-    ] == said
 
 
 @pytest.fixture

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from kongming_sched import exceptions
 from kongming_sched.agent.backoff import Backoff
+from kongming_sched.agent.confine import Confinement
 from kongming_sched.agent.metadata import Metadata
 from kongming_sched.agent.reconcile import Outcome, Reconciler
+from kongming_sched.agent.released import FILE_NAME, ReleasedFile
+from kongming_sched.agent.strangers import Strangers
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Adapter, PlacementClient
@@ -57,6 +60,8 @@ class World:
 
     :ivar number: of the host in its cloud, for ids that are in the same order on every host
     :ivar metadata_file: what the agent knows of servers' metadata survives it there; by default it does not
+    :ivar directory: the agent's run directory; None if it keeps everything in memory
+    :ivar confine: its option confine_unmanaged
     :ivar adapter: what the agent reaches Placement by; the test's own hands always use the real one
     """
 
@@ -65,6 +70,8 @@ class World:
     number: int = 1
     servers: dict[str, str] = field(default_factory=dict)
     metadata_file: Path | None = None
+    directory: Path | None = None
+    confine: bool = False
 
     def __post_init__(self) -> None:
         self.root = str(uuid.UUID(int=self.number))
@@ -80,8 +87,19 @@ class World:
         """A new process of the agent, which remembers nothing."""
         backoff = Backoff(10, lambda: self.clock)
         self.metadata = Metadata(self.metadata_file)
-        client = PlacementClient(self.adapter)
-        self.agent = Reconciler(self.host, self.host, client, self.name, backoff, metadata=self.metadata)
+        released = ReleasedFile(self.directory / FILE_NAME if self.directory else None)
+        records = Confinement(self.host, self.host, self.directory / "confined.json" if self.directory else None)
+        strangers = Strangers(self.host, self.host, records, self.confine)
+        self.agent = Reconciler(
+            self.host,
+            self.host,
+            PlacementClient(self.adapter),
+            self.name,
+            backoff,
+            metadata=self.metadata,
+            released=released,
+            strangers=strangers,
+        )
 
     def look(self) -> Outcome:
         """The agent looks once, some time later."""
