@@ -37,7 +37,7 @@ from tests.functional.agent.test_faults import Countdown, Interrupted, Killed
 from tests.functional.agent.world import DEDICATED, MEMORY_MB, World
 from tests.functional.conftest import PlacementService
 
-MAX_EXAMPLES, STEPS = int(os.environ.get("KONGMING_EXAMPLES", "8")), 30
+MAX_EXAMPLES, STEPS = int(os.environ.get("KONGMING_EXAMPLES", "3")), 30
 """Few, because each example is a host of its own in the real Placement; more by the environment, to search for bugs."""
 
 ONE, TWO = "0", "0-1"
