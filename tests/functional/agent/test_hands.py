@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from kongming_sched import exceptions
 from kongming_sched.agent.drift import Drift
 from kongming_sched.agent.guest import identify
+from kongming_sched.agent.mover import Mover
+from kongming_sched.agent.orders import HostLooks
 from kongming_sched.agent.released import FILE_NAME, Released, save_released
 from kongming_sched.agent.strict import Stray
 from kongming_sched.cpuset import CpuSet
@@ -247,6 +250,32 @@ def test_pages_that_cannot_move_are_told(world: World) -> None:
     [reason] = outcome.problems.values()
     assert "bound to node 1, and the kernel has left 256 MiB on node 0" in reason
     assert outcome.problems == later.problems, "the pages are not counted at each look"
+
+
+def mover(world: World) -> Mover:
+    """What kongming-host move orders from."""
+    return Mover(HostLooks(world.agent, world.topology, world.pools), world.host, world.placement.client)
+
+
+def test_vcpus_follow_the_memory(world: World) -> None:
+    """The move that the report names brings the vCPUs to memory that cannot be moved, and nothing is wrong then."""
+    world.boot("bronze-2", "bronze", 1)
+    world.host.bind_strictly(world.servers["bronze-2"], "0")
+    world.settle()
+
+    mover(world).move(world.servers["bronze-2"], 0)
+    outcome = world.settle()
+
+    assert ("8", "emulator 0,4", "memory 0") == world.pins()["bronze-2"]
+    assert ({}, {}) == (outcome.problems, outcome.strays)
+
+
+def test_released_guest_is_not_moved(world: World) -> None:
+    """An order to move a released guest is refused, because its pins would not follow its claim."""
+    release(world, "bronze-1")
+
+    with pytest.raises(exceptions.MoveRefused, match="it is released"):
+        mover(world).move(world.servers["bronze-1"], 0)
 
 
 def test_memory_bound_for_good(world: World) -> None:
