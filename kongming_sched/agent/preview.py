@@ -123,7 +123,7 @@ class _Reasons:
         if action.kind is Kind.MEMORY:
             strict = all(cell.memory is MemoryPolicy.STRICT for cell in template.cells)
             return "that is where its vCPUs are (memory: strict)" if strict else "its template does not bind memory"
-        if action.kind is Kind.SCHEDULER:
+        if action.kind in (Kind.SCHEDULER, Kind.QUOTA):
             return "so say its template's qos, its flavor's quota and the kernel's defaults, in this order"
         return self._why_moved(template, guest, action)
 

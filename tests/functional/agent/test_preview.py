@@ -163,6 +163,7 @@ def test_makes_room(world: World) -> None:
     world.host.destroy(world.servers["b"])
     world.placement.adapter.delete(f"/allocations/{world.servers['b']}")
     world.host.set_affinity(world.servers["a"], 1, CpuSet.parse("2"))
+    world.start_agent()  # which takes them to be where they belong
     world.settle()
     world.boot("new", "gold", 0)
 
@@ -171,6 +172,19 @@ def test_makes_room(world: World) -> None:
     name = f"server server-instance-{world.servers['new'][-8:]} ({world.servers['new']})"
     moved = {reason for server, reason in found if server != "new"}
     assert {f"it makes room for {name}", f"it steps aside for {name}, for both wait for each other"} == moved
+
+
+def test_quota_of_a_vcpu(world: World) -> None:
+    """A quota of a single vCPU is a step of its own, with its reason."""
+    cells = [{"vcpus": "0-1", "cpus": "dedicated"}]
+    qos = {"vcpus": {1: {"quota_us": 30_000}}}
+    template = {"name": "silver", "cells": cells, "emulator": "cell", "qos": qos}
+    TemplateStore(world.placement.client).update(PinningTemplate.from_mapping(template))
+    world.boot("a", "silver", 0)
+
+    [reason] = [reason for _, action, reason in reasons(world) if action == "vCPU 1: quota_us -1 -> 30000"]
+
+    assert reason.startswith("so say its template's qos")
 
 
 def test_steps_aside(world: World) -> None:

@@ -102,6 +102,7 @@ def test_whole_cores_make_others_move(world: World) -> None:
     world.host.destroy(world.servers["b"])
     world.placement.adapter.delete(f"/allocations/{world.servers['b']}")
     world.host.set_affinity(world.servers["a"], 1, CpuSet.parse("2"))  # a on 1 and 2, c on 3 and 11: no core is free
+    world.start_agent()  # which takes them to be where they belong
     world.settle()
 
     world.boot("new", "gold", 0)
