@@ -96,6 +96,7 @@ def test_others_make_room_before_it_is_told(world: Destination) -> None:
     world.host.set_affinity(world.servers["a"], 1, CpuSet.parse("2"))
     world.host.set_affinity(world.servers["b"], 0, CpuSet.parse("3"))
     world.host.set_affinity(world.servers["b"], 1, CpuSet.parse("11"))
+    world.start_agent()  # which takes them to be where they belong
     specs = world.claim("coming", "gold", 0)
 
     answer = world.ask("coming", specs)

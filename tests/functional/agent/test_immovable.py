@@ -23,6 +23,7 @@ def world(placement: PlacementService) -> World:
     for server, cpus in {"spread": ("1", "2"), "compact": ("3", "11")}.items():
         for vcpu, cpu in enumerate(cpus):
             world.host.set_affinity(world.servers[server], vcpu, CpuSet.parse(cpu))
+    world.start_agent()  # which takes them to be where they belong
     world.settle()
     world.boot("newcomer", "gold", 0)
     return world
