@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import abc
+import socket
 import threading
 import time
 import warnings
@@ -28,6 +29,7 @@ EXCHANGE = "nova"
 """Nova's default of ``[DEFAULT] control_exchange``."""
 
 _RETRY_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
 
 
 class ListeningTrigger(Trigger):
@@ -114,8 +116,28 @@ class ListeningTrigger(Trigger):
         hosts = ",".join(f"{host.hostname}:{host.port}" for host in url.hosts)
         return f"{url.transport}://{hosts}/{url.virtual_host or ''}"
 
+    def _is_reachable(self) -> bool:
+        """Whether a broker takes connections: oslo.messaging waits for one for ever, and nothing can end that."""
+        conf = self.surroundings.conf
+        url = oslo_messaging.TransportURL.parse(conf, conf.oslo_messaging_notifications.transport_url)
+        reasons = []
+        for host in url.hosts:
+            if not host.hostname or not host.port:
+                return True  # only the driver knows
+            try:
+                socket.create_connection((host.hostname, host.port), _CONNECT_SECONDS).close()
+            except OSError as error:
+                reasons.append(str(error))
+            else:
+                return True
+        self._reason = f": {', '.join(dict.fromkeys(reasons))}" if reasons else ""
+        return not reasons
+
     def _listen(self) -> None:
         while not self._stopping.is_set():
+            if not self._is_reachable():
+                self._stopping.wait(_RETRY_SECONDS)
+                continue
             targets = [oslo_messaging.Target(topic=topic, exchange=self._exchange()) for topic in self.topics]
             endpoint = _Endpoint(self.event_types, self._hear)
             try:
