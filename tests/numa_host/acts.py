@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
+from tests.lab.process import LabError
 from tests.numa_host import looks
 from tests.numa_host.cast import DEDICATED, EXACT, HOUSEKEEPING, SERVERS, exact_on
 from tests.numa_host.host import PATIENCE_SECONDS, NumaHost
@@ -43,6 +44,8 @@ class Acts:
         self.await_claim(
             f"Placement has the dedicated CPUs of both nodes: {pool}", partial(self.totals, names.PCPU), pool.__eq__
         )
+        if self.screen.broken:
+            raise LabError("without its nodes there is nothing to prove")
         for template in ("core", "twin"):
             self.await_offered(template, [0, 1])
 

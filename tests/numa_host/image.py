@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +75,7 @@ class Recipe:
     :ivar name: of the folder that keeps it
     :ivar packages: Debian's
     :ivar install: what pip is told to install
+    :ivar setup: the setup.cfg whose extra "agent" pip installs too; None for none
     :ivar frozen: a file that names every Python package with its version, which pip installs too; None for none
     :ivar journal: whether the file system shall stand a crash; else it is faster
     """
@@ -80,13 +83,14 @@ class Recipe:
     name: str
     packages: tuple[str, ...]
     install: tuple[str | Path, ...] = ()
+    setup: Path | None = None
     frozen: Path | None = None
     journal: bool = False
 
     @property
     def files(self) -> list[Path]:
         """The files that pip reads."""
-        return [word for word in (*self.install, self.frozen) if isinstance(word, Path)]
+        return [word for word in (*self.install, self.setup, self.frozen) if isinstance(word, Path)]
 
 
 PROOF = Recipe(
@@ -96,6 +100,7 @@ PROOF = Recipe(
         *("--only-binary", ":all:", "openstack-placement", "-r", REPOSITORY / "requirements.txt"),
         *("-c", REPOSITORY / "constraints.txt", "-c", REPOSITORY / "test-requirements.txt"),
     ),
+    REPOSITORY / "setup.cfg",
 )
 """For what tools/numa-host proves."""
 
@@ -113,8 +118,19 @@ _BUILT_HERE = ("libvirt-python", "uwsgi")
 
 def frozen_words(text: str) -> list[str]:
     """What pip shall install by a file with versions, and nothing else."""
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    return ["--no-deps", *(line for line in lines if line and line.partition("==")[0].lower() not in _BUILT_HERE)]
+    return ["--no-deps", *_portable(text)]
+
+
+def agent_words(text: str) -> list[str]:
+    """What pip shall install for the agent by a setup.cfg."""
+    setup = configparser.ConfigParser()
+    setup.read_string(text)
+    return _portable(setup["extras"]["agent"])
+
+
+def _portable(requirements: str) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
+    return [line for line in lines if line and re.split("[<>=~!]", line)[0].lower() not in _BUILT_HERE]
 
 
 @dataclass(frozen=True)
@@ -194,7 +210,8 @@ def _build(recipe: Recipe, place: Path, scratch: Path, tell: Callable[[str], Non
     run_program(["tar", "-xf", archive, "-C", root])
     tell("installing the Python packages in it")
     if recipe.install:
-        install_packages(root / _DIST_PACKAGES, *recipe.install)
+        extra = agent_words(recipe.setup.read_text()) if recipe.setup else []
+        install_packages(root / _DIST_PACKAGES, *recipe.install, *extra)
     if recipe.frozen:
         install_packages(root / _DIST_PACKAGES, *frozen_words(recipe.frozen.read_text()))
     run_program(["chroot", root, "python3", "-m", "compileall", "-q", "-j", str(os.cpu_count()), f"/{_DIST_PACKAGES}"])

@@ -10,7 +10,7 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import PinningRequest
 from tests.numa_host.cast import MEMORY_MB, SERVERS
 from tests.numa_host.domains import write_domain
-from tests.numa_host.image import CLOUD, frozen_words, halting_firmware
+from tests.numa_host.image import CLOUD, PROOF, agent_words, frozen_words, halting_firmware
 from tests.numa_host.looks import describe_host, largest_mapping, mapping_of_size
 
 NUMA_MAPS = """\
@@ -47,6 +47,15 @@ def test_cloud_image_has_the_packages_of_the_cloud():
     assert ("--no-deps", True, False) == (
         words[0],
         any(word.startswith("nova==") for word in words),
+        any(word.startswith("libvirt-python") for word in words),
+    )
+
+
+def test_proof_image_has_what_the_agent_needs():
+    """All that the package's extra names, but libvirt's binding, which is Debian's."""
+    words = agent_words(PROOF.setup.read_text())
+    assert (True, False) == (
+        any(word.startswith("prometheus_client") for word in words),
         any(word.startswith("libvirt-python") for word in words),
     )
 
