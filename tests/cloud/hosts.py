@@ -153,6 +153,7 @@ def write_agent_file(plan: Plan, host: str) -> None:
             "shared_cpu_set": str(pools.shared),
             "reserved_memory_mb": RESERVED_MEMORY_MB,
             "interval_seconds": 5,
+            "metrics_port": 0,  # each agent of this machine would want the same one
         }
     }
     ini.write(configuration_folder(plan, host) / "kongming-agent.conf", sections)
