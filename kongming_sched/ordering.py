@@ -77,7 +77,7 @@ def order(
 
     def rank(candidate: Candidate) -> tuple[object, ...]:
         mine = [fits[cell] for cell in enumerate(candidate.nodes)]
-        shortage = mine[0].shortage if len(mine) == 1 else sum([fit.shortage for fit in mine])
+        shortage = sum([fit.shortage for fit in mine])
         if strategy is NumaStrategy.SCATTER:
             return shortage, draw(server_id, candidate.nodes), candidate.nodes, candidate.position
         if not room.free:
@@ -147,10 +147,6 @@ def _measure(
 
     Placement has just offered these candidates, so of each node there is free what they take of it.
     """
-    if len(cells) == 1:
-        (cell,) = cells
-        scarce = _scarce_class(cell)
-        return {(0, node): _fit(cell, scarce, node, cell.resources, room) for _, (node,) in candidates}
     pairs = {pair for candidate in candidates for pair in enumerate(candidate.nodes)}
     offered: dict[int, dict[str, int]] = {}
     for index, node in pairs:

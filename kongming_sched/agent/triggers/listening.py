@@ -109,19 +109,20 @@ class ListeningTrigger(Trigger):
             return ""
         return f"the broker does not answer yet at {self._where()}{self._reason}"
 
+    def _url(self) -> Any:
+        conf = self.surroundings.conf
+        return oslo_messaging.TransportURL.parse(conf, conf.oslo_messaging_notifications.transport_url)
+
     def _where(self) -> str:
         """The transport's hosts, without passwords."""
-        conf = self.surroundings.conf
-        url = oslo_messaging.TransportURL.parse(conf, conf.oslo_messaging_notifications.transport_url)
+        url = self._url()
         hosts = ",".join(f"{host.hostname}:{host.port}" for host in url.hosts)
         return f"{url.transport}://{hosts}/{url.virtual_host or ''}"
 
     def _is_reachable(self) -> bool:
         """Whether a broker takes connections: oslo.messaging waits for one for ever, and nothing can end that."""
-        conf = self.surroundings.conf
-        url = oslo_messaging.TransportURL.parse(conf, conf.oslo_messaging_notifications.transport_url)
         reasons = []
-        for host in url.hosts:
+        for host in self._url().hosts:
             if not host.hostname or not host.port:
                 return True  # only the driver knows
             try:
