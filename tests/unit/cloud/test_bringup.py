@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cloud.bringup import BringUp, check_order, next_parts
-from tests.cloud.processes import Process, end, find_owned
+from tests.cloud.processes import Process, end, find_owned, kill
 from tests.cloud.service import Part, Service, Task, read_record, record_file
 from tests.lab.process import LabError
 
@@ -86,7 +84,7 @@ def test_a_service_that_ended_is_started_again(directory: Path) -> None:
     run(directory, *parts)
     process = process_of(directory, "b")
     assert process is not None
-    os.kill(process.pid, signal.SIGKILL)
+    kill([process])
     assert ["b"] == run(directory, *parts)
 
 
@@ -99,7 +97,7 @@ def test_a_service_is_started_again_with_what_it_is_bound_to(directory: Path) ->
     run(directory, *parts)
     process = process_of(directory, "namespaces")
     assert process is not None
-    os.kill(process.pid, signal.SIGKILL)
+    kill([process])
     assert ["namespaces", "daemon"] == run(directory, *parts)
 
 
@@ -109,7 +107,7 @@ def test_children_that_a_service_left_are_ended_before_it_is_started_again(direc
     run(directory, service)
     process = process_of(directory, "b")
     assert process is not None
-    os.kill(process.pid, signal.SIGKILL)
+    kill([process])
     left = {owned.process for owned in find_owned(directory)}
     run(directory, service)
     assert not any(old.is_alive for old in left)
