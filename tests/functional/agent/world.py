@@ -21,12 +21,15 @@ from kongming_sched.placement.flavor import cell_requests, extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools
 from kongming_sched.template import PinningTemplate
+from kongming_sched.topology import HostTopology
 from tests.functional.conftest import PlacementService
 from tests.simulated_host import SimulatedHost
 from tests.unit.topologies import two_nodes_smt2
 
 DEDICATED = CpuSet.parse("1-3,9-11,5-7,13-15")
 """Three cores of each node; cores 0,8 and 4,12 are left for the housekeeping."""
+
+POOLS = HostPools(DEDICATED, CpuSet.parse("8,12"), CpuSet.parse("0,4"), 4.0, 1024)
 
 MEMORY_MB = 512
 
@@ -62,6 +65,8 @@ class World:
     :ivar metadata_file: what the agent knows of servers' metadata survives it there; by default it does not
     :ivar directory: the agent's run directory; None if it keeps everything in memory
     :ivar confine: its option confine_unmanaged
+    :ivar topology: of the host
+    :ivar pools: its CPUs
     :ivar adapter: what the agent reaches Placement by; the test's own hands always use the real one
     """
 
@@ -72,14 +77,14 @@ class World:
     metadata_file: Path | None = None
     directory: Path | None = None
     confine: bool = False
+    topology: HostTopology = field(default_factory=two_nodes_smt2)
+    pools: HostPools = POOLS
 
     def __post_init__(self) -> None:
         self.root = str(uuid.UUID(int=self.number))
         self.placement.add_host(self.name, self.root)
         self.adapter: Adapter = self.placement.adapter
-        self.topology = two_nodes_smt2()
-        self.pools = HostPools(DEDICATED, CpuSet.parse("8,12"), CpuSet.parse("0,4"), 4.0, 1024)
-        self.host = SimulatedHost(self.topology, DEDICATED)
+        self.host = SimulatedHost(self.topology, self.pools.dedicated)
         self.clock = 0.0
         self.start_agent()
 
