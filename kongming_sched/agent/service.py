@@ -19,12 +19,14 @@ from kongming_sched.agent.arrivals import Bookings
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.confine import Confinement
 from kongming_sched.agent.drift import Drift
+from kongming_sched.agent.follow import Follower
 from kongming_sched.agent.host import Host
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
 from kongming_sched.agent.listener import Listener, Question
 from kongming_sched.agent.lookout import Lookout
 from kongming_sched.agent.looks import Reason
 from kongming_sched.agent.metadata import METADATA_NAME, Metadata
+from kongming_sched.agent.mover import Mover
 from kongming_sched.agent.orders import HostLooks, carry_out
 from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.agent.released import ReleasedFile
@@ -122,6 +124,7 @@ class Agent:
         self._listener: Listener | None = None
         self._deaf_because = ""
         self._watch = Watch(Systemd())
+        self._follower = Follower(Backoff(_RETRY_SECONDS))
         self._configure(read_settings(conf))
 
     def stop(self, *_: int | FrameType | None) -> None:
@@ -246,6 +249,7 @@ class Agent:
         else:
             self._report(outcome)
             self._watch.end(outcome)
+            self._follow_memory(outcome)
             soon = _RETRY_SECONDS if "Placement" in outcome.problems else interval
             return min(interval, soon, outcome.retry_seconds or soon)
         self._watch.fail(problems)
@@ -260,13 +264,28 @@ class Agent:
             LOG.info("told the operator %s", answer)
             order.answer(answer)
 
+    def _follow_memory(self, outcome: Outcome) -> None:
+        """Bring guests whose memory cannot be moved to where it is."""
+        if self._reconciler is None or not outcome.strays:
+            return
+        try:
+            mover = Mover(self._looks(self._reconciler), self._hypervisor, self._client)
+            for line in self._follower.run(outcome.strays, mover):
+                LOG.info("%s, where its memory is", line)
+        except exceptions.KongMingError as error:
+            LOG.warning("servers do not follow their memory: %s", error)
+        except Exception:  # part of the outermost loop: the next look may find what this one stumbled over
+            LOG.exception("servers could not follow their memory; trying again")
+
+    def _looks(self, reconciler: Reconciler) -> HostLooks:
+        topology = self._hypervisor.topology()
+        return HostLooks(reconciler, topology, self._settings.pools(topology), self._report)
+
     def _carry_out(self, order: str) -> Mapping[str, object]:
         if self._reconciler is None:
             return {"error": "the agent has not seen this host yet; its log says what keeps it from that"}
         try:
-            topology = self._hypervisor.topology()
-            looks = HostLooks(self._reconciler, topology, self._settings.pools(topology), self._report)
-            return carry_out(order, looks, self._hypervisor, self._client)
+            return carry_out(order, self._looks(self._reconciler), self._hypervisor, self._client)
         except exceptions.KongMingError as error:
             return {"error": str(error)}
         except Exception:  # part of the outermost loop: no order may end the agent

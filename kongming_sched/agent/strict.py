@@ -78,4 +78,4 @@ def describe(stray: Stray | None, guest: Guest, wanted: CpuSet) -> str:
     fact += f" and its claim is of node {stray.claimed}"
     if stray.obstacle:
         return f"{fact}; node {stray.bound} has no place for it: {stray.obstacle}"
-    return f"{fact}; its vCPUs can follow with 'kongming-host move {guest.uuid} --node {stray.bound}'"
+    return f"{fact}; its claim and its vCPUs follow it there next"
