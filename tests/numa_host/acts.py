@@ -11,7 +11,18 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from tests.lab.process import LabError
 from tests.numa_host import looks
-from tests.numa_host.cast import DEDICATED, EXACT, HOUSEKEEPING, SERVERS, exact_on
+from tests.numa_host.cast import (
+    DEDICATED,
+    EXACT,
+    HOUSEKEEPING,
+    LIMITED_PAIR,
+    OWN_QUOTA_US,
+    PAIR,
+    PERIOD_US,
+    QUOTA_US,
+    SERVERS,
+    exact_on,
+)
 from tests.numa_host.host import PATIENCE_SECONDS, NumaHost
 from tests.numa_host.looks import Affinity
 
@@ -30,6 +41,7 @@ class Acts:
         """All acts in order."""
         self.register()
         self.pin_on_both_nodes()
+        self.limit()
         self.isolate()
         self.fill_cores()
         self.span_nodes()
@@ -58,6 +70,15 @@ class Acts:
             self.await_memory(name, SERVERS[name].nodes[0])
         self.claim_on_siblings("whole", "require")
         self.claim_exclusive()
+
+    def limit(self) -> None:
+        """Quotas for a running server, and another for one of its vCPUs, on control groups of version 2."""
+        self.screen.section("A template limits its server while that runs, one vCPU more than the other")
+        before = looks.vcpu_limits(self.host.pid("right"))
+        self.cloud.templates.update(LIMITED_PAIR)
+        self.await_limits({0: f"{QUOTA_US} {PERIOD_US}", 1: f"{OWN_QUOTA_US} {PERIOD_US}"})
+        self.cloud.templates.update(PAIR)
+        self.await_limits(before)
         self.host.delete("right")
 
     def isolate(self) -> None:
@@ -230,6 +251,13 @@ class Acts:
                 f"node {node}": f"{pages} pages" for node, pages in looks.memory_pages(self.host.pid(name)).items()
             },
             lambda seen: list(seen) == [f"node {node}"],
+        )
+
+    def await_limits(self, limits: dict[int, str]) -> None:
+        """State the quota and period of each vCPU of the second server."""
+        words = ", ".join(f"vCPU {vcpu} has {limit}" for vcpu, limit in limits.items())
+        self.await_claim(
+            f"right: {words}, says cpu.max", lambda: looks.vcpu_limits(self.host.pid("right")), limits.__eq__
         )
 
     def claim_on_siblings(self, name: str, policy: str) -> None:

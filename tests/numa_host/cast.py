@@ -21,8 +21,8 @@ MEMORY_MB = 64
 _NAMESPACE = uuid.UUID("6b6f6e67-6d69-4e67-8e75-6d61686f7374")
 
 
-def _template(name: str, *cells: dict[str, object]) -> PinningTemplate:
-    return PinningTemplate.from_mapping({"name": name, "cells": list(cells)})
+def _template(name: str, *cells: dict[str, object], **more: object) -> PinningTemplate:
+    return PinningTemplate.from_mapping({"name": name, "cells": list(cells), **more})
 
 
 def _dedicated(vcpus: str, threads: str = "any") -> dict[str, object]:
@@ -36,11 +36,20 @@ def exact_on(first: int, second: int) -> PinningTemplate:
 
 EXACT = exact_on(2, 3)
 
+PAIR = _template("pair", _dedicated("0-1"))
+PERIOD_US, QUOTA_US, OWN_QUOTA_US = 50_000, 40_000, 10_000
+LIMITED_PAIR = _template(
+    "pair",
+    _dedicated("0-1"),
+    qos={"period_us": PERIOD_US, "quota_us": QUOTA_US, "vcpus": {1: {"quota_us": OWN_QUOTA_US}}},
+)
+"""The same with a limit, and a narrower one for its second vCPU."""
+
 TEMPLATES = {
     template.name: template
     for template in (
         _template("single", _dedicated("0")),
-        _template("pair", _dedicated("0-1")),
+        PAIR,
         _template("isolated", _dedicated("0", "isolate")),
         _template("siblings", _dedicated("0-1", "prefer")),
         _template("core", _dedicated("0-1", "require")),

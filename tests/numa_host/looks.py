@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,16 @@ def affinity(pid: int) -> Affinity:
     return Affinity(dict(sorted(vcpus.items())), _allowed(process))
 
 
+def vcpu_limits(pid: int) -> dict[int, str]:
+    """What ``cpu.max`` says of each vCPU of a QEMU process: quota and period in microseconds, on cgroup v2."""
+    limits = {}
+    for task in (Path("/proc") / str(pid)).glob("task/*"):
+        if match := _VCPU_THREAD.fullmatch((task / "comm").read_text().strip()):
+            group = (task / "cgroup").read_text().strip().rpartition("::")[2]
+            limits[int(match[1])] = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().strip()
+    return dict(sorted(limits.items()))
+
+
 def memory_pages(pid: int) -> dict[int, int]:
     """The pages of a guest's memory by the NUMA node that they lie on."""
     return largest_mapping(Path(f"/proc/{pid}/numa_maps").read_text())
@@ -94,14 +104,18 @@ def mapping_of_size(size: int, maps: str, numa_maps: str) -> dict[int, int]:
 
 def find_guest(server: str) -> int | None:
     """The QEMU process that runs a server, whichever libvirtd started it."""
+    return next(find_guests(server), None)
+
+
+def find_guests(server: str) -> Iterator[int]:
+    """All QEMU processes of a server: two while it migrates between hosts that are this machine."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):
             if (
                 server in (process / "cmdline").read_text(errors="replace").split("\0")
                 and affinity(int(process.name)).vcpus
             ):
-                return int(process.name)
-    return None
+                yield int(process.name)
 
 
 def nodes() -> list[int]:
