@@ -19,7 +19,12 @@ def start_loop() -> None:
     if not _started.is_set():
         _started.set()
         libvirt.virEventRegisterDefaultImpl()
+        libvirt.registerErrorHandler(_be_quiet, None)
         threading.Thread(target=_run, name="libvirt-events", daemon=True).start()
+
+
+def _be_quiet(_context: object, _error: object) -> None:
+    """Errors are raised; libvirt would print them too."""
 
 
 def _run() -> None:
@@ -30,12 +35,14 @@ def _run() -> None:
 class Stopwatch:
     """Listens on some hosts.
 
-    :ivar begins: server id to when it last began to run
+    :ivar begins: server id to when its process first stood; in one that waits for a migration nothing runs yet
+    :ivar runs: server id to when it last began to run in a process that stood already
     :ivar pins: server id to when a pin of it was last changed
     """
 
     def __init__(self, connections: Iterable[Any]) -> None:
         self.begins: dict[str, float] = {}
+        self.runs: dict[str, float] = {}
         self.pins: dict[str, float] = {}
         for connection in connections:
             self.listen(connection)
@@ -48,6 +55,7 @@ class Stopwatch:
     def reset(self, server: str) -> None:
         """Forget what was."""
         self.begins.pop(server, None)
+        self.runs.pop(server, None)
         self.pins.pop(server, None)
 
     def seconds(self, server: str) -> float | None:
@@ -58,6 +66,8 @@ class Stopwatch:
     def _lifecycle(self, _connection: Any, domain: Any, event: int, _detail: int, _opaque: object) -> None:
         if event in _BEGIN:
             self.begins.setdefault(domain.UUIDString(), time.monotonic())
+        if event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
+            self.runs[domain.UUIDString()] = time.monotonic()
 
     def _tunable(self, _connection: Any, domain: Any, parameters: dict[str, Any], _opaque: object) -> None:
         if any(name.startswith("cputune.") and "pin" in name for name in parameters):

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server that is migrated live, again and again, between two hosts that hold other servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.template import PinningTemplate
+from tests.cloud.service import read_record, record_file
+from tests.numa_host import looks
+from tests.scenario.actions import Subject
+from tests.scenario.cloud import PREFIX, Cloud
+from tests.scenario.views import is_pinned_for_good
+
+MIGRATIONS = int(os.environ.get("KONGMING_MIGRATIONS", "2"))
+"""Few, because each takes some seconds; more by the environment."""
+
+RAM_MB = 64
+MOVER = PinningTemplate.from_mapping({"name": "scenario_mover", "cells": [{"vcpus": "0", "cpus": "dedicated"}]})
+OTHER = PinningTemplate.from_mapping({"name": "scenario_stays", "cells": [{"vcpus": "0", "cpus": "shared"}]})
+
+
+Sample = tuple[float, CpuSet]
+"""When, and where the vCPU was allowed to run."""
+
+
+@contextmanager
+def watched(subject: Subject) -> Iterator[list[Sample]]:
+    """Look at the kernel all the time while a guest gets a new process."""
+    samples: list[Sample] = []
+    over = threading.Event()
+    before = subject.guest.pid
+
+    def sample() -> None:
+        pid = None
+        while not over.is_set():
+            pid = pid or next((found for found in looks.find_guests(subject.server) if found != before), None)
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if pid is not None and (seen := looks.affinity(pid).vcpus):
+                    samples.append((time.monotonic(), seen[0]))
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def paused(cloud: Cloud, service: str) -> Iterator[None]:
+    """A service that does nothing for a while."""
+    assert cloud.plan
+    process = read_record(record_file(cloud.plan.directory, service))
+    assert process
+    process.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send(signal.SIGCONT)
+
+
+@pytest.fixture
+def subject(cloud: Cloud) -> Iterator[Subject]:
+    """A server of a dedicated CPU; servers that share run beside it on both hosts."""
+    if cloud.plan is None or len(cloud.plan.libvirt_hosts) < 2:
+        pytest.skip("the cloud has less than two hosts with libvirt; tools/cloud up --libvirt-hosts 2 makes two")
+    hosts = cloud.hosts.names(emulated=False)
+    for template in (MOVER, OTHER):
+        cloud.make_template(template, hosts)
+        cloud.wait_for("both offer it", lambda template=template: len(cloud.offering(template.name)) == len(hosts))
+    flavor, other = (cloud.make_flavor(template, RAM_MB, 1) for template in (MOVER, OTHER))
+    for host in hosts:
+        cloud.create_server(f"stays-on-{host}", other, host=host)
+    (server,) = cloud.create_server("mover", flavor)
+    cloud.wait_until_right(server.id, MOVER)
+    yield Subject(cloud, server.id, flavor, flavor)
+    cloud.delete_all()
+    for template in (MOVER, OTHER):
+        cloud.delete_flavor(f"{PREFIX}{template.name}-{RAM_MB}")
+        cloud.templates.delete(template.name)
+        cloud.wait_for("none offers it any more", lambda template=template: not cloud.offering(template.name))
+
+
+def other_host(subject: Subject) -> str:
+    """The host that the server is not on."""
+    return next(host for host in subject.cloud.hosts.names(emulated=False) if host != subject.host)
+
+
+def misplace(subject: Subject) -> CpuSet:
+    """Pin the guest to a CPU that is nobody's of the pool, so that pins which it brought along show; gives it."""
+    pinned = subject.guest.vcpus[0]
+    wrong = next(cpu for cpu in subject.cloud.hosts.cpus(subject.host).online if cpu not in pinned)
+    domain = subject.cloud.hosts.libvirts[subject.host].lookupByUUIDString(subject.server)
+    domain.pinVcpuFlags(0, tuple(cpu == wrong for cpu in range(wrong + 1)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return CpuSet.of([wrong])
+
+
+def migrate(subject: Subject, target: str) -> None:
+    """Migrate live."""
+    cloud = subject.cloud
+    cloud.compute.live_migrate_server(subject.server, host=target, block_migration="auto")
+    cloud.wait_for("the server is on the other host", lambda: subject.host == target)
+    subject.wait("ACTIVE")
+
+
+def left_at(subject: Subject, source: str) -> list[str]:
+    """What is left of the server on a host that it left."""
+    cloud, left = subject.cloud, []
+    with suppress(libvirt.libvirtError):
+        left.append(f"domain {cloud.hosts.libvirts[source].lookupByUUIDString(subject.server).name()}")
+    (root,) = cloud.placement.providers(name=source)
+    nodes = {root.uuid, *(names.node_uuid(root.uuid, node) for node in cloud.hosts.cpus(source).nodes)}
+    left += [f"claim of {uuid}" for uuid in cloud.allocations(subject.server) if uuid in nodes]
+    return left + [f"process {pid}" for pid in looks.find_guests(subject.server) if pid != subject.guest.pid]
+
+
+def test_back_and_forth(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each time it is pinned there before its first instruction, and nothing is left where it was."""
+    took, looked = [], []
+    for _ in range(MIGRATIONS):
+        source, target = subject.host, other_host(subject)
+        with paused(cloud, f"{source}-agent"):  # or it would put the pin right again
+            wrong = misplace(subject)
+            cloud.stopwatch.reset(subject.server)
+            with watched(subject) as samples:
+                begin = time.monotonic()
+                migrate(subject, target)
+                took.append(time.monotonic() - begin)
+        views = cloud.wait_until_right(subject.server, MOVER)
+
+        stood, ran = (events[subject.server] for events in (cloud.stopwatch.begins, cloud.stopwatch.runs))
+        assert {views.pins[0]} == {cpus for at, cpus in samples if at >= stood} != {wrong}
+        assert not is_pinned_for_good(cloud.hosts.libvirts[target], subject.server)
+        cloud.wait_for("nothing is left", lambda source=source: not left_at(subject, source))
+        looked.append(sum(stood <= at < ran for at, _ in samples))
+    with capsys.disabled():
+        print(f"\n{len(took)} live migrations, {min(took):.1f} to {max(took):.1f} s each", end="; ")
+        print(f"the kernel was looked at {min(looked)} times or more before the guest ran")
+
+    assert min(looked) > 0
+
+
+def test_agent_of_the_destination_is_dead(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
+    """It arrives without the pins of its source, and the first look of the agent that is back pins it."""
+    source, target = subject.host, other_host(subject)
+    agent = f"{target}-agent"
+    cloud.kill_service(agent)
+    migrate(subject, target)
+    unpinned = subject.guest.vcpus[0]
+    cloud.stopwatch.reset(subject.server)
+
+    cloud.restart_services()
+    cloud.wait_until_right(subject.server, MOVER)
+
+    assert cloud.hosts.cpus(target).online == unpinned
+    assert cloud.plan
+    record = read_record(record_file(cloud.plan.directory, agent))
+    assert record
+    pinned = cloud.stopwatch.pins[subject.server]
+    with capsys.disabled():
+        seconds = pinned - time.monotonic() + record.uptime_seconds
+        print(f"\npinned {seconds:.1f} s after the start of the agent's process")
+    assert not is_pinned_for_good(cloud.hosts.libvirts[target], subject.server)
+    assert [] == left_at(subject, source)
+    log = Path(cloud.plan.logs / f"{agent}.log").read_text(errors="replace")
+    assert f"({subject.server}): vCPU 0: CPU {unpinned} -> " in log
