@@ -44,6 +44,7 @@ class LibvirtHypervisor:
         self._uri = uri
         self._on_event = on_event
         self._connection: Any = None
+        self._handles: dict[str, Any] = {}
         self._topology: tuple[CpuSet, HostTopology] | None = None
         libvirt.registerErrorHandler(_be_quiet, None)
         if on_event is not None:
@@ -73,6 +74,7 @@ class LibvirtHypervisor:
         """Every running domain, by id."""
         with self._errors("list the domains"):
             found = self._connect().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        self._handles = {handle.UUIDString(): handle for handle in found}
         domains = []
         for handle in found:
             with contextlib.suppress(exceptions.GuestGone):
@@ -147,6 +149,7 @@ class LibvirtHypervisor:
     def close(self) -> None:
         """Let the connection go; the next call makes a new one."""
         connection, self._connection = self._connection, None
+        self._handles = {}
         self._topology = None
         if connection is not None:
             with contextlib.suppress(libvirt.libvirtError):
@@ -212,11 +215,15 @@ class LibvirtHypervisor:
             self._on_event()
 
     def _find(self, domain: Domain) -> Any:
-        return self._connect().lookupByUUIDString(domain.uuid)
+        """A handle is no more than the id by which libvirtd finds the domain anew at each call."""
+        connection = self._connect()
+        if domain.uuid not in self._handles:
+            self._handles[domain.uuid] = connection.lookupByUUIDString(domain.uuid)
+        return self._handles[domain.uuid]
 
     def _map(self, cpus: CpuSet) -> tuple[bool, ...]:
         """A CPU map as libvirt wants it. CPUs that do not exist would be dropped in silence, so they are refused."""
-        present = self.topology().present
+        present = (self._topology[1] if self._topology else self.topology()).present
         if not cpus or cpus - present:
             raise exceptions.HypervisorError(f"make a CPU map of {cpus}", f"the host has CPUs {present}")
         return tuple(cpu in cpus for cpu in range(max(present) + 1))
