@@ -94,6 +94,7 @@ class SimulatedHost:
         self.migrating: set[str] = set()
         self.pages_stay: set[str] = set()
         self._starts = 0
+        self._started: set[str] = set()
 
     # What Nova and an administrator do
 
@@ -102,6 +103,7 @@ class SimulatedHost:
         anywhere = self._topology.cpus
         io = dict.fromkeys(range(1, iothreads + 1), anywhere)
         self._starts += 1
+        self._started.add(uuid)
         name = f"instance-{uuid[-8:]}"
         self._running[uuid] = _Running(name, extra_specs, [anywhere] * vcpus, anywhere, io, self._starts)
 
@@ -179,6 +181,10 @@ class SimulatedHost:
 
     def domains(self) -> list[Domain]:
         return self._call("domains", lambda: [self._domain(uuid) for uuid in sorted(self._running)])
+
+    def take_started(self) -> frozenset[str]:
+        started, self._started = self._started, set()
+        return frozenset(started)
 
     def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None:
         self._change("pin_vcpu", domain, lambda guest: guest.vcpus.__setitem__(vcpu, self._online(cpus)))

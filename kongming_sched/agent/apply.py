@@ -24,6 +24,7 @@ class Hypervisor(Protocol):
     def host_name(self) -> str: ...  # noqa: D102
     def topology(self) -> HostTopology: ...  # noqa: D102
     def domains(self) -> list[Domain]: ...  # noqa: D102
+    def take_started(self) -> frozenset[str]: ...  # noqa: D102
     def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None: ...  # noqa: D102
     def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None: ...  # noqa: D102
     def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None: ...  # noqa: D102

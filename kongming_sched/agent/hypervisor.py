@@ -45,6 +45,7 @@ class LibvirtHypervisor:
         self._on_event = on_event
         self._connection: Any = None
         self._handles: dict[str, Any] = {}
+        self._started: set[str] = set()
         self._topology: tuple[CpuSet, HostTopology] | None = None
         libvirt.registerErrorHandler(_be_quiet, None)
         if on_event is not None:
@@ -80,6 +81,11 @@ class LibvirtHypervisor:
             with contextlib.suppress(exceptions.GuestGone):
                 domains.append(self._read(handle))
         return sorted(domains, key=lambda domain: domain.uuid)
+
+    def take_started(self) -> frozenset[str]:
+        """The ids of the domains of which an event has said, since this was asked last, that they started."""
+        started, self._started = self._started, set()
+        return frozenset(started)
 
     def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None:
         """Let a vCPU run on these host CPUs only."""
@@ -169,8 +175,8 @@ class LibvirtHypervisor:
         with contextlib.suppress(libvirt.libvirtError):  # which drivers without a daemon do not have
             connection.setKeepAlive(5, 3)
         connection.registerCloseCallback(self._notice, None)
-        for event in (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE):
-            connection.domainEventRegisterAny(None, event, self._notice, None)
+        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._notice_life, None)
+        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE, self._notice, None)
 
     def _read(self, handle: Any) -> Domain:
         """One running domain.
@@ -209,6 +215,11 @@ class LibvirtHypervisor:
             return not self._connection.lookupByUUIDString(domain.uuid).isActive()
         except libvirt.libvirtError:
             return False
+
+    def _notice_life(self, _connection: object, handle: Any, event: int, *_: object) -> None:
+        if event == libvirt.VIR_DOMAIN_EVENT_STARTED:
+            self._started.add(handle.UUIDString())
+        self._notice()
 
     def _notice(self, *_: object) -> None:
         if self._on_event is not None:

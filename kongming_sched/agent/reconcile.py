@@ -40,8 +40,7 @@ _T = TypeVar("_T")
 class _PlacementView:
     """What Placement said."""
 
-    root_uuid: str
-    root_name: str
+    root: Provider
     states: Mapping[str, NodeState]
     templates: Mapping[str, PinningTemplate]
 
@@ -130,6 +129,7 @@ class Reconciler:
         self._evenly_limited: set[str] = set()
         self._strangers_seen: list[Stranger] = []
         self._repaired: set[str] = set()
+        self._met: frozenset[tuple[str, str]] = frozenset()
         self._last: _PlacementView | None = None
 
     def run(self, topology: HostTopology, pools: HostPools, arriving: Sequence[str] = ()) -> Outcome:
@@ -142,11 +142,13 @@ class Reconciler:
         """
         outcome = Outcome()
         self._read_released(outcome)
+        self._pin_started(topology, pools, outcome)
+        asked = self._ask_placement(outcome)  # first, for libvirt tells of a guest that starts only when it has started
         guests = self._observe_guests(outcome)
         expected = self._bookings.expect(arriving, [guest.uuid for guest in guests], topology.cpus)
         outcome.answers = dict(expected.refused)
         self._look_after_strangers(topology, pools, outcome)
-        layout = self._agree_with_placement(topology, pools, guests, expected, outcome)
+        layout = self._agree_with_placement(topology, pools, guests, expected, asked, outcome)
         if layout is not None:
             outcome.refusals = layout.tree.refusals
             self._metadata.grant([guest.uuid for guest in guests], layout.granted)
@@ -166,7 +168,7 @@ class Reconciler:
         self._read_released(outcome)
         guests = self._observe_guests(outcome)
         expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
-        seen, _ = self._observe_placement(outcome)
+        seen = self._observe_placement(outcome)
         return self._view(topology, pools, (*guests, *expected.guests), seen)
 
     def guests(self) -> tuple[Guest, ...]:
@@ -189,7 +191,7 @@ class Reconciler:
         outcome = Outcome()
         self._read_released(outcome)
         guests = self._observe_guests(outcome)
-        seen, _ = self._observe_placement(outcome)
+        seen = self._observe_placement(outcome)
         expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
         self._bookings.forget_unclaimed(expected, seen.consumers)
         layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
@@ -237,17 +239,25 @@ class Reconciler:
         pools: HostPools,
         guests: tuple[Guest, ...],
         expected: Expected,
+        asked: _PlacementView | exceptions.PlacementError,
         outcome: Outcome,
     ) -> HostLayout | None:
-        """Decide, and write the node providers; again from the start if somebody wrote in between."""
+        """Decide, and write the node providers; again from the start if somebody wrote in between.
+
+        :param asked: what Placement said before the guests were read. Who has no place by that and was never met may
+            have claimed since
+        """
+        met, self._met = self._met, frozenset((guest.uuid, guest.identity.start) for guest in guests)
+        strange = {uuid for uuid, _ in self._met - met}
         for attempt in range(_ATTEMPTS):
             try:
-                seen, root = self._observe_placement(outcome)
-                self._last = seen
+                seen = self._last = _unless_error(asked if attempt == 0 else self._ask_placement(outcome))
                 self._bookings.forget_unclaimed(expected, seen.consumers)
                 layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
+                if attempt == 0 and strange & layout.problems.keys():
+                    continue
                 outcome.use = pool_use(layout.tree, seen.states)
-                outcome.changes += self._registry.write(root, layout.tree.nodes, seen.states)
+                outcome.changes += self._registry.write(seen.root, layout.tree.nodes, seen.states)
                 return layout
             except exceptions.PlacementError as error:
                 if error.status == 409 and attempt + 1 < _ATTEMPTS:
@@ -258,13 +268,40 @@ class Reconciler:
             return None
         return self._lay_out(topology, pools, (*guests, *expected.guests), self._last)
 
-    def _observe_placement(self, outcome: Outcome) -> tuple[_PlacementView, Provider]:
+    def _pin_started(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
+        """Pin guests that have just started by what Placement said last, for to ask it again takes longer than pinning.
+
+        That mostly knows them: a guest is defined, which is an event, before it starts. Nobody else is moved for them;
+        who needs that waits for the rest of the look, as does who has no place by what was said.
+        """
+        seen, started = self._last, self._hypervisor.take_started()
+        if seen is None or seen.consumers.isdisjoint(started):
+            return
+        guests = self._observe_guests(Outcome())
+        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
+        others = self._backoff.waiting() | {guest.uuid: "" for guest in guests if guest.uuid not in started}
+        everyone = (*guests, *expected.guests)
+        layout = self._lay_out(topology, pools, everyone, seen, frozenset(others))
+        others |= layout.problems
+        pinned = self._pinner(topology, pools, expected, seen, outcome).run(layout, guests, others)
+        names = {guest.uuid: f"server {guest}" for guest in guests}
+        outcome.done += [(names[action.guest], action) for action in pinned.done]
+        self._backoff.record(pinned.failed, ())
+
+    def _ask_placement(self, outcome: Outcome) -> _PlacementView | exceptions.PlacementError:
+        """What Placement says, or why it does not; whoever needs it deals with that."""
+        try:
+            return self._observe_placement(outcome)
+        except exceptions.PlacementError as error:
+            return error
+
+    def _observe_placement(self, outcome: Outcome) -> _PlacementView:
         root, aggregates, states = self._registry.observe()
         stored = self._store.list()
         for broken in stored.broken:
             outcome.blame(Reason.TEMPLATE, {f"template {broken.name}": str(broken)})
         templates = {name: item.template for name, item in stored.templates.items() if item.is_offered_to(aggregates)}
-        return _PlacementView(root.uuid, root.name, states, templates), root
+        return _PlacementView(root, states, templates)
 
     def _lay_out(
         self,
@@ -284,8 +321,8 @@ class Reconciler:
         return HostView(
             topology,
             pools,
-            seen.root_uuid,
-            seen.root_name,
+            seen.root.uuid,
+            seen.root.name,
             seen.states,
             {} if self._released.last.everyone else seen.templates,
             guests,
@@ -395,3 +432,9 @@ class Reconciler:
 def _only(values: Mapping[str, _T], servers: Iterable[str]) -> dict[str, _T]:
     """The values of these servers, where there is one."""
     return {uuid: values[uuid] for uuid in servers if uuid in values}
+
+
+def _unless_error(asked: _PlacementView | exceptions.PlacementError) -> _PlacementView:
+    if isinstance(asked, exceptions.PlacementError):
+        raise asked
+    return asked
