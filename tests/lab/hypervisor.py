@@ -17,6 +17,8 @@ from typing import Any
 
 import libvirt
 
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.topology import HostTopology
 from tests.lab.libvirtd import usable_controllers
 from tests.lab.process import ChildProcess, LabError
 
@@ -67,6 +69,17 @@ def _running_or_own(directory: Path, virt_type: str) -> Iterator[Hypervisor]:
     with ChildProcess("libvirtd", [*command, directory, virt_type], directory, stop_seconds=30) as daemon:
         daemon.wait_for("a connection", lambda: _answers() or None)
         yield Hypervisor(virt_type, is_own=True, controllers=usable_controllers())
+
+
+def read_host(running: Hypervisor) -> tuple[str, HostTopology]:
+    """The name by which nova-compute would register this machine, and its cells and cores."""
+    connection = running.connect()
+    try:
+        _, online_map, _ = connection.getCPUMap()
+        online = CpuSet.of(cpu for cpu, is_online in enumerate(online_map) if is_online)
+        return str(connection.getHostname()), HostTopology.from_capabilities(connection.getCapabilities(), online)
+    finally:
+        connection.close()
 
 
 @contextmanager

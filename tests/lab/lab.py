@@ -11,13 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.topology import HostTopology
 from tests.lab.cast import Pools
 from tests.lab.cloud import environment, write_clouds_yaml
 from tests.lab.guests import Guests
-from tests.lab.hypervisor import URI, Hypervisor, hypervisor
+from tests.lab.hypervisor import URI, Hypervisor, hypervisor, read_host
 from tests.lab.nova_api import NovaApi, placement_section
 from tests.lab.placement_api import PlacementApi
 from tests.lab.process import ChildProcess
@@ -96,7 +95,7 @@ def lab(directory: Path, tell: Callable[[str], None] = _nobody) -> Iterator[Lab]
         tell(f"libvirtd at {URI}, {'our own' if virtualization.is_own else 'which runs here already'}")
         guests = stack.enter_context(Guests(virtualization))
         with ThreadPoolExecutor(1) as aside:  # libvirt's first look at QEMU takes some seconds
-            reading = aside.submit(_read_host, virtualization)
+            reading = aside.submit(read_host, virtualization)
             placement = stack.enter_context(PlacementApi(directory / "placement"))
             tell(f"Placement at {placement.endpoint}")
             nova = stack.enter_context(NovaApi(directory / "nova", placement.endpoint))
@@ -110,13 +109,3 @@ def lab(directory: Path, tell: Callable[[str], None] = _nobody) -> Iterator[Lab]
         scheduler.register_host(host, running.root_uuid, len(topology.cpus), memory_mb)
         tell(f"host {host}, registered as its nova-compute would")
         yield running
-
-
-def _read_host(virtualization: Hypervisor) -> tuple[str, HostTopology]:
-    connection = virtualization.connect()
-    try:
-        _, online, _ = connection.getCPUMap()
-        cpus = CpuSet.of(cpu for cpu, is_online in enumerate(online) if is_online)
-        return str(connection.getHostname()), HostTopology.from_capabilities(connection.getCapabilities(), cpus)
-    finally:
-        connection.close()
