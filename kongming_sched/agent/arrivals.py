@@ -21,6 +21,9 @@ from kongming_sched.agent.layout import GuestLayout
 from kongming_sched.agent.plan import Occupancy
 from kongming_sched.cpuset import CpuSet
 
+BOOKINGS_NAME = "arrivals.json"
+"""The file in the run directory that holds the CPUs booked for guests on their way."""
+
 PATIENCE_SECONDS = 120.0
 """How long a guest may take from the hook to running; libvirt starts its QEMU right after the hook."""
 

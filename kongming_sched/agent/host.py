@@ -82,6 +82,13 @@ class Host:
             raise exceptions.GuestGone(domain.name) from error
         raise exceptions.GuestGone(domain.name)
 
+    def controllers(self) -> frozenset[str]:
+        """The controllers of control groups that the kernel has, be they of version 2 or mounted as version 1."""
+        listed = self._cgroup / "cgroup.controllers"
+        if listed.exists():
+            return frozenset(listed.read_text().split())
+        return frozenset(path.name for path in self._cgroup.glob("*") if path.is_dir())
+
     def default_shares(self) -> int:
         """The cpu shares of a guest that nobody has given others: cgroup v2 counts weights instead."""
         return 100 if (self._cgroup / "cgroup.controllers").exists() else 1024

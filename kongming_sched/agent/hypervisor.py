@@ -56,6 +56,12 @@ class LibvirtHypervisor:
         with self._errors("read the host's name"):
             return str(self._connect().getHostname())
 
+    def version(self) -> tuple[int, int, int]:
+        """The release of the libvirt that answers, as in (9, 0, 0)."""
+        with self._errors("tell its version"):
+            number = int(self._connect().getLibVersion())
+        return number // 1_000_000, number // 1000 % 1000, number % 1000
+
     def topology(self) -> HostTopology:
         """The host's cells and cores, of the CPUs that are online.
 

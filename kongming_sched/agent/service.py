@@ -13,9 +13,9 @@ from oslo_config import cfg
 from oslo_log import log
 
 from kongming_sched import exceptions
-from kongming_sched.agent import confine, released
+from kongming_sched.agent import checkup, confine, released
 from kongming_sched.agent.apply import Hypervisor
-from kongming_sched.agent.arrivals import Bookings
+from kongming_sched.agent.arrivals import BOOKINGS_NAME, Bookings
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.confine import Confinement
 from kongming_sched.agent.drift import Drift
@@ -39,9 +39,6 @@ from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
 
 LOG = log.getLogger(__name__)
-
-BOOKINGS_NAME = "arrivals.json"
-"""The file in the run directory that holds the CPUs booked for guests on their way."""
 
 _RETRY_SECONDS = 5.0
 """How soon to try again when libvirt, Placement or nova-compute's provider is not there."""
@@ -333,6 +330,7 @@ def parse(args: list[str] | None = None) -> cfg.ConfigOpts:
     """
     conf = cfg.ConfigOpts()
     agent_conf.register_opts(conf)
+    conf.register_cli_opts(agent_conf.CLI_OPTS)
     log.register_options(conf)
     conf(args, project="kongming", prog="kongming-agent", description="Pins this host's servers as templates say.")
     return conf
@@ -342,6 +340,8 @@ def main(args: list[str] | None = None) -> int:
     """The command kongming-agent."""
     try:
         conf = parse(args)
+        if conf.check:
+            return checkup.check(conf)
         log.setup(conf, "kongming")
         agent = Agent(conf)
         signal.signal(signal.SIGTERM, agent.stop)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keystoneauth1 import adapter, loading
@@ -11,6 +12,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from oslo_config import cfg
 
 from kongming_sched import exceptions
+from kongming_sched.clashes import cpus_of_option, find_clashes
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.tree import HostPools, check_pools
@@ -23,6 +25,7 @@ class Settings:
 
     :ivar housekeeping: None if it is to be what the pools leave over
     :ivar nova_dedicated: host CPUs that Nova gives away itself
+    :ivar nova_shared: host CPUs over which Nova lets servers float
     :ivar metrics_port: 0 for no metrics
     """
 
@@ -41,20 +44,28 @@ class Settings:
     metrics_port: int
     triggers: tuple[str, ...] = ("libvirt", "timer")
     metadata_poll_interval: int = 0
+    nova_shared: CpuSet = field(default_factory=CpuSet)
 
     def pools(self, topology: HostTopology) -> HostPools:
         """The pools on this host.
 
         :raises ConfigurationError: if the host cannot have them
         """
+        pools = self.unchecked_pools(topology)
+        check_pools(topology, pools)
+        return pools
+
+    def unchecked_pools(self, topology: HostTopology) -> HostPools:
+        """The pools as the options ask for them, whether the host can have them or not."""
         housekeeping = self.housekeeping
         if housekeeping is None:
             housekeeping = topology.cpus - self.dedicated - self.nova_dedicated
-        pools = HostPools(
-            self.dedicated, self.shared, housekeeping, self.vcpu_allocation_ratio, self.reserved_memory_mb
-        )
-        check_pools(topology, pools)
-        return pools
+        return HostPools(self.dedicated, self.shared, housekeeping, self.vcpu_allocation_ratio, self.reserved_memory_mb)
+
+    def clashes(self) -> Iterator[exceptions.ConfigurationError]:
+        """An error for each pair of options by which Nova gives away the same CPUs."""
+        ours = {"dedicated_cpu_set": self.dedicated, "shared_cpu_set": self.shared}
+        return find_clashes(ours, {"cpu_shared_set": self.nova_shared, "cpu_dedicated_set": self.nova_dedicated})
 
 
 def read_settings(conf: cfg.ConfigOpts) -> Settings:
@@ -62,15 +73,26 @@ def read_settings(conf: cfg.ConfigOpts) -> Settings:
 
     :raises ConfigurationError: for a set that cannot be read or that Nova gives away too
     """
+    settings = parse_settings(conf)
+    for clash in settings.clashes():
+        raise clash
+    return settings
+
+
+def parse_settings(conf: cfg.ConfigOpts) -> Settings:
+    """Read the options.
+
+    :raises ConfigurationError: for a set that cannot be read
+    """
     options = conf.kongming_agent
     housekeeping = None
     if options.housekeeping_cpu_set is not None:
-        housekeeping = _cpu_set(options.housekeeping_cpu_set, "housekeeping_cpu_set")
-    settings = Settings(
-        _cpu_set(options.dedicated_cpu_set, "dedicated_cpu_set"),
-        _cpu_set(options.shared_cpu_set, "shared_cpu_set"),
+        housekeeping = cpus_of_option(options.housekeeping_cpu_set, "housekeeping_cpu_set")
+    return Settings(
+        cpus_of_option(options.dedicated_cpu_set, "dedicated_cpu_set"),
+        cpus_of_option(options.shared_cpu_set, "shared_cpu_set"),
         housekeeping,
-        _cpu_set(conf.compute.cpu_dedicated_set, "[compute] cpu_dedicated_set"),
+        cpus_of_option(conf.compute.cpu_dedicated_set, "[compute] cpu_dedicated_set"),
         options.vcpu_allocation_ratio,
         options.reserved_memory_mb,
         options.host,
@@ -82,19 +104,8 @@ def read_settings(conf: cfg.ConfigOpts) -> Settings:
         options.metrics_port,
         tuple(dict.fromkeys(options.triggers)),
         options.metadata_poll_interval,
+        cpus_of_option(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),
     )
-    nova = {
-        "cpu_shared_set": _cpu_set(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),
-        "cpu_dedicated_set": settings.nova_dedicated,
-    }
-    for option, cpus in (("dedicated_cpu_set", settings.dedicated), ("shared_cpu_set", settings.shared)):
-        for theirs, nova_cpus in nova.items():
-            if twice := cpus & nova_cpus:
-                raise exceptions.ConfigurationError(
-                    f"[kongming_agent] {option}",
-                    f"CPU {twice} is in nova.conf's [compute] {theirs} too; take it out of one of them",
-                )
-    return settings
 
 
 def placement_adapter(conf: cfg.ConfigOpts) -> adapter.Adapter:
@@ -127,10 +138,3 @@ def _adapter(conf: cfg.ConfigOpts, group: str) -> adapter.Adapter | None:
         return loading.load_adapter_from_conf_options(conf, group, session=session)
     except ksa_exceptions.ClientException as error:
         raise exceptions.ConfigurationError(f"[{group}]", str(error)) from error
-
-
-def _cpu_set(text: str | None, option: str) -> CpuSet:
-    try:
-        return CpuSet.parse(text or "")
-    except exceptions.InvalidCpuSet as error:
-        raise exceptions.ConfigurationError(option, str(error)) from error

@@ -13,7 +13,7 @@ from oslo_config import cfg
 
 from kongming_sched import exceptions
 from kongming_sched.agent import released
-from kongming_sched.agent.arrivals import Bookings
+from kongming_sched.agent.arrivals import BOOKINGS_NAME, Bookings
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.guest import Domain, Identity, Threads, identify
 from kongming_sched.agent.host import Host
@@ -22,7 +22,6 @@ from kongming_sched.agent.metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.preview import Preview
 from kongming_sched.agent.reconcile import Reconciler
 from kongming_sched.agent.released import ReleasedFile
-from kongming_sched.agent.service import BOOKINGS_NAME
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import Adapter, PlacementClient, Response

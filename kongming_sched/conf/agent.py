@@ -166,6 +166,22 @@ NOVA_COMPUTE_OPTS = [
 ]
 
 
+CLI_OPTS = [
+    cfg.BoolOpt(
+        "check",
+        default=False,
+        help="Say in plain words what is right and wrong on this host, change nothing, and end: with 0 if the agent can"
+        " work here, else with 1.",
+    ),
+    cfg.BoolOpt(
+        "brief",
+        default=False,
+        help="With --check: only what is not well, and a line for the whole, with priorities for systemd's journal.",
+    ),
+]
+"""What the command line alone has."""
+
+
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register everything that the agent reads."""
     conf.register_group(GROUP)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
@@ -88,8 +88,16 @@ class DesiredTree:
 def check_pools(topology: HostTopology, pools: HostPools) -> None:
     """Refuse pools that this host cannot have.
 
-    :raises ConfigurationError: naming the option, for CPUs that the host lacks, half a core in the dedicated pool,
-        pools that overlap, or no housekeeping CPU
+    :raises ConfigurationError: for the first fault of :func:`pool_faults`
+    """
+    for fault in pool_faults(topology, pools):
+        raise fault
+
+
+def pool_faults(topology: HostTopology, pools: HostPools) -> Iterator[exceptions.ConfigurationError]:
+    """What is wrong with pools on this host, naming the option.
+
+    That may be CPUs that the host lacks, half a core in the dedicated pool, pools that overlap, or no housekeeping CPU.
     """
     options = {
         "dedicated_cpu_set": pools.dedicated,
@@ -98,18 +106,18 @@ def check_pools(topology: HostTopology, pools: HostPools) -> None:
     }
     for option, cpus in options.items():
         if absent := cpus - topology.present:
-            raise exceptions.ConfigurationError(option, f"this host has no CPU {absent}; it has {topology.present}")
+            yield exceptions.ConfigurationError(option, f"this host has no CPU {absent}; it has {topology.present}")
         if option != "dedicated_cpu_set" and (twice := cpus & pools.dedicated):
-            raise exceptions.ConfigurationError(option, f"CPU {twice} is in dedicated_cpu_set too")
+            yield exceptions.ConfigurationError(option, f"CPU {twice} is in dedicated_cpu_set too")
     for core in (core for node in topology.nodes for core in node.cores):
         inside = core.cpus & pools.dedicated
         if inside and inside != core.cpus:
-            raise exceptions.ConfigurationError(
+            yield exceptions.ConfigurationError(
                 "dedicated_cpu_set",
                 f"CPU {inside} is in the pool and its sibling {core.cpus - inside} is not; take whole cores",
             )
     if not pools.housekeeping & topology.cpus:
-        raise exceptions.ConfigurationError(
+        yield exceptions.ConfigurationError(
             "housekeeping_cpu_set", "no online CPU is left for emulator threads; leave some out of dedicated_cpu_set"
         )
 

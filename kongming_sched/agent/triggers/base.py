@@ -64,6 +64,12 @@ class Trigger(abc.ABC):
     def __init__(self, surroundings: Surroundings) -> None:
         self.surroundings = surroundings
 
+    def check(self) -> None:  # noqa: B027  # most always can
+        """See whether it can start. Nothing is begun and nobody is asked.
+
+        :raises ConfigurationError: if it never can, by the options that there are
+        """
+
     @abc.abstractmethod
     def start(self) -> None:
         """Begin. Must not wait for anybody.
@@ -89,6 +95,14 @@ class Triggers:
 
     def __init__(self, names: Iterable[str], surroundings: Surroundings) -> None:
         self._triggers: dict[str, Trigger] = {name: _load(name)(surroundings) for name in names}
+
+    def check(self) -> None:
+        """See whether all can start.
+
+        :raises ConfigurationError: if one never can
+        """
+        for trigger in self._triggers.values():
+            trigger.check()
 
     def start(self) -> None:
         """Start all, or none.

@@ -24,10 +24,10 @@ class LegacyNotificationTrigger(ListeningTrigger):
         """As the option says."""
         return list(self.surroundings.conf.kongming_agent.legacy_topics)
 
-    def start(self) -> None:
-        """Begin.
+    def check(self) -> None:
+        """See whether there is a transport, and a way to Nova.
 
-        :raises ConfigurationError: if Nova cannot be asked
+        :raises ConfigurationError: if one is missing
         """
         if self.surroundings.ask is None:
             raise exceptions.ConfigurationError(
@@ -35,7 +35,7 @@ class LegacyNotificationTrigger(ListeningTrigger):
                 "'legacy_notifications' asks Nova's API, and [kongming_nova] auth_type is not set; set it, or set"
                 " [kongming_nova] auth_section = placement to ask as [placement] does",
             )
-        super().start()
+        super().check()
 
     def hear(self, event_type: str, payload: Mapping[str, Any], sent_at: float) -> None:  # noqa: ARG002  # the base's
         """Ask for the server, and look if something ended here."""

@@ -69,6 +69,15 @@ class ListeningTrigger(Trigger):
 
         :raises ConfigurationError: if the options name no transport that could be used
         """
+        self.check()
+        self._thread = threading.Thread(target=self._listen, name="notifications", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Find the transport.
+
+        :raises ConfigurationError: if the options name none that could be used
+        """
         conf = self.surroundings.conf
         oslo_messaging.set_transport_defaults(EXCHANGE)
         try:
@@ -85,8 +94,6 @@ class ListeningTrigger(Trigger):
                 f"is not set, and neither is [DEFAULT] transport_url, but {OPTION} asks for notifications; hand the"
                 " agent nova.conf too",
             )
-        self._thread = threading.Thread(target=self._listen, name="notifications", daemon=True)
-        self._thread.start()
 
     def stop(self) -> None:
         """Listen no more."""

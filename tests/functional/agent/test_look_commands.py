@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from kongming_sched.placement.flavor import cell_requests, extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
 from tests.functional.agent.test_service import AGENT, HOST
+from tests.functional.cli.state import state_of
 from tests.functional.conftest import PlacementService
 from tests.lab import hypervisor as lab_hypervisor
 from tests.lab.guests import Guest, Guests
@@ -51,6 +52,7 @@ class Place:
     """
 
     configuration: Path
+    cloud: PlacementService
     libvirt: LibvirtHypervisor
     guest: Guest
     cpu: CpuSet
@@ -102,7 +104,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         auth = token_endpoint.Token(placement.endpoint, TOKEN)
         cloud = PlacementService(placement.endpoint, TOKEN, adapter.Adapter(session.Session(auth), "placement"))
         guest = boot(cloud, guests, libvirt.host_name(), topology.nodes[-1].id)
-        place = Place(configuration, libvirt, guest, core, topology.cpus - core)
+        place = Place(configuration, cloud, libvirt, guest, core, topology.cpus - core)
         place.run_agent()
         yield place
         libvirt.close()
@@ -124,6 +126,25 @@ def boot(cloud: PlacementService, guests: Guests, host: str, node_id: int) -> Gu
     cloud.allocate(server, {node: dict(claim)})
     specs = extra_specs(SOLO, {}, vcpus=1, memory_mb=MEMORY_MB, threads_per_core=1)
     return guests.spawn("web", Scheduled(server, host, Flavor("solo.1", "1", 1, MEMORY_MB, 0, 0, 0, specs), {}))
+
+
+def everything(place: Place) -> tuple[object, ...]:
+    """All that the agent could change: the guest by libvirt's word and the kernel's, Placement, and its own files."""
+    claim = place.cloud.client.claim(place.guest.server.uuid)
+    files = {path: path.read_bytes() for path in place.configuration.parent.glob("run/*.json")}
+    return domain(place), Host().threads(domain(place)), state_of(place.cloud.client), claim, files
+
+
+def test_a_check_finds_a_host_that_is_right_and_changes_nothing(place: Place) -> None:
+    """``kongming-agent --check`` beside a guest that runs: what is there is told, and stays as it is."""
+    before = everything(place)
+    command = [*AGENT, "--check", "--config-file", str(place.configuration)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert before == everything(place)
+    assert "solo can be honoured here" in done.stdout
+    assert "1 run here, 1 of a template; the agent has nothing to do now, see 'kongming-host plan'" in done.stdout
 
 
 def domain(place: Place) -> Any:
@@ -205,7 +226,7 @@ def test_without_placement(place: Place, tmp_path: Path) -> None:
     """plan and verify need it and say so; the map does not."""
     text = place.configuration.read_text().replace("http://127.0.0.1:", "http://127.0.0.1:9/")
     (tmp_path / "agent.conf").write_text(text)
-    away = Place(tmp_path / "agent.conf", place.libvirt, place.guest, place.cpu, place.housekeeping)
+    away = replace(place, configuration=tmp_path / "agent.conf")
 
     plan, verify, shown = (away.command(word) for word in ("plan", "verify", "map"))
 
