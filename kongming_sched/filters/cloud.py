@@ -15,6 +15,7 @@ from nova.scheduler import utils as scheduler_utils
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.filters.announcement import Announcement
 from kongming_sched.placement import flavor
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.snapshot import NodeSnapshot
@@ -103,5 +104,14 @@ def make_client() -> PlacementClient:
         raise exceptions.PlacementUnavailable("be found by [placement] of nova.conf", str(error)) from error
 
 
-SNAPSHOT = NodeSnapshot(make_client, lambda: float(CONF.kongming_scheduler.snapshot_ttl_seconds))
+def make_snapshot() -> NodeSnapshot:
+    """A snapshot by the options of nova.conf, which is announced in the log. No option is read yet."""
+    return NodeSnapshot(
+        make_client,
+        lambda: float(CONF.kongming_scheduler.snapshot_ttl_seconds),
+        tell=Announcement(lambda: CONF.filter_scheduler.enabled_filters),
+    )
+
+
+SNAPSHOT = make_snapshot()
 """The worker's one picture of all NUMA nodes."""

@@ -10,6 +10,9 @@ from stevedore import extension
 
 from kongming_sched import exceptions
 
+LOADED: dict[str, tuple[str, ...]] = {}
+"""The names of the classes that were loaded, by group."""
+
 
 def load(group: str, base: type, option: str) -> list[type]:
     """The classes behind all entry points of a group, ordered by the entry points' names.
@@ -29,4 +32,6 @@ def load(group: str, base: type, option: str) -> list[type]:
         if not isinstance(plugin.plugin, type) or not issubclass(plugin.plugin, base):
             where = f"entry point {plugin.name} = {plugin.entry_point_target} of {group}"
             raise exceptions.ConfigurationError(option, f"{where} is no {base.__name__}")
-    return [plugin.plugin for plugin in sorted(manager, key=lambda plugin: plugin.name)]
+    found = [plugin.plugin for plugin in sorted(manager, key=lambda plugin: plugin.name)]
+    LOADED[group] = tuple(plugin.__name__ for plugin in found)
+    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kongming_sched import exceptions
@@ -62,6 +62,7 @@ class NodeSnapshot:
     :param client: makes the client when it is first needed; called in the refreshing thread
     :param ttl_seconds: tells the ttl whenever it is needed, so that the option may change
     :param clock: tells the time in seconds
+    :param tell: called with what Placement answered each time that it was asked, or with None if it did not answer
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class NodeSnapshot:
         client: Callable[[], PlacementClient],
         ttl_seconds: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[Sequence[ProviderSummary] | None], None] = lambda _: None,
     ) -> None:
         self._make_client = client
         self._ttl_seconds = ttl_seconds
         self._clock = clock
+        self._tell = tell
         self._lock = threading.Lock()  # guards everything below
         self._client: PlacementClient | None = None
         self._view: CloudView | None = None
@@ -115,8 +118,10 @@ class NodeSnapshot:
         """Ask Placement once. Whatever happens, the next attempt stays possible."""
         started_at = self._clock()
         view: CloudView | None = None
+        summaries: Sequence[ProviderSummary] | None = None
         try:
-            view = CloudView.of(self._ask())
+            summaries = self._ask()
+            view = CloudView.of(summaries)
         except exceptions.PlacementError as error:
             self._report(error)
         finally:
@@ -128,6 +133,7 @@ class NodeSnapshot:
                 self._failing = view is None
                 self._next_attempt_at = self._clock() + self._ttl_seconds()
                 self._refresh = None
+        self._tell(summaries)
 
     def _ask(self) -> list[ProviderSummary]:
         if self._client is None:
