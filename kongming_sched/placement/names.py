@@ -26,6 +26,9 @@ HW_NUMA_ROOT = "HW_NUMA_ROOT"
 TEMPLATE = "CUSTOM_KONGMING_TEMPLATE"
 """Marks a template provider."""
 
+DISABLED = "CUSTOM_KONGMING_DISABLED"
+"""On a node that takes no more servers of templates until an operator says otherwise; those that are there stay."""
+
 _SLOT_PREFIX = "CUSTOM_KONGMING_SLOT_"
 _TEMPLATE_PREFIX = "CUSTOM_KONGMING_TEMPLATE_"
 _NODE_PREFIX = "CUSTOM_KONGMING_NODE_"

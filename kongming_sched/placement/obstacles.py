@@ -88,6 +88,9 @@ def find_obstacle(
         return Obstacle(Kind.DISABLED, "its compute service is disabled")
     if not host.nodes:
         return Obstacle(Kind.NO_NODE, "no NUMA node takes servers of templates: see 'openstack kongming host show'")
+    if all(names.DISABLED in room.traits for room in host.nodes.values()):
+        remedy = f"'openstack kongming host enable {host.name}' lets it take servers again"
+        return Obstacle(Kind.DISABLED, f"an operator has disabled it for templates; {remedy}")
     trait = names.template_trait(request.template)
     offering = {node: room for node, room in host.nodes.items() if trait in room.traits}
     if not offering:

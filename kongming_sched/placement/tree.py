@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
@@ -136,13 +136,22 @@ def desired_tree(
     Nodes of this host that are in Placement and have no pinnable CPU any more are retired: everything reserved, no
     template offered. They are never deleted, because nova-compute fails for minutes when a child provider goes.
 
+    A node that an operator has disabled keeps all but the templates' traits, without which no server lands there. Where
+    all nodes are disabled, so is one that comes: it is the host that the operator meant.
+
     :param templates: those that are offered to this host
     :param current: this host's node providers as they are, by id
     :param held: host CPUs that guests hold which no offered template accounts for
     """
     nodes = [node for node in topology.nodes if node.cpus & (pools.dedicated | pools.shared)]
     states = {node.id: current.get(names.node_uuid(root_uuid, node.id)) for node in nodes}
-    planner = _Offers(nodes, pools, states, held)
+    is_host_disabled = bool(current) and all(names.DISABLED in state.traits for state in current.values())
+    disabled = {
+        node.id
+        for node in nodes
+        if (names.DISABLED in state.traits if (state := states[node.id]) else is_host_disabled)
+    }
+    planner = _Offers(nodes, pools, states, held, disabled)
     for template in planner.in_order(templates):
         planner.offer(template)
     desired = [
@@ -164,7 +173,8 @@ def _retired(state: NodeState) -> DesiredNode:
         name: Inventory(inventory.total, inventory.total, inventory.allocation_ratio)
         for name, inventory in state.inventories.items()
     }
-    kept = {trait for trait in state.traits if names.node_id_of(trait) is not None or trait == names.HW_NUMA_ROOT}
+    lasting = (names.HW_NUMA_ROOT, names.DISABLED)
+    kept = {trait for trait in state.traits if names.node_id_of(trait) is not None or trait in lasting}
     return DesiredNode(state.uuid, state.name, frozenset(kept), inventories)
 
 
@@ -172,12 +182,18 @@ class _Offers:
     """Decides template by template which nodes offer it, and what is left of the pools."""
 
     def __init__(
-        self, nodes: Sequence[NumaNode], pools: HostPools, states: Mapping[int, NodeState | None], held: CpuSet
+        self,
+        nodes: Sequence[NumaNode],
+        pools: HostPools,
+        states: Mapping[int, NodeState | None],
+        held: CpuSet,
+        disabled: Collection[int],
     ) -> None:
         self.nodes = nodes
         self.pools = pools
         self.states = states
         self.taken = held
+        self.disabled = disabled
         self.offered: dict[int, list[PinningTemplate]] = {node.id: [] for node in nodes}
         self.refusals: list[Refusal] = []
 
@@ -188,8 +204,7 @@ class _Offers:
         """
 
         def key(template: PinningTemplate) -> tuple[bool, bool, str]:
-            trait = names.template_trait(template.name)
-            already = any(state is not None and trait in state.traits for state in self.states.values())
+            already = any(_is_offered(template.name, state) for state in self.states.values())
             return not template.host_cpus, not already, template.name
 
         return sorted(templates, key=key)
@@ -237,8 +252,9 @@ class _Offers:
         left = len(self.pool(node, self.taken | cell.host_cpus))
         if state is None or names.PCPU not in state.inventories:
             return None
-        offered = names.template_trait(template.name) in state.traits
-        if offered and left >= state.inventories[names.PCPU].total:  # its CPUs are set aside already
+        if (
+            _is_offered(template.name, state) and left >= state.inventories[names.PCPU].total
+        ):  # its CPUs are set aside already
             return None
         if left < (used := state.used(names.PCPU)):
             return f"{used} CPUs of the dedicated pool are allocated, and without these only {left} would be left"
@@ -257,6 +273,8 @@ class _Offers:
 
     def traits(self, node: NumaNode) -> frozenset[str]:
         fixed = {names.HW_NUMA_ROOT, names.node_trait(node.id), names.smt_trait(node.threads_per_core)}
+        if node.id in self.disabled:
+            return frozenset(fixed | {names.DISABLED})
         return frozenset(fixed | {names.template_trait(template.name) for template in self.offered[node.id]})
 
     def inventories(self, node: NumaNode) -> dict[str, Inventory]:
@@ -273,6 +291,16 @@ class _Offers:
             if name not in inventories and state and state.used(name):
                 inventories[name] = Inventory(state.inventories[name].total, state.inventories[name].total)
         return inventories
+
+
+def _is_offered(template: str, state: NodeState | None) -> bool:
+    """Whether a node offers a template, or would if it were not disabled: then an explicit one's slot says so."""
+    if state is None:
+        return False
+    slot = state.inventories.get(names.slot_class(template))
+    return names.template_trait(template) in state.traits or (
+        names.DISABLED in state.traits and slot is not None and slot.capacity > 0
+    )
 
 
 def _reason(template: PinningTemplate, node_id: int, obstacles: Sequence[str | None]) -> str:

@@ -15,6 +15,7 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import ConfigurationError
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
+from kongming_sched.placement.disabling import disabled_traits
 from kongming_sched.placement.tree import (
     DesiredNode,
     DesiredTree,
@@ -640,3 +641,59 @@ def test_every_node_offers_a_template_or_says_why_not(
     everywhere = [(item.name, node) for item in templates for node in tree.pools]
     assert sorted(everywhere) == sorted(offered + refused)
     assert all(refusal.reason for refusal in tree.refusals)
+
+
+# Disabled nodes
+
+
+def disabled(states: Mapping[str, NodeState], *node_ids: int) -> dict[str, NodeState]:
+    """The same after an operator has disabled these nodes."""
+    chosen = {names.node_uuid(ROOT, node_id) for node_id in node_ids}
+    return {
+        uuid: replace(state, traits=disabled_traits(state.traits)) if uuid in chosen else state
+        for uuid, state in states.items()
+    }
+
+
+def test_a_disabled_node_keeps_all_but_the_templates() -> None:
+    """Its servers are still counted and its explicit CPUs still set aside."""
+    templates = (template("gold"), explicit("pinned", "2"))
+    before = plan(*templates)
+
+    after = plan(*templates, current=disabled(written(before), 0))
+
+    assert {"gold": [1]} == offers(after)
+    assert [node.inventories for node in before.nodes] == [node.inventories for node in after.nodes]
+    assert before.refusals == after.refusals
+    assert names.DISABLED in node_of(after, 0).traits
+
+
+def test_a_disabled_node_goes_on_to_hold_the_cpus_of_its_template() -> None:
+    """A template of the same CPUs that comes first by its name does not get them meanwhile."""
+    before = plan(explicit("second", "2"))
+
+    after = plan(explicit("first", "2"), explicit("second", "2"), current=disabled(written(before), 0, 1))
+
+    assert [Refusal("first", 0, "CPU 2 belongs to another template with explicit CPUs, or to a guest of one")] == [
+        refusal for refusal in after.refusals if refusal.node_id == 0
+    ]
+
+
+@pytest.mark.parametrize(("nodes", "expected"), [((0,), True), ((), False)])
+def test_a_node_that_comes_to_a_disabled_host_is_disabled(nodes: tuple[int, ...], expected: bool) -> None:
+    """The operator meant the host."""
+    first = plan(template("gold"), of=pools("1-3,9-11"))
+
+    after = plan(template("gold"), current=disabled(written(first), *nodes))
+
+    assert [expected, expected] == [names.DISABLED in node.traits for node in after.nodes]
+
+
+def test_a_node_that_is_retired_while_it_is_disabled_comes_back_disabled() -> None:
+    """Nobody has enabled it."""
+    states = disabled(written(plan(template("gold"))), 0)
+    retired = written(plan(template("gold"), of=pools("5-7,13-15"), current=states))
+
+    after = plan(template("gold"), current=retired)
+
+    assert {"gold": [1]} == offers(after)
