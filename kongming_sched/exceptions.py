@@ -246,6 +246,23 @@ class TemplateExists(KongMingError):
         )
 
 
+class TemplatesHalfStored(KongMingError):
+    """Storing several templates failed, and so did taking back those that were stored already.
+
+    :ivar left: the names of those that may be there
+    """
+
+    def __init__(self, left: tuple[str, ...], reason: str, obstacle: str) -> None:
+        self.left = left
+        self.reason = reason
+        self.obstacle = obstacle
+        super().__init__(
+            f"{reason}; and what was stored before that could not be taken back ({obstacle}), so template"
+            f" {', '.join(left)} may be there: run the same command again to store the rest, or delete them with"
+            f" 'openstack kongming template delete {' '.join(left)}'"
+        )
+
+
 class TemplateNotFound(KongMingError):
     """No template has this name."""
 

@@ -11,9 +11,11 @@ from typing import Any
 from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.cli import progress
+from kongming_sched.cli.aggregates import members_of
 from kongming_sched.cli.command import Lister
 from kongming_sched.cli.explain import read_request
-from kongming_sched.cli.hosts import members_of, pick, read_hosts, taken_of_host
+from kongming_sched.cli.hosts import pick, read_hosts, taken_of_host
 from kongming_sched.cli.nodes import threads_per_core
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.placement.obstacles import HostRoom
@@ -25,10 +27,12 @@ class _Demand:
     """What is counted.
 
     :ivar of: the flavor or the template, by name
+    :ivar vcpus: of one server
     :ivar count: how many more fit on a host
     """
 
     of: str
+    vcpus: int
     count: Callable[[HostRoom], int]
 
 
@@ -39,11 +43,16 @@ class ShowCapacity(Lister):
     nothing about a server's memory and disk, which are therefore not counted unless --flavor is given. Hosts whose
     compute service is disabled take no servers. It is the most that can fit: servers with cells of different size may
     use up a host sooner, depending on the NUMA strategy.
+
+    Example::
+
+        openstack kongming capacity --by host
+        openstack kongming capacity --flavor gold.4 --aggregate rack1
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take what to count and where."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser = super().get_parser(prog_name)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--template", metavar="<name>", help="Only this template (default: all)")
         what.add_argument(
@@ -58,6 +67,7 @@ class ShowCapacity(Lister):
             default="cloud",
             help="A line for all hosts together, for each aggregate, or for each host (default: cloud)",
         )
+        parser.add_argument("--long", action="store_true", help="Show the vCPUs of these servers as well")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
@@ -71,17 +81,11 @@ class ShowCapacity(Lister):
             members = self._members(parsed_args.aggregate)
             hosts = [host for host in hosts if any(host.uuid in uuids for uuids in members.values())]
         what = "flavor" if parsed_args.flavor else "template"
-        counts = [(demand.of, {host.uuid: demand.count(host) for host in hosts}) for demand in demands]
-        match parsed_args.by:
-            case "host":
-                return (what, "host", "servers"), [
-                    (of, host.name, by[host.uuid]) for of, by in counts for host in hosts
-                ]
-            case "aggregate":
-                rows = [(of, name, *_sum(by, uuids)) for of, by in counts for name, uuids in members.items()]
-                return (what, "aggregate", "hosts", "servers"), rows
-            case _:
-                return (what, "hosts", "servers"), [(of, *_sum(by, by)) for of, by in counts]
+        shown, rows = _table(what, parsed_args.by, demands, hosts, members)
+        if not parsed_args.long:
+            return shown, rows
+        vcpus = {demand.of: demand.vcpus for demand in demands}
+        return (*shown, "vcpus"), [(*row, row[-1] * vcpus[row[0]]) for row in rows]
 
     def _demands(self, parsed_args: argparse.Namespace) -> list[_Demand]:
         if parsed_args.flavor:
@@ -90,7 +94,7 @@ class ShowCapacity(Lister):
                 request, of_host = read_request(flavor), taken_of_host(flavor)
             except exceptions.InvalidRequest as error:
                 raise osc_exceptions.CommandError(f"flavor {flavor.name!r} fits nowhere: {error}") from error
-            return [_Demand(flavor.name, lambda host: host.count(request.cells, of_host))]
+            return [_Demand(flavor.name, flavor.vcpus, lambda host: host.count(request.cells, of_host))]
         if parsed_args.template:
             templates = [self.templates.get(parsed_args.template).template]
         else:
@@ -118,7 +122,32 @@ def _demand_of(template: PinningTemplate) -> _Demand:
         threads = {threads_per_core(node.traits) or 1 for node in host.nodes.values()}
         return max(host.count(cell_requests(template, 0, number), {}) for number in threads)
 
-    return _Demand(template.name, count)
+    return _Demand(template.name, template.vcpus, count)
+
+
+def _table(
+    what: str,
+    by: str,
+    demands: Iterable[_Demand],
+    hosts: Sequence[HostRoom],
+    members: Mapping[str, frozenset[str]],
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """How many servers fit, by host, aggregate or in all.
+
+    :param members: aggregate to the providers of its hosts
+    """
+    counts = [
+        (demand.of, {host.uuid: demand.count(host) for host in progress.tell(hosts, "counting on host")})
+        for demand in demands
+    ]
+    match by:
+        case "host":
+            return (what, "host", "servers"), [(of, host.name, on[host.uuid]) for of, on in counts for host in hosts]
+        case "aggregate":
+            rows = [(of, name, *_sum(on, uuids)) for of, on in counts for name, uuids in members.items()]
+            return (what, "aggregate", "hosts", "servers"), rows
+        case _:
+            return (what, "hosts", "servers"), [(of, *_sum(on, on)) for of, on in counts]
 
 
 def _sum(counts: Mapping[str, int], uuids: Iterable[str]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from kongming_sched import exceptions
 from kongming_sched.cli.compute import ComputeClient
@@ -12,13 +12,15 @@ from kongming_sched.placement.templates import StoredTemplate
 from kongming_sched.template import PinningTemplate
 
 
-def check_overlap(template: PinningTemplate, aggregates: frozenset[str], stored: Mapping[str, StoredTemplate]) -> None:
-    """Refuse explicit host CPUs that another template has on hosts that are offered both.
+def overlaps(
+    template: PinningTemplate, aggregates: frozenset[str], stored: Mapping[str, StoredTemplate]
+) -> Iterator[exceptions.InvalidTemplate]:
+    """Explicit host CPUs that another template has on hosts that are offered both.
 
     A host would offer only the one that came first.
 
     :param aggregates: those of the new template; none means all hosts
-    :raises InvalidTemplate: naming the cell, the CPUs and the other template
+    :returns: errors that name the cell, the CPUs and the other template
     """
     for other in stored.values():
         apart = aggregates and other.aggregates and aggregates.isdisjoint(other.aggregates)
@@ -26,7 +28,7 @@ def check_overlap(template: PinningTemplate, aggregates: frozenset[str], stored:
             continue
         for index, cell in enumerate(template.cells):
             if twice := cell.host_cpus & other.template.host_cpus:
-                raise exceptions.InvalidTemplate(
+                yield exceptions.InvalidTemplate(
                     template.name,
                     f"cells[{index}].pins",
                     f"host CPU {twice} belongs to template {other.template.name!r}, which is offered to the same hosts;"
@@ -34,10 +36,9 @@ def check_overlap(template: PinningTemplate, aggregates: frozenset[str], stored:
                 )
 
 
-def check_unused(compute: ComputeClient, templates: Collection[str]) -> None:
-    """Refuse to take templates away that somebody names.
+def uses(compute: ComputeClient, templates: Collection[str]) -> Iterator[exceptions.TemplateInUse]:
+    """Those of these templates that somebody names, so that they cannot be taken away.
 
-    :raises TemplateInUse: for the first of them
     :raises ComputeError: if Nova does not say who uses them
     """
     try:
@@ -46,25 +47,26 @@ def check_unused(compute: ComputeClient, templates: Collection[str]) -> None:
         raise exceptions.ComputeError(error.action, f"{error.reason}; --force deletes without asking") from error
     for template in templates:
         if mine := [user for user in users if user.template == template]:
-            raise exceptions.TemplateInUse(
+            yield exceptions.TemplateInUse(
                 template,
                 describe(mine),
                 "take it off flavors with 'openstack kongming flavor unset FLAVOR', and resize or delete servers",
             )
 
 
-def check_demand(compute: ComputeClient, old: PinningTemplate | None, new: PinningTemplate) -> None:
-    """Refuse to change what servers of a template take while somebody names it: what they have was claimed for good.
+def other_demands(
+    compute: ComputeClient, old: PinningTemplate | None, new: PinningTemplate
+) -> Iterator[exceptions.TemplateInUse]:
+    """Who asks for other resources than a template is to take; what servers have was claimed for good.
 
     :param old: None if what is stored cannot be read
-    :raises TemplateInUse: if a flavor or a server asks for other resources than the new template takes
     :raises ComputeError: if Nova does not say who uses it
     """
     if old is not None and has_same_demand(old, new):
         return
     others = [user for user in users_of(compute, {new.name}) if not already_asks_for(user.flavor, new)]
     if others:
-        raise exceptions.TemplateInUse(
+        yield exceptions.TemplateInUse(
             new.name,
             describe(others),
             "by the new cells they would take other resources than they ask for or have been given;"

@@ -20,6 +20,14 @@ class Names(FormattableColumn[Sequence[str]]):
         return ", ".join(self._value)
 
 
+class Numbers(FormattableColumn[Sequence[int]]):
+    """A few numbers: with commas, or as a list."""
+
+    def human_readable(self) -> str:
+        """One line; a dash stands for none."""
+        return ", ".join(map(str, self._value)) or "-"
+
+
 class CountedNames(FormattableColumn[Sequence[str]]):
     """Names that may be many: their number first."""
 
@@ -30,6 +38,9 @@ class CountedNames(FormattableColumn[Sequence[str]]):
 
 class Fields(FormattableColumn[Mapping[str, Any]]):
     """A few named values: as ``shares 1024, quota_us 50000``, or as an object."""
+
+    def __lt__(self, other: object) -> bool:
+        return str(self) < str(other)
 
     def human_readable(self) -> str:
         """One line."""
@@ -53,6 +64,14 @@ class Usage(FormattableColumn[Mapping[str, int] | None]):
         """A resource that a node has, or does not give any more if its total is 0 while some of it is used."""
         return cls({"total": total, "used": used, "free": max(total - used, 0)} if total or used else None)
 
+    def __lt__(self, other: object) -> bool:
+        """By what is free; what is not there at all comes first."""
+        return isinstance(other, Usage) and self._order < other._order
+
+    @property
+    def _order(self) -> tuple[int, int]:
+        return (self._value["free"], self._value["total"]) if self._value else (-1, 0)
+
     def human_readable(self) -> str:
         """What is free comes first, because that is what one looks for."""
         return f"{self._value['free']} free of {self._value['total']}" if self._value else "-"
@@ -67,6 +86,9 @@ class Lines(FormattableColumn[Sequence[Mapping[str, Any]]]):
     def __init__(self, value: Sequence[Mapping[str, Any]], lines: Sequence[str]) -> None:
         super().__init__(value)
         self._lines = lines
+
+    def __lt__(self, other: object) -> bool:
+        return str(self) < str(other)
 
     def human_readable(self) -> str:
         """One line for each object."""

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all commands have in common: their clients, and errors that become one message and exit code 1."""
+"""What all commands have in common: clients, help, dry runs, and errors that become one message and exit code 1."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
@@ -14,6 +16,8 @@ from osc_lib.command import command
 
 from kongming_sched import exceptions
 from kongming_sched.cli.compute import ComputeClient
+from kongming_sched.cli.help import Paragraphs
+from kongming_sched.cli.report import COLUMNS, Effect, Plan
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 
@@ -32,6 +36,14 @@ def errors_become_messages() -> Iterator[None]:
 
 class Common:
     """Mixed into osc's command classes, in front of them."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Osc's parser, with help that keeps its paragraphs and examples."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]  # of what it is mixed into
+        bases: Any = (Paragraphs, parser.formatter_class)
+        formatter: Any = type("HelpFormatter", bases, {})
+        parser.formatter_class = formatter
+        return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command; its errors become osc's."""
@@ -55,7 +67,7 @@ class Common:
 
 
 class Command(Common, command.Command):
-    """A command that prints nothing."""
+    """A command that prints what it likes."""
 
 
 class Lister(Common, command.Lister):
@@ -64,3 +76,48 @@ class Lister(Common, command.Lister):
 
 class ShowOne(Common, command.ShowOne):
     """A command that prints one thing, field by field."""
+
+
+class Change(Lister):
+    """A command that changes something; with ``--dry-run`` it reports instead, and ends with 1 on conflicts."""
+
+    has_conflict = False
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take --dry-run."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="Change nothing; report what would be written, which servers would move, and what conflicts (then the"
+            " exit code is 1)",
+        )
+        return parser
+
+    def plan(self, parsed_args: argparse.Namespace) -> Plan:
+        """What is to be done."""
+        raise NotImplementedError
+
+    def result(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:  # noqa: ARG002
+        """What is printed once it is done; here nothing."""
+        return (), ()
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """Do it, or tell what would be done."""
+        plan = self.plan(parsed_args)
+        if not parsed_args.dry_run:
+            plan.run()
+            return self.result(parsed_args)
+        entries = list(plan.report())
+        self.has_conflict = any(entry.effect is Effect.CONFLICT for entry in entries)
+        if not entries:
+            sys.stderr.write("Nothing would change.\n")
+        return COLUMNS, [entry.row for entry in entries]
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
+        """Print, if there is anything to print."""
+        return super().produce_output(parsed_args, column_names, data) if column_names else 0
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """End with 1 if a dry run has found a conflict."""
+        return super().run(parsed_args) or int(self.has_conflict)

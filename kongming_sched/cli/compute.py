@@ -52,6 +52,7 @@ class Server:
     """A server of any project.
 
     :ivar host: the compute node that it is on; empty if it is on none
+    :ivar status: as in ``ACTIVE``
     """
 
     id: str
@@ -59,6 +60,8 @@ class Server:
     flavor: Flavor
     metadata: Mapping[str, str] = field(default_factory=dict)
     host: str = ""
+    status: str = ""
+    project_id: str = ""
 
 
 class ComputeClient:
@@ -199,4 +202,5 @@ def _flavor(item: Mapping[str, Any]) -> Flavor:
 def _server(item: Mapping[str, Any]) -> Server:
     metadata = {str(key): str(value) for key, value in item.get("metadata", {}).items()}
     host = item.get("OS-EXT-SRV-ATTR:hypervisor_hostname") or ""
-    return Server(item["id"], item["name"], _flavor(item["flavor"]), metadata, host)
+    flavor = _flavor(item["flavor"])
+    return Server(item["id"], item["name"], flavor, metadata, host, item["status"], item["tenant_id"])

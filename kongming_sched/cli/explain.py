@@ -10,9 +10,14 @@ from typing import Any
 from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.cli import columns
+from kongming_sched.cli.aggregates import members, members_of
 from kongming_sched.cli.command import Lister
 from kongming_sched.cli.compute import Flavor
-from kongming_sched.cli.hosts import members_of, pick, read_bare_hosts, read_hosts, taken_of_host
+from kongming_sched.cli.hosts import pick, read_bare_hosts, read_hosts, taken_of_host
+from kongming_sched.cli.nodes import amounts
+from kongming_sched.placement import names
+from kongming_sched.placement.capacity import NodeRoom
 from kongming_sched.placement.flavor import check_request
 from kongming_sched.placement.obstacles import HostRoom, Kind, Obstacle, find_obstacle
 from kongming_sched.request import PinningRequest
@@ -23,13 +28,22 @@ class Explain(Lister):
 
     Looks at what Placement knows of hosts and their NUMA nodes. Nova may still refuse a host for other reasons: a
     compute service that is down, an image, a network, a device, or another of its filters.
+
+    Example::
+
+        openstack kongming explain --flavor gold.4
+        openstack kongming explain --flavor gold.4 --host compute-1 --long
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the flavor and the host."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser = super().get_parser(prog_name)
         parser.add_argument("--flavor", metavar="<flavor>", required=True, help="Flavor of the server (name or ID)")
         parser.add_argument("--host", metavar="<host>", help="Only this compute node (default: all)")
+        parser.add_argument(
+            "--aggregate", metavar="<aggregate>", help="Only the hosts of this aggregate (name or UUID)"
+        )
+        parser.add_argument("--long", action="store_true", help="Show what is free of each node as well")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
@@ -40,13 +54,16 @@ class Explain(Lister):
         hosts = pick(
             sorted([*hosts, *bare], key=lambda host: host.name), parsed_args.host, "is no compute node in Placement"
         )
+        in_aggregate = members(self.placement, self.compute, parsed_args.aggregate)
+        hosts = [host for host in hosts if in_aggregate is None or host.uuid in in_aggregate]
         try:
             request = read_request(flavor)
             rows = self._judge(hosts, request, taken_of_host(flavor))
         except (exceptions.InvalidRequest, exceptions.InvalidTraits, exceptions.TemplateNotFound) as error:
             rows = [(host, 0, Obstacle(Kind.FLAVOR, str(error))) for host in hosts]
-        return ("host", "servers", "obstacle", "reason"), [
-            (host.name, count, obstacle and str(obstacle.kind), obstacle and obstacle.reason)
+        shown = ("host", "servers", "obstacle", "reason", "free")[: 5 if parsed_args.long else 4]
+        return shown, [
+            (host.name, count, obstacle and str(obstacle.kind), obstacle and obstacle.reason, _free(host))[: len(shown)]
             for host, count, obstacle in rows
         ]
 
@@ -61,6 +78,16 @@ class Explain(Lister):
             obstacle = find_obstacle(host, request, of_host, is_offered=is_offered)
             rows.append((host, 0 if obstacle else host.count(request.cells, of_host), obstacle))
         return rows
+
+
+def _free(host: HostRoom) -> columns.Lines:
+    """What is free of each node that takes servers."""
+    value = [{"node": number, "resources": _amounts(room)} for number, room in host.nodes.items()]
+    return columns.Lines(value, [f"node {item['node']}: {columns.Fields(item['resources'])}" for item in value])  # type: ignore[arg-type]
+
+
+def _amounts(room: NodeRoom) -> dict[str, int]:
+    return amounts({name: amount for name, amount in room.free.items() if name != names.NODE})
 
 
 def read_request(flavor: Flavor) -> PinningRequest:

@@ -1,42 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``openstack kongming flavor``."""
+"""``openstack kongming flavor``: what changes flavors."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from osc_lib import exceptions as osc_exceptions
 
-from kongming_sched import exceptions
-from kongming_sched.cli import columns, extra_specs
-from kongming_sched.cli.command import Command, ShowOne
+from kongming_sched.cli import extra_specs
+from kongming_sched.cli.command import Change
 from kongming_sched.cli.compute import Flavor
-from kongming_sched.cli.nodes import amounts, read_nodes, threads_per_core
-from kongming_sched.placement import names
-from kongming_sched.request import STRATEGY_KEY, TEMPLATE_KEY, CellRequest, NumaStrategy, PinningRequest
+from kongming_sched.cli.nodes import read_nodes
+from kongming_sched.cli.report import Effect, Entry, Plan, changed
+from kongming_sched.request import STRATEGY_KEY, NumaStrategy
 from kongming_sched.template import PinningTemplate
 
-_FLAWS = (
-    exceptions.InvalidFlavor,
-    exceptions.InvalidRequest,
-    exceptions.InvalidTraits,
-    exceptions.TemplateNotFound,
-)
-"""What may be wrong with a flavor or its template, and not with the services that are asked."""
 
-
-class SetFlavor(Command):
+class SetFlavor(Change):
     """Make a flavor ask for a template.
 
     Writes the extra specs that the template takes, and takes off those of another template. Servers that exist keep
     what they were made with.
+
+    Example::
+
+        openstack kongming flavor set gold.4 --template gold
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the flavor, the template and how to count."""
-        parser = _add_flavor(super().get_parser(prog_name))
+        parser = super().get_parser(prog_name)
+        parser.add_argument("flavor", metavar="<flavor>", help="Flavor (name or ID)")
         parser.add_argument("--template", metavar="<name>", required=True, help="Template that its servers shall have")
         parser.add_argument(
             "--numa-strategy",
@@ -53,7 +48,7 @@ class SetFlavor(Command):
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def plan(self, parsed_args: argparse.Namespace) -> Plan:
         """Derive the extra specs and write them."""
         template = self.templates.get(parsed_args.template).template
         flavor = self.compute.find_flavor(parsed_args.flavor)
@@ -62,7 +57,8 @@ class SetFlavor(Command):
             threads = self._threads_per_core(template)
         strategy = parsed_args.numa_strategy or flavor.extra_specs.get(STRATEGY_KEY)
         wanted = extra_specs.wanted_extra_specs(flavor, template, threads, strategy)
-        extra_specs.take(self.compute, flavor, extra_specs.steps_to_set(flavor.extra_specs, wanted))
+        steps = extra_specs.steps_to_set(flavor.extra_specs, wanted)
+        return _plan(flavor, steps, wanted, lambda: extra_specs.take(self.compute, flavor, steps))
 
     def _threads_per_core(self, template: PinningTemplate) -> int:
         """The one number that the nodes have which offer the template."""
@@ -77,68 +73,28 @@ class SetFlavor(Command):
         )
 
 
-class UnsetFlavor(Command):
+class UnsetFlavor(Change):
     """Make a flavor ask for no template any more.
 
     Takes off the extra specs that 'openstack kongming flavor set' wrote. Servers that exist keep what they were made
     with.
+
+    Example::
+
+        openstack kongming flavor unset gold.4
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the flavor."""
-        return _add_flavor(super().get_parser(prog_name))
+        parser = super().get_parser(prog_name)
+        parser.add_argument("flavor", metavar="<flavor>", help="Flavor (name or ID)")
+        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def plan(self, parsed_args: argparse.Namespace) -> Plan:
         """Take the extra specs off."""
         flavor = self.compute.find_flavor(parsed_args.flavor)
-        extra_specs.take(self.compute, flavor, extra_specs.steps_to_unset(flavor.extra_specs))
-
-
-class ShowFlavor(ShowOne):
-    """Show what a flavor asks of KongMing, and what is wrong with it if something is."""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the flavor."""
-        return _add_flavor(super().get_parser(prog_name))
-
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
-        """Read the flavor, and compare it with its template."""
-        flavor = self.compute.find_flavor(parsed_args.flavor)
-        request, problem = self._check(flavor)
-        cells = request.cells if request else ()
-        fields = {
-            "name": flavor.name,
-            "id": flavor.id,
-            "vcpus": flavor.vcpus,
-            "memory_mb": flavor.memory_mb,
-            "template": flavor.extra_specs.get(TEMPLATE_KEY),
-            "numa_strategy": flavor.extra_specs.get(STRATEGY_KEY),
-            "threads_per_core": _threads(cells),
-            "cells": columns.Lines([_cell(cell) for cell in cells], [_words(cell) for cell in cells]),
-            "problem": problem,
-        }
-        return tuple(fields), tuple(fields.values())
-
-    def _check(self, flavor: Flavor) -> tuple[PinningRequest | None, str | None]:
-        """What the flavor asks for, and what is wrong with that."""
-        request = None
-        try:
-            request = PinningRequest.from_extra_specs(flavor.extra_specs)
-            if request is None:
-                return None, None
-            template = self.templates.get(request.template).template
-            wanted = extra_specs.wanted_extra_specs(flavor, template, _threads(request.cells), request.strategy)
-        except _FLAWS as error:
-            return request, str(error)
-        if not extra_specs.steps_to_set(flavor.extra_specs, wanted):
-            return request, None
-        command = f"openstack kongming flavor set {flavor.name} --template {template.name}"
-        return request, f"asks for something else than the template takes; write its keys anew with '{command}'"
-
-
-def _add_flavor(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("flavor", metavar="<flavor>", help="Flavor (name or ID)")
-    return parser
+        steps = extra_specs.steps_to_unset(flavor.extra_specs)
+        return _plan(flavor, steps, {}, lambda: extra_specs.take(self.compute, flavor, steps))
 
 
 def _positive(text: str) -> int:
@@ -148,16 +104,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _threads(cells: Iterable[CellRequest]) -> int | None:
-    """The threads per core that a flavor's groups require."""
-    return threads_per_core(trait for cell in cells for trait in cell.required)
-
-
-def _cell(cell: CellRequest) -> dict[str, Any]:
-    return {"group": cell.group, "resources": dict(cell.resources), "required": sorted(cell.required)}
-
-
-def _words(cell: CellRequest) -> str:
-    """As in ``dedicated_cpus 4, memory_mb 1024``, and the node if it must be a certain one."""
-    node = next((number for number in map(names.node_id_of, cell.required) if number is not None), None)
-    return f"{columns.Fields(amounts(cell.resources))}{'' if node is None else f', node {node}'}"
+def _plan(
+    flavor: Flavor, steps: Sequence[extra_specs.Step], wanted: Mapping[str, str], carry_out: Callable[[], None]
+) -> Plan:
+    """What changes between a flavor's keys as they are and as they are to be."""
+    gone = [step for step in steps if isinstance(step, str)]
+    written = {key for step in steps if not isinstance(step, str) for key in step}
+    subject, present = f"flavor {flavor.name}", flavor.extra_specs
+    details = [
+        f"{key}: {changed(present.get(key), wanted.get(key))}"
+        for key in sorted({*gone, *written})
+        if present.get(key) != wanted.get(key)
+    ]
+    return Plan(subject, [Entry(Effect.CHANGE, subject, detail) for detail in details], carry_out)

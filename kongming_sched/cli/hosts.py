@@ -49,11 +49,6 @@ def read_bare_hosts(client: PlacementClient, hosts: Iterable[HostRoom]) -> list[
     ]
 
 
-def members_of(client: PlacementClient, aggregates: Iterable[str]) -> frozenset[str]:
-    """The providers of the hosts that are in one of these aggregates."""
-    return frozenset(provider.uuid for provider in client.providers(member_of=f"in:{','.join(sorted(aggregates))}"))
-
-
 def pick(hosts: Iterable[HostRoom], name: str | None, otherwise: str) -> list[HostRoom]:
     """The host of this name; all of them if none is given.
 

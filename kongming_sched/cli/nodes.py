@@ -32,6 +32,16 @@ class Node:
     templates: tuple[str, ...]
     summary: ProviderSummary
 
+    @property
+    def is_disabled(self) -> bool:
+        """Whether an operator keeps servers of templates away."""
+        return names.DISABLED in self.summary.traits
+
+    @property
+    def templates_taken(self) -> tuple[str, ...]:
+        """The templates with explicit host CPUs that a server has."""
+        return tuple(name for name in self.templates if self.summary.used.get(names.slot_class(name)))
+
 
 def read_nodes(client: PlacementClient) -> list[Node]:
     """Every node of the cloud that takes servers, by host and number, in two requests."""

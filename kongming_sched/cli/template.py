@@ -1,80 +1,130 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``openstack kongming template``."""
+"""``openstack kongming template``: what changes templates."""
 
 from __future__ import annotations
 
 import argparse
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.cli import checks, columns
-from kongming_sched.cli.command import Command, Lister, ShowOne
+from kongming_sched.cli import checks, effects, progress
+from kongming_sched.cli.aggregates import aggregate_uuid, members_of
+from kongming_sched.cli.command import Change
 from kongming_sched.cli.nodes import Node, read_nodes
+from kongming_sched.cli.report import Effect, Entry, Plan, changed
 from kongming_sched.cli.template_file import TemplateFile
+from kongming_sched.cli.template_rows import SHORT, rows_of
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import StoredTemplate
+from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import PinningTemplate
 
 
-class CreateTemplate(ShowOne):
-    """Store a template from a YAML file.
+class CreateTemplate(Change):
+    """Store templates from YAML or JSON files, all of them or none.
 
-    The name of the template stands in the file. Hosts offer it as soon as their agents have seen that they can honour
-    it; 'openstack kongming template show' tells which do.
+    A file holds one template, or several: as documents of their own, or in a list. All is checked before anything is
+    stored, and what was stored is taken back if the rest cannot be. Templates that are stored already just as the files
+    say are left alone, so that the same command may be given again.
+
+    Hosts offer a template as soon as their agents have seen that they can honour it; 'openstack kongming template show'
+    tells which do.
+
+    Example::
+
+        openstack kongming template create --file gold.yaml --aggregate rack1
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the file, the name and the aggregates."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        """Take the files, the name and the aggregates."""
+        parser = super().get_parser(prog_name)
         parser.add_argument(
-            "name", metavar="<name>", nargs="?", help="Name that the template in the file must have (optional)"
+            "name", metavar="<name>", nargs="?", help="Name that the one template in the file must have (optional)"
         )
-        _add_file_option(parser, required=True)
+        parser.add_argument(
+            "--file",
+            metavar="<file>",
+            action="append",
+            required=True,
+            help="File that holds templates; - is standard input. Repeat for several",
+        )
         parser.add_argument(
             "--aggregate",
-            metavar="<uuid>",
-            type=_uuid,
+            metavar="<aggregate>",
             action="append",
             default=[],
-            help="Offer the template to the hosts of this aggregate. Repeat for several (default: to all hosts)",
+            help="Offer the templates to the hosts of this aggregate (name or UUID). Repeat for several (default: to"
+            " all hosts)",
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
-        """Check the template against the others, and store it."""
-        template = _read(parsed_args.file, parsed_args.name)
-        aggregates = frozenset(parsed_args.aggregate)
+    def plan(self, parsed_args: argparse.Namespace) -> Plan:
+        """Check the templates against each other and the others, and store those that are new."""
+        self._wanted = wanted = _read_all(parsed_args.file, parsed_args.name)
+        aggregates = frozenset(aggregate_uuid(self.compute, name) for name in parsed_args.aggregate)
         stored = self.templates.list().templates
-        if template.name in stored:
-            raise exceptions.TemplateExists(template.name)
-        checks.check_overlap(template, aggregates, stored)
-        return _describe(self.templates.create(template, aggregates), self.placement)
+        new = [item for item in wanted.values() if not _is_stored(item, aggregates, stored)]
+
+        def refusals() -> Iterator[exceptions.KongMingError]:
+            yield from (exceptions.TemplateExists(item.name) for item in new if item.name in stored)
+            mates = {item.name: StoredTemplate(item, 0, aggregates) for item in new}
+            for item in new:
+                yield from checks.overlaps(item, aggregates, {**stored, **mates})
+                del mates[item.name]  # each pair once
+
+        def create() -> None:
+            self.templates.create_all(new, aggregates, lambda items: progress.tell(items, "storing template"))
+
+        where = f"offered to the hosts of {', '.join(sorted(aggregates))}" if aggregates else "offered to all hosts"
+        return Plan(
+            "template " + ", ".join(wanted),
+            [Entry(Effect.CHANGE, f"template {item.name}", f"new, {where}") for item in new],
+            create,
+            refusals(),
+            lambda: self._effects(new, aggregates),
+        )
+
+    def _effects(self, new: Iterable[PinningTemplate], aggregates: frozenset[str]) -> Iterator[Entry]:
+        nodes = _asked(self.placement, read_nodes(self.placement), aggregates)
+        for template in new:
+            yield from effects.of_pools(None, template, nodes)
+
+    def result(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:  # noqa: ARG002
+        """The templates as they are stored."""
+        stored = self.templates.list().templates
+        return SHORT, rows_of((stored[name] for name in self._wanted), SHORT, read_nodes(self.placement))
 
 
-class SetTemplate(Command):
+class SetTemplate(Change):
     """Change a template, or the aggregates whose hosts are offered it.
 
     Running servers follow, host by host. What servers take of a host cannot change while flavors or servers name the
     template: the vCPUs and their cells, what these run on, and thread and memory policies that count otherwise.
+
+    Example::
+
+        openstack kongming template set gold --file gold.yaml --dry-run
+        openstack kongming template set gold --file gold.yaml
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the name, the file and the aggregates."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser = super().get_parser(prog_name)
         parser.add_argument("name", metavar="<name>", help="Template to change")
-        _add_file_option(parser, required=False)
+        parser.add_argument(
+            "--file", metavar="<file>", help="YAML or JSON file that holds the template; - is standard input"
+        )
         group = parser.add_mutually_exclusive_group()
         group.add_argument(
             "--aggregate",
-            metavar="<uuid>",
-            type=_uuid,
+            metavar="<aggregate>",
             action="append",
-            help="Offer the template to the hosts of this aggregate, and no longer to others. Repeat for several",
+            help="Offer the template to the hosts of this aggregate (name or UUID), and no longer to others. Repeat for"
+            " several",
         )
         group.add_argument(
             "--no-aggregate", dest="aggregate", action="store_const", const=[], help="Offer the template to all hosts"
@@ -82,7 +132,7 @@ class SetTemplate(Command):
         self._usage_error = parser.error
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
+    def plan(self, parsed_args: argparse.Namespace) -> Plan:
         """Check the new template against the others and against its users, and store it."""
         if parsed_args.file is None and parsed_args.aggregate is None:
             self._usage_error("one of the arguments --file --aggregate --no-aggregate is required")
@@ -93,131 +143,110 @@ class SetTemplate(Command):
         template = new or (old.template if old else None)
         if template is None or (old is None and broken is None):
             raise broken or exceptions.TemplateNotFound(parsed_args.name)
-        aggregates = (old.aggregates if old else ()) if parsed_args.aggregate is None else parsed_args.aggregate
-        if old and (old.template, old.aggregates) == (template, frozenset(aggregates)):
-            return
-        checks.check_overlap(template, frozenset(aggregates), found.templates)
-        checks.check_demand(self.compute, old.template if old else None, template)
-        self.templates.update(template, parsed_args.aggregate)
+        given = None
+        if parsed_args.aggregate is not None:
+            given = frozenset(aggregate_uuid(self.compute, name) for name in parsed_args.aggregate)
+        aggregates = given if given is not None else old.aggregates if old else frozenset()
+
+        def refusals() -> Iterator[exceptions.KongMingError]:
+            yield from checks.overlaps(template, aggregates, found.templates)
+            yield from checks.other_demands(self.compute, old.template if old else None, template)
+
+        return Plan(
+            f"template {template.name}",
+            _changes(old, template, aggregates),
+            lambda: self.templates.update(template, given),
+            refusals(),
+            lambda: self._effects(old, template, aggregates),
+        )
+
+    def _effects(self, old: StoredTemplate | None, new: PinningTemplate, aggregates: frozenset[str]) -> Iterator[Entry]:
+        before = old.template if old else None
+        if before and effects.consequences(before, new):
+            servers = self.compute.servers()
+            mine = (server for server in servers if server.flavor.extra_specs.get(TEMPLATE_KEY) == new.name)
+            yield from effects.of_servers(mine, before, new)
+        yield from effects.of_pools(before, new, _asked(self.placement, read_nodes(self.placement), aggregates))
 
 
-class ListTemplate(Lister):
-    """List templates, and how many hosts offer each."""
+class DeleteTemplate(Change):
+    """Delete templates that no flavor and no server names.
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take --long."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--long", action="store_true", help="Show all fields of the templates")
-        return parser
+    Example::
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
-        """List what can be read, and warn of what cannot."""
-        found = self.templates.list()
-        for error in found.broken:
-            self.log.warning("%s", error)
-        nodes = read_nodes(self.placement)
-        long = ("emulator", "qos", "override", "aggregates") if parsed_args.long else ()
-        shown = ("name", "version", "vcpus", "cells", *long, "hosts")
-        rows = []
-        for stored in found.templates.values():
-            fields = _fields(stored) | {"hosts": len(_offering(stored.template.name, nodes))}
-            rows.append([fields[column] for column in shown])
-        return shown, rows
-
-
-class ShowTemplate(ShowOne):
-    """Show a template, and which hosts offer it.
-
-    '-f yaml -c name -c cells -c emulator -c qos -c override' prints it as a file that 'template set' takes.
+        openstack kongming template delete gold silver
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the name."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("name", metavar="<name>", help="Template to show")
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
-        """Read the template and the nodes."""
-        return _describe(self.templates.get(parsed_args.name), self.placement)
-
-
-class DeleteTemplate(Command):
-    """Delete templates that no flavor and no server names."""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the names and --force."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser = super().get_parser(prog_name)
         parser.add_argument("name", metavar="<name>", nargs="+", help="Template(s) to delete; all of them or none")
         parser.add_argument(
             "--force", action="store_true", help="Do not ask Nova whether flavors or servers name the template"
         )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Make sure that all can be deleted, and delete them."""
-        unique = list(dict.fromkeys(parsed_args.name))
-        for name in unique:
-            if not self.placement.providers(name=names.template_provider_name(name)):
-                raise exceptions.TemplateNotFound(name)
-        if not parsed_args.force:
-            checks.check_unused(self.compute, unique)
-        for name in unique:
-            self.templates.delete(name)
+    def plan(self, parsed_args: argparse.Namespace) -> Plan:
+        """Ask Nova who uses the templates, and delete them."""
+        templates = list(dict.fromkeys(parsed_args.name))
 
+        def delete() -> None:
+            for name in templates:
+                self.templates.delete(name)
 
-def _add_file_option(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    parser.add_argument(
-        "--file", metavar="<file>", required=required, help="YAML file that holds the template; - is standard input"
-    )
+        def refusals() -> Iterator[exceptions.KongMingError]:
+            for name in templates:
+                if not self.placement.providers(name=names.template_provider_name(name)):
+                    yield exceptions.TemplateNotFound(name)
+            if not parsed_args.force:
+                yield from checks.uses(self.compute, templates)
 
-
-def _uuid(text: str) -> str:
-    """The canonical text of a UUID."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a UUID; see 'openstack aggregate show'") from None
+        changes = [Entry(Effect.CHANGE, f"template {name}", "deleted") for name in templates]
+        return Plan("template " + ", ".join(templates), changes, delete, refusals())
 
 
 def _read(file: str, name: str | None) -> PinningTemplate:
-    """The template in a file, which must have this name if one is given."""
+    """The one template in a file, which must have this name if one is given."""
     template = TemplateFile(file).template
     if name not in (None, template.name):
         raise osc_exceptions.CommandError(f"{file} holds template {template.name!r}, not {name!r}; correct one of them")
     return template
 
 
-def _fields(stored: StoredTemplate) -> dict[str, Any]:
-    """A template by columns; those of a template's file have the file's names and values."""
-    mapping = stored.template.to_mapping()
-    return {
-        "name": stored.template.name,
-        "version": stored.version,
-        "vcpus": stored.template.vcpus,
-        "cells": columns.cells(stored.template),
-        "emulator": mapping["emulator"],
-        "qos": columns.Fields(mapping.get("qos", {})),  # type: ignore[arg-type]  # a mapping where it is there
-        "override": mapping["override"],
-        "aggregates": columns.Names(sorted(stored.aggregates)),
-    }
+def _read_all(files: Sequence[str], name: str | None) -> dict[str, PinningTemplate]:
+    """The templates in all files by name; a single one if a name is given."""
+    if name is not None and len(files) == 1:
+        return {name: _read(files[0], name)}
+    if name is not None:
+        raise osc_exceptions.CommandError("a name is for one file with one template; leave it out")
+    found: dict[str, PinningTemplate] = {}
+    for file in files:
+        for template in TemplateFile(file).templates:
+            if template.name in found:
+                raise exceptions.InvalidTemplateFile(file, None, f"template {template.name!r} is in another file too")
+            found[template.name] = template
+    return found
 
 
-def _offering(template: str, nodes: Iterable[Node]) -> set[str]:
-    """The hosts on whose nodes a template is offered."""
-    return {node.host for node in nodes if template in node.templates}
+def _is_stored(template: PinningTemplate, aggregates: frozenset[str], stored: Mapping[str, StoredTemplate]) -> bool:
+    """Whether there is nothing to do for a template."""
+    old = stored.get(template.name)
+    return old is not None and (old.template, old.aggregates) == (template, aggregates)
 
 
-def _describe(stored: StoredTemplate, client: PlacementClient) -> tuple[Sequence[str], Sequence[Any]]:
-    """A template with the hosts that offer it, and those that should and do not."""
-    nodes = read_nodes(client)
-    asked = {node.host for node in nodes}
-    if stored.aggregates:
-        members = {provider.uuid for provider in client.providers(member_of=f"in:{','.join(stored.aggregates)}")}
-        asked = {node.host for node in nodes if node.host_uuid in members}
-    offering = _offering(stored.template.name, nodes)
-    fields = _fields(stored) | {
-        "hosts_offering": columns.CountedNames(sorted(offering)),
-        "hosts_not_offering": columns.CountedNames(sorted(asked - offering)),
-    }
-    return tuple(fields), tuple(fields.values())
+def _changes(old: StoredTemplate | None, new: PinningTemplate, aggregates: frozenset[str]) -> list[Entry]:
+    """What is written when a template is changed."""
+    if old is None:
+        details = ["what is stored cannot be read, and is written anew"]
+    else:
+        details = effects.differences(old.template, new)
+        if old.aggregates != aggregates:
+            words = [", ".join(sorted(some)) or "all hosts" for some in (old.aggregates, aggregates)]
+            details.append(f"aggregates: {changed(*words)}")
+    return [Entry(Effect.CHANGE, f"template {new.name}", detail) for detail in details]
+
+
+def _asked(client: PlacementClient, nodes: Iterable[Node], aggregates: frozenset[str]) -> list[Node]:
+    """The nodes of the hosts that are offered a template."""
+    members = members_of(client, aggregates) if aggregates else None
+    return [node for node in nodes if members is None or node.host_uuid in members]

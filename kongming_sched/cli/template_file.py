@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A template from a YAML file, with the file's line in every error."""
+"""Templates from a YAML or JSON file, with the file's line in every error."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,7 +18,7 @@ STDIN = "-"
 """The name of the file that stands for standard input."""
 
 MAX_BYTES = 1 << 20
-"""No template is larger: one that pins each of 8191 vCPUs for itself has a tenth of it."""
+"""No template is larger: one that pins each of 8191 vCPUs for itself has a tenth of it, and 2000 usual ones fit."""
 
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {f"{_TAG}{kind}" for kind in ("map", "seq", "str", "int", "null", "merge")}
@@ -40,21 +41,40 @@ _Loader.add_implicit_resolver(f"{_TAG}merge", re.compile(r"<<$"), ["<"])
 
 
 class TemplateFile:
-    """A file with one template.
+    """A file with one template or more: as documents of their own, or in a list.
 
     :param file: a path, or :data:`STDIN`
     :raises InvalidTemplateFile: if it cannot be read, is not YAML, or breaks a rule of templates
-    :ivar template: what it holds
+    :ivar templates: what it holds, in its order
     """
 
     def __init__(self, file: str) -> None:
         self._name = "<stdin>" if file == STDIN else file
-        self._root = self._compose(_read_text(self._name, file))
-        self.template = self._read()
+        roots = list(_items(self._compose(_read_text(self._name, file))))
+        if not roots:
+            raise exceptions.InvalidTemplateFile(self._name, None, "holds no template")
+        self.templates = tuple(self._read(root) for root in roots)
+        lines: dict[str, int] = {}
+        for template, root in zip(self.templates, roots, strict=True):
+            if template.name in lines:
+                reason = f"template {template.name!r} is given twice, first in line {lines[template.name]}"
+                raise self._refuse(root, reason)
+            lines[template.name] = root.start_mark.line + 1
 
-    def error(self, error: exceptions.InvalidTemplate) -> exceptions.InvalidTemplateFile:
+    @property
+    def template(self) -> PinningTemplate:
+        """The one template that it holds.
+
+        :raises InvalidTemplateFile: if there are more
+        """
+        if len(self.templates) > 1:
+            reason = f"holds {len(self.templates)} templates, and only one can be meant"
+            raise exceptions.InvalidTemplateFile(self._name, None, reason)
+        return self.templates[0]
+
+    def _error(self, root: yaml.Node, error: exceptions.InvalidTemplate) -> exceptions.InvalidTemplateFile:
         """The same error, with the line of as much of its path ``cells[0].pins[1]`` as the file has."""
-        node, line = self._root, self._root.start_mark.line
+        node, line = root, root.start_mark.line
         for word in re.findall(r"[^.\[\]]+", error.path):
             found = _child(node, word)
             if found is None:
@@ -62,10 +82,10 @@ class TemplateFile:
             node, line = found
         return exceptions.InvalidTemplateFile(self._name, line + 1, str(error))
 
-    def _compose(self, text: str) -> yaml.Node:
-        """The nodes of the document, each with its line."""
+    def _compose(self, text: str) -> list[yaml.Node]:
+        """The nodes of each document, with their lines."""
         try:
-            node = yaml.compose(text, _Loader)
+            return list(yaml.compose_all(text, _Loader))
         except yaml.MarkedYAMLError as error:
             raise self._syntax_error(error) from error
         except yaml.reader.ReaderError as error:  # a control character; its position counts characters
@@ -74,17 +94,14 @@ class TemplateFile:
             raise exceptions.InvalidTemplateFile(self._name, line, reason) from error
         except RecursionError as error:
             raise exceptions.InvalidTemplateFile(self._name, None, "is nested too deeply") from error
-        if node is None:
-            raise exceptions.InvalidTemplateFile(self._name, None, "holds no template")
-        return node
 
-    def _read(self) -> PinningTemplate:
+    def _read(self, root: yaml.Node) -> PinningTemplate:
         loader = _Loader("")
         try:
-            self._check(self._root, set())
-            return PinningTemplate.from_mapping(loader.construct_document(self._root))
+            self._check(root, set())
+            return PinningTemplate.from_mapping(loader.construct_document(root))
         except exceptions.InvalidTemplate as error:
-            raise self.error(error) from error
+            raise self._error(root, error) from error
         except yaml.MarkedYAMLError as error:
             raise self._syntax_error(error) from error
         except RecursionError as error:
@@ -124,6 +141,15 @@ class TemplateFile:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(filter(None, (error.context, error.problem)))
         return exceptions.InvalidTemplateFile(self._name, mark.line + 1 if mark else None, f"not YAML: {reason}")
+
+
+def _items(documents: Iterable[yaml.Node]) -> Iterator[yaml.Node]:
+    """The templates of all documents: a document that is a list holds several, an empty one none."""
+    for root in documents:
+        if isinstance(root, yaml.SequenceNode) and root.tag == f"{_TAG}seq":
+            yield from root.value
+        elif root.tag != f"{_TAG}null":
+            yield root
 
 
 def _child(node: yaml.Node, word: str) -> tuple[yaml.Node, int] | None:

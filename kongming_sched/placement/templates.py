@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import tenacity
@@ -20,6 +20,8 @@ _retry_on_conflict = tenacity.retry(
     wait=tenacity.wait_random(0, 0.1),
     reraise=True,
 )
+
+Tell = Callable[[Sequence[PinningTemplate]], Iterable[PinningTemplate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +90,61 @@ class TemplateStore:
 
         :raises TemplateExists: if the name is taken
         """
-        provider = self._find(template.name)
-        if provider is None:
-            uuid, name = names.template_uuid(template.name), names.template_provider_name(template.name)
-            try:
-                provider = self._client.create_provider(uuid, name)
-            except exceptions.PlacementError as error:
-                if error.status == 409 and not isinstance(error, exceptions.PlacementConflict):
-                    raise exceptions.TemplateExists(template.name) from error
-                raise
-        elif self._client.traits(provider.uuid):
-            raise exceptions.TemplateExists(template.name)
-        return self._write(provider, template, frozenset(aggregates))
+        return self._write(self._make_provider(template), template, frozenset(aggregates))
+
+    def create_all(
+        self, templates: Iterable[PinningTemplate], aggregates: Iterable[str] = (), tell: Tell = iter
+    ) -> tuple[StoredTemplate, ...]:
+        """Store new templates, all of them or none.
+
+        First all of them are written but for the traits that make them templates, which nobody sees; then these traits,
+        one template after the other. Whatever goes wrong, what was written is taken back. If this process is killed
+        between the first of these traits and the last, doing the same again stores the rest.
+
+        :param tell: is handed the templates of each of the two rounds and gives them back, for a look at how far it is
+        :raises TemplateExists: if a name is taken
+        :raises TemplatesHalfStored: if what was stored could not be taken back, because Placement went away
+        """
+        wanted, offered_to = list(templates), frozenset(aggregates)
+        begun, published, stored = [], set(), []
+        try:
+            for template in tell(wanted):
+                begun.append(template.name)
+                self._draft(template, offered_to)
+            for template in tell(wanted):
+                published.add(template.name)
+                try:
+                    stored.append(self.create(template, offered_to))
+                except exceptions.TemplateExists:  # somebody else was faster
+                    published.remove(template.name)
+                    raise
+        except BaseException as cause:  # also when somebody presses Ctrl-C
+            self._take_back(begun, published, cause)
+            raise
+        return tuple(stored)
+
+    @_retry_on_conflict
+    def _draft(self, template: PinningTemplate, aggregates: frozenset[str]) -> None:
+        """All of a new template that nobody sees."""
+        provider = self._make_provider(template)
+        self._write_beneath(provider, template, aggregates)
+
+    def _take_back(self, begun: Sequence[str], published: Collection[str], cause: BaseException) -> None:
+        """Delete the drafts among these templates, and those that were published.
+
+        :param cause: what went wrong before
+        :raises TemplatesHalfStored: if that fails
+        """
+        left = list(begun)
+        try:
+            for name in begun:
+                provider = self._find(name)
+                if provider and (name in published or not self._client.traits(provider.uuid)):
+                    self._client.delete_provider(provider.uuid)
+                    self._client.forget_trait(names.template_trait(name))
+                left.remove(name)
+        except exceptions.PlacementError as error:
+            raise exceptions.TemplatesHalfStored(tuple(left), str(cause) or repr(cause), str(error)) from error
 
     @_retry_on_conflict
     def update(self, template: PinningTemplate, aggregates: Iterable[str] | None = None) -> StoredTemplate:
@@ -126,8 +171,32 @@ class TemplateStore:
             raise exceptions.TemplateNotFound(name) from error
         self._client.forget_trait(names.template_trait(name))
 
+    def _make_provider(self, template: PinningTemplate) -> Provider:
+        """A provider that is no template yet: a new one, or one whose creation was cut off.
+
+        :raises TemplateExists: if it is one
+        """
+        provider = self._find(template.name)
+        if provider is None:
+            uuid, name = names.template_uuid(template.name), names.template_provider_name(template.name)
+            try:
+                return self._client.create_provider(uuid, name)
+            except exceptions.PlacementError as error:
+                if error.status == 409 and not isinstance(error, exceptions.PlacementConflict):
+                    raise exceptions.TemplateExists(template.name) from error
+                raise
+        if self._client.traits(provider.uuid):
+            raise exceptions.TemplateExists(template.name)
+        return provider
+
     def _write(self, provider: Provider, template: PinningTemplate, aggregates: frozenset[str]) -> StoredTemplate:
         """Aggregates first: the traits make it a template, and then it must not be offered too widely."""
+        generation = self._write_beneath(provider, template, aggregates)
+        generation = self._client.set_traits(provider.uuid, generation, codec.encode(template))
+        return StoredTemplate(template, generation, aggregates)
+
+    def _write_beneath(self, provider: Provider, template: PinningTemplate, aggregates: frozenset[str]) -> int:
+        """All that has to be there before the traits; gives the provider's generation."""
         traits = codec.encode(template)
         self._client.ensure_traits(traits | {names.template_trait(template.name)})
         if any(cell.cpus is CpuPolicy.EXPLICIT for cell in template.cells):
@@ -135,8 +204,7 @@ class TemplateStore:
         generation = provider.generation
         if self._client.aggregates(provider.uuid) != aggregates:
             generation = self._client.set_aggregates(provider.uuid, generation, aggregates)
-        generation = self._client.set_traits(provider.uuid, generation, traits)
-        return StoredTemplate(template, generation, aggregates)
+        return generation
 
     def _find(self, name: str) -> Provider | None:
         found = self._client.providers(name=names.template_provider_name(name))

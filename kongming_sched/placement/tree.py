@@ -252,10 +252,8 @@ class _Offers:
         left = len(self.pool(node, self.taken | cell.host_cpus))
         if state is None or names.PCPU not in state.inventories:
             return None
-        if (
-            _is_offered(template.name, state) and left >= state.inventories[names.PCPU].total
-        ):  # its CPUs are set aside already
-            return None
+        if _is_offered(template.name, state) and left >= state.inventories[names.PCPU].total:
+            return None  # its CPUs are set aside already
         if left < (used := state.used(names.PCPU)):
             return f"{used} CPUs of the dedicated pool are allocated, and without these only {left} would be left"
         return None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ GOLD_SPECS = {
     "trait_KONGMING0:CUSTOM_KONGMING_TEMPLATE_GOLD": "required",
     "trait_KONGMING0:CUSTOM_KONGMING_SMT_2": "required",
 }
+SET = "openstack kongming flavor set m2 --template gold"
+"""What mends most of them."""
 BRONZE = """\
 name: bronze
 cells:
@@ -230,6 +233,7 @@ def test_show_describes_what_the_flavor_asks_for(openstack: Shell, flavor_id: st
             }
         ],
         "problem": None,
+        "remedy": None,
     }
 
 
@@ -250,30 +254,62 @@ def test_show_of_a_plain_flavor_shows_no_template(openstack: Shell, flavor_id: s
 
 
 @pytest.mark.parametrize(
-    ("specs", "problem"),
+    ("specs", "problem", "remedy"),
     [
-        pytest.param({"kongming:template": "gold"}, "flavor extra spec 'resources_KONGMING0:*': ", id="no groups"),
+        pytest.param({"kongming:template": "gold"}, "lacks resources_KONGMING0:*", SET, id="no groups"),
         pytest.param(
             {"kongming:template": "gone"} | {k: v for k, v in GOLD_SPECS.items() if k != "kongming:template"},
-            "no template is named 'gone'",
+            "there is no template 'gone'",
+            "openstack kongming template create, or name another: openstack kongming flavor set m2 --template TEMPLATE",
             id="no template",
         ),
-        pytest.param({"kongming:template": CLOSED}, "flavor extra spec 'kongming:template': ", id="cut off"),
-        pytest.param(GOLD_SPECS | {"hw:cpu_policy": "shared"}, "flavor extra spec 'hw:cpu_policy': ", id="clash"),
         pytest.param(
-            GOLD_SPECS | {"resources:MEMORY_MB": "0"}, "flavor 'm2' cannot ask for template 'gold': ", id="T1"
+            {"kongming:template": CLOSED},
+            "a change of it was cut off, and its servers get no host until it is finished",
+            "finish it: openstack kongming flavor set m2 --template TEMPLATE, or openstack kongming flavor unset m2",
+            id="cut off",
+        ),
+        pytest.param(
+            GOLD_SPECS | {"hw:cpu_policy": "shared"},
+            "hw:cpu_policy makes Nova choose CPUs itself",
+            "openstack flavor unset m2 --property hw:cpu_policy",
+            id="clash",
+        ),
+        pytest.param(
+            {key: value for key, value in GOLD_SPECS.items() if key != "kongming:template"},
+            "has resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB and names no template",
+            "openstack kongming flavor set m2 --template TEMPLATE, or openstack kongming flavor unset m2",
+            id="groups without a template",
+        ),
+        pytest.param(
+            GOLD_SPECS | {"kongming:numa_strategy": "tight"},
+            "kongming:numa_strategy is 'tight', and none of pack, spread, scatter",
+            f"{SET} --numa-strategy pack",
+            id="strategy",
+        ),
+        pytest.param(
+            GOLD_SPECS | {"resources:MEMORY_MB": "0"},
+            "resources:MEMORY_MB is 0, and Nova only finds hosts that give something of their own",
+            "openstack flavor unset m2 --property resources:MEMORY_MB",
+            id="T1",
         ),
         pytest.param(
             GOLD_SPECS | {"resources_KONGMING0:CUSTOM_KONGMING_PCPU": "1"},
-            "asks for something else than the template takes; write its keys anew with 'openstack kongming"
-            " flavor set m2 --template gold'",
+            "resources_KONGMING0:CUSTOM_KONGMING_PCPU is 1, and template 'gold' takes 4",
+            SET,
             id="other amount",
         ),
     ],
 )
 def test_show_says_what_is_wrong_with_a_flavor(
-    openstack: Shell, nova: Nova, specs: Mapping[str, str], problem: str
+    openstack: Shell, nova: Nova, specs: Mapping[str, str], problem: str, remedy: str
 ) -> None:
-    """As an operator may have written it by hand."""
+    """As an operator may have written it by hand; the other command says the same, and ends with 1."""
     nova.create_flavor("m2", vcpus=2, memory_mb=512, **specs)
-    assert openstack.json("kongming flavor show m2")["problem"].startswith(problem)
+    shown = openstack.json("kongming flavor show m2")
+    assert (shown["problem"], shown["remedy"][: len(remedy)]) == (problem, remedy)
+    done = openstack("kongming flavor validate -f json")
+    assert (done.code, done.err) == (1, "")
+    (line,) = json.loads(done.out)
+    assert (line["flavor"], line["state"], line["problem"]) == ("m2", "wrong", shown["problem"])
+    assert line["remedy"] == shown["remedy"]

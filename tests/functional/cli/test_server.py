@@ -64,6 +64,7 @@ def test_set_show_unset(openstack: Shell, nova: Nova, server: str) -> None:
         "name": "web-pair",
         "id": server,
         "host": HOST,
+        "state": "ACTIVE",
         "nodes": [{"node": 0, "resources": {"dedicated_cpus": 2, "memory_mb": 512}}],
         "flavor_template": "pair",
         "override_template": "near",
@@ -90,17 +91,25 @@ def test_the_older_key_gives_way(openstack: Shell, nova: Nova, server: str) -> N
 
 
 def test_dry_run(openstack: Shell, nova: Nova, server: str) -> None:
-    """Says what would change, and changes nothing."""
+    """Says what would change and where the server would go, and changes nothing."""
     nova.call("POST", f"/servers/{server}/metadata", metadata={"kongming:cpus": "1-2"})
-    lines = [
-        openstack(f"kongming server {words} {server} --dry-run").out
-        for words in ("set --cpus 2,10 --template near", "set --cpus 1-2", "unset --cpus")
+    asked = ("set --cpus 2,10 --template near", "unset --cpus")
+    reports = [openstack.json(f"kongming server {words} {server} --dry-run") for words in asked]
+    assert [[(line["effect"], line["host"], line["detail"]) for line in report] for report in reports] == [
+        [
+            ("change", HOST, "kongming:cpus: 1-2 -> 2,10"),
+            ("change", HOST, "kongming:template: - -> near"),
+            ("move", HOST, "its vCPUs to CPU 2,10"),
+        ],
+        [
+            ("change", HOST, "kongming:cpus: 1-2 -> -"),
+            ("move", HOST, "its vCPUs to where template 'pair' has them"),
+        ],
     ]
-    assert lines == [
-        "kongming:cpus: 1-2 -> 2,10\nkongming:template: - -> near\n",
-        "nothing would change\n",
-        "kongming:cpus: 1-2 -> -\n",
-    ]
+    done = openstack(f"kongming server set --cpus 1-2 {server} --dry-run -f json")
+    assert (done.code, done.out.strip(), done.err) == (0, "[]", "Nothing would change.\n")
+    done = openstack(f"kongming server set --cpus 1 {server} --dry-run -f value -c effect")
+    assert (done.code, done.out.split()) == (1, ["change", "conflict"])
     assert nova.metadata(server) == FOREIGN | {"kongming:cpus": "1-2"}
 
 

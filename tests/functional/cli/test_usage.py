@@ -13,7 +13,8 @@ from tests.functional.cli.shell import Shell
     ("line", "message"),
     [
         ("template create", "the following arguments are required: --file"),
-        ("template create --file a --aggregate rack1", "argument --aggregate: 'rack1' is not a UUID"),
+        ("template export --format csv", "invalid choice: 'csv'"),
+        ("host disable c1 --node one", "argument --node: invalid int value: 'one'"),
         ("template set", "the following arguments are required: <name>"),
         ("template set gold", "one of the arguments --file --aggregate --no-aggregate is required"),
         ("template set gold --no-aggregate --aggregate " + AGGREGATE, "not allowed with argument"),

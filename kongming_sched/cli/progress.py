@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a long command is: one line on a terminal that renews itself, and nothing in a pipe or a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+PATIENCE_SECONDS = 1.0
+"""Shorter work is over before anybody has read of it."""
+
+_PERIOD_SECONDS = 0.1
+
+
+def tell(items: Sequence[_T], doing: str, clock: Callable[[], float] = time.monotonic) -> Iterator[_T]:
+    """Go through the items, and tell how far that is.
+
+    :param doing: what is done to each, as in ``reading node``
+    """
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        yield from items
+        return
+    next_time, told = clock() + PATIENCE_SECONDS, 0
+    try:
+        for number, item in enumerate(items, 1):
+            if clock() >= next_time:
+                line = f"{doing} {number} of {len(items)}"
+                sys.stderr.write(f"\r{line.ljust(told)}")
+                sys.stderr.flush()
+                next_time, told = clock() + _PERIOD_SECONDS, len(line)
+            yield item
+    finally:
+        if told:
+            sys.stderr.write(f"\r{' ' * told}\r")
+            sys.stderr.flush()

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Templates as the rows of a table and the fields of one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kongming_sched.cli import columns
+from kongming_sched.cli.nodes import Node
+from kongming_sched.placement.templates import StoredTemplate
+
+SHORT = ("name", "version", "vcpus", "cells", "hosts")
+LONG = ("name", "version", "vcpus", "cells", "emulator", "qos", "override", "aggregates", "hosts")
+
+
+def fields_of(stored: StoredTemplate) -> dict[str, Any]:
+    """A template by columns; those of a template's file have the file's names and values."""
+    mapping = stored.template.to_mapping()
+    return {
+        "name": stored.template.name,
+        "version": stored.version,
+        "vcpus": stored.template.vcpus,
+        "cells": columns.cells(stored.template),
+        "emulator": mapping["emulator"],
+        "qos": columns.Fields(mapping.get("qos", {})),  # type: ignore[arg-type]  # a mapping where it is there
+        "override": mapping["override"],
+        "aggregates": columns.Names(sorted(stored.aggregates)),
+    }
+
+
+def rows_of(templates: Iterable[StoredTemplate], shown: Sequence[str], nodes: Sequence[Node]) -> list[list[Any]]:
+    """A row for each template.
+
+    :param shown: the columns
+    :param nodes: of all hosts
+    """
+    rows = []
+    for stored in templates:
+        fields = fields_of(stored) | {"hosts": len(offering(stored.template.name, nodes))}
+        rows.append([fields[column] for column in shown])
+    return rows
+
+
+def offering(template: str, nodes: Iterable[Node]) -> set[str]:
+    """The hosts on whose nodes a template is offered."""
+    return {node.host for node in nodes if template in node.templates}
