@@ -48,6 +48,14 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
+class Hypervisor:
+    """A compute node that Nova knows, which has the id of its provider in Placement."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """A server of any project.
 
@@ -92,6 +100,15 @@ class ComputeClient:
     def servers(self) -> Iterator[Server]:
         """Every server of all projects."""
         return self._pages("list servers", "/servers/detail", "servers", _server, all_tenants="True")
+
+    def hypervisors(self) -> Iterator[Hypervisor]:
+        """Every compute node of every cell that answers."""
+        return self._pages(
+            "list hypervisors",
+            "/os-hypervisors",
+            "hypervisors",
+            lambda item: Hypervisor(str(item["id"]), item["hypervisor_hostname"]),
+        )
 
     def find_server(self, name_or_id: str) -> Server:
         """The server with this id, or else with this name.

@@ -27,6 +27,13 @@ def test_commands_run_where_neither_nova_nor_libvirt_is_installed() -> None:
     assert not {"nova", "libvirt", "kongming_sched.agent"} & loaded
 
 
+def test_the_status_check_runs_where_neither_nova_nor_libvirt_is_installed() -> None:
+    """On a controller there is no libvirt, and beside Placement there may be no Nova."""
+    loaded = loaded_by("kongming_sched.status.command")
+    assert "oslo_upgradecheck.upgradecheck" in loaded
+    assert not {"nova", "libvirt", "kongming_sched.agent"} & loaded
+
+
 def test_the_plugin_costs_other_commands_nothing() -> None:
     """Every ``openstack`` command imports it, and nothing with it that osc has not imported anyhow."""
     assert loaded_by("osc_lib.utils", "kongming_sched.cli.plugin") - loaded_by("osc_lib.utils") == PLUGIN

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of kongming-status, and those of Nova and Placement that it judges."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+CLI_OPTS = [
+    cfg.MultiStrOpt(
+        "nova-config-file",
+        metavar="PATH",
+        help="nova.conf of nova-scheduler or of a compute node (may be given several times; default:"
+        " /etc/nova/nova.conf if it is there)",
+    ),
+    cfg.MultiStrOpt(
+        "placement-config-file",
+        metavar="PATH",
+        help="placement.conf (may be given several times; default: /etc/placement/placement.conf if it is there)",
+    ),
+    cfg.MultiStrOpt(
+        "agent-config-file",
+        metavar="PATH",
+        help="The agent's configuration file (may be given several times; default: /etc/kongming/kongming-agent.conf if"
+        " it is there)",
+    ),
+    cfg.StrOpt(
+        "os-cloud",
+        metavar="NAME",
+        help="The cloud of clouds.yaml whose Placement and Nova are asked, as an administrator (default: by the"
+        " environment variables OS_CLOUD, or OS_AUTH_URL and the others)",
+    ),
+]
+
+DEFAULT_FILES = {
+    "nova": "/etc/nova/nova.conf",
+    "placement": "/etc/placement/placement.conf",
+    "agent": "/etc/kongming/kongming-agent.conf",
+}
+"""Where the files are if the command line does not say."""
+
+FILTER_SCHEDULER_OPTS = [
+    cfg.MultiStrOpt("available_filters", help="Nova's option of this name."),
+    cfg.ListOpt("enabled_filters", help="Nova's option of this name."),
+    cfg.ListOpt("weight_classes", help="Nova's option of this name."),
+]
+SCHEDULER_OPTS = [cfg.IntOpt("max_placement_results", default=1000, help="Nova's option of this name.")]
+PLACEMENT_OPTS = [
+    cfg.IntOpt("allocation_conflict_retry_count", default=10, help="Placement's option of this name."),
+    cfg.StrOpt(
+        "allocation_candidates_generation_strategy", default="depth-first", help="Placement's option of this name."
+    ),
+    cfg.IntOpt("max_allocation_candidates", default=-1, help="Placement's option of this name."),
+]
+"""With the defaults of Nova 34 and Placement 16."""
+
+
+def register_nova_opts(conf: cfg.ConfigOpts) -> None:
+    """Register what is judged of nova.conf."""
+    conf.register_opts(FILTER_SCHEDULER_OPTS, group="filter_scheduler")
+    conf.register_opts(SCHEDULER_OPTS, group="scheduler")
+
+
+def register_placement_opts(conf: cfg.ConfigOpts) -> None:
+    """Register what is judged of placement.conf."""
+    conf.register_opts(PLACEMENT_OPTS, group="placement")

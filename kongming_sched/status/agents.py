@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Agents that have not been seen: pure.
+
+Placement holds no sign of life of an agent, for one that finds everything as it should be writes nothing. But it holds
+what an agent that lives would have put right within its interval: a node that offers a template which is not there any
+more, or does not offer one that it has room for. And it shows hosts whose agent has never registered a node. Whether an
+agent lives that has nothing to do is told by its metrics and by systemd on its host, and by nothing in the cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from itertools import groupby
+
+from kongming_sched.cli.nodes import Node
+from kongming_sched.placement import names
+from kongming_sched.placement.client import Provider
+from kongming_sched.placement.templates import TemplateList
+from kongming_sched.status.verdict import Problem, Verdict, count, some, warning
+from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
+
+_REMEDY = (
+    "if that lasts longer than the agent's interval (30 s), look at kongming-agent on the host: 'systemctl status"
+    " kongming-agent', and whether everything was released there ('kongming-host release --all')"
+)
+
+
+def of_agents(
+    nodes: Collection[Node],
+    compute_nodes: Collection[Provider],
+    templates: TemplateList,
+    members: Mapping[str, frozenset[str]],
+) -> Verdict:
+    """Of hosts whose agent has never come, or has left undone what a living one would have done.
+
+    :param members: template to the hosts that its aggregates hold; only of templates that have aggregates
+    """
+    silent = {node.host_uuid: node.host for node in nodes}
+    bare = {provider.uuid: provider.name for provider in compute_nodes if provider.uuid not in silent}
+    problems = list(_of_bare_hosts(bare, members))
+    for host, group in groupby(sorted(nodes, key=lambda node: (node.host, node.id)), lambda node: node.host):
+        if reason := _left_undone(list(group), templates, members):
+            problems.append(warning(f"the agent of {host} has not looked: {reason}", _REMEDY))
+    fine = f"nothing in Placement speaks against the agents of {count(len(silent), 'host')}"
+    if bare:
+        fine += f"; no agent has registered {some(sorted(bare.values()))}"
+    return Verdict.of(fine, problems)
+
+
+def _of_bare_hosts(bare: Mapping[str, str], members: Mapping[str, frozenset[str]]) -> Iterable[Problem]:
+    """Compute nodes without a node that somebody means to be used, because a template's aggregates hold them."""
+    for template, uuids in sorted(members.items()):
+        if missing := sorted(name for uuid, name in bare.items() if uuid in uuids):
+            fact = f"template {template!r} is offered to {some(missing)}, where no agent has registered a NUMA node"
+            yield warning(fact, "start kongming-agent there; 'kongming-agent --check' says what stands against it")
+
+
+def _left_undone(nodes: list[Node], templates: TemplateList, members: Mapping[str, frozenset[str]]) -> str:
+    """What a living agent would have changed of a host's nodes; empty if nothing is known."""
+    unreadable = {broken.name for broken in templates.broken}
+    for node in nodes:
+        for name in node.templates:
+            if name not in templates.templates and name not in unreadable:
+                return f"node {node.id} offers template {name!r}, which is not there any more"
+            if name in members and node.host_uuid not in members[name]:
+                return f"node {node.id} offers template {name!r}, whose aggregates do not hold this host"
+    for name, stored in sorted(templates.templates.items()):
+        if name in members and nodes[0].host_uuid not in members[name]:
+            continue
+        if not any(name in node.templates for node in nodes) and _could_offer(stored.template, nodes):
+            return f"it does not offer template {name!r}, for which it has room"
+    return ""
+
+
+def _could_offer(template: PinningTemplate, nodes: list[Node]) -> bool:
+    """Whether a host's node certainly honours a template, by what Placement tells of it.
+
+    That can be said of a template with one dedicated cell: explicit CPUs and the size of a shared pool stand nowhere.
+    """
+    if len(template.cells) != 1 or template.cells[0].cpus is not CpuPolicy.DEDICATED:
+        return False
+    return any(_is_room(template.cells[0], node) for node in nodes if not _is_disabled(node))
+
+
+def _is_disabled(node: Node) -> bool:
+    """Whether an operator keeps servers of templates away."""
+    return names.DISABLED in node.summary.traits
+
+
+def _is_room(cell: TemplateCell, node: Node) -> bool:
+    if node.threads_per_core is None or cell.node not in (None, node.id):
+        return False
+    if cell.threads is ThreadPolicy.REQUIRE and node.threads_per_core < 2:
+        return False
+    if cell.memory is MemoryPolicy.STRICT and node.summary.capacity.get(names.MEMORY_MB, 0) < 1:
+        return False
+    return cell.dedicated_cpus(node.threads_per_core) <= node.summary.capacity.get(names.PCPU, 0)

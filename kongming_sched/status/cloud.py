@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What kongming-status asks Placement and Nova, each thing once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from keystoneauth1 import exceptions as ksa_exceptions
+from openstack import exceptions as sdk_exceptions
+
+from kongming_sched import exceptions
+from kongming_sched.cli.compute import ComputeClient, Flavor, Hypervisor
+from kongming_sched.cli.nodes import Node, read_nodes
+from kongming_sched.cli.plugin import make_client
+from kongming_sched.placement import names
+from kongming_sched.placement.client import PlacementClient, Provider
+from kongming_sched.placement.templates import TemplateList, TemplateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """What the commands' own way to Placement takes: somebody who has a connection."""
+
+    sdk_connection: Any
+
+
+class Cloud:
+    """A cloud, asked when something is needed first.
+
+    :param connect: gives openstacksdk's connection
+    :raises PlacementError: from everything that needs Placement, if it does not answer
+    :raises ComputeError: from everything that needs Nova, if it does not answer
+    """
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = functools.cache(connect)
+
+    @functools.cached_property
+    def nodes(self) -> list[Node]:
+        """Every NUMA node that takes servers."""
+        return read_nodes(self._placement)
+
+    @functools.cached_property
+    def node_providers(self) -> list[Provider]:
+        """The providers of all NUMA nodes, of retired ones too."""
+        marker = names.node_name("", 0)[:-1]
+        return [item for item in self._placement.providers(required=names.HW_NUMA_ROOT) if marker in item.name]
+
+    @functools.cached_property
+    def compute_nodes(self) -> list[Provider]:
+        """The providers of all compute nodes."""
+        return self._placement.providers(required="COMPUTE_NODE")
+
+    @functools.cached_property
+    def templates(self) -> TemplateList:
+        """Every template."""
+        return TemplateStore(self._placement).list()
+
+    @functools.cached_property
+    def hypervisors(self) -> list[Hypervisor]:
+        """Every compute node that Nova knows."""
+        return list(self._compute.hypervisors())
+
+    @functools.cached_property
+    def flavors(self) -> list[Flavor]:
+        """Every flavor."""
+        return list(self._compute.flavors())
+
+    def members_of(self, aggregates: Iterable[str]) -> frozenset[str]:
+        """The providers of the hosts in one of these aggregates."""
+        found = self._placement.providers(member_of=f"in:{','.join(sorted(aggregates))}")
+        return frozenset(provider.uuid for provider in found)
+
+    @functools.cached_property
+    def _placement(self) -> PlacementClient:
+        try:
+            return make_client(Manager(self._connect()))
+        except (ksa_exceptions.ClientException, sdk_exceptions.SDKException) as error:
+            raise exceptions.PlacementUnavailable("be reached", str(error)) from error
+
+    @functools.cached_property
+    def _compute(self) -> ComputeClient:
+        return ComputeClient(lambda: self._connect().compute)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kongming-status: ``kongming-status upgrade check``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import openstack
+from oslo_config import cfg
+from oslo_upgradecheck import upgradecheck
+
+from kongming_sched import exceptions
+from kongming_sched.conf import status as status_conf
+from kongming_sched.status import agents, inventory, settings
+from kongming_sched.status.cloud import Cloud
+from kongming_sched.status.files import Files
+from kongming_sched.status.verdict import Verdict, failure, warning
+
+_DESCRIPTION = """Says whether this machine's files and the cloud's data are right for KongMing, and what to do where
+they are not. The exit code is 0 if all is well, 1 if something wants a look, 2 if servers of templates do not get what
+they were promised, and 255 if the checks could not be made.
+Example: kongming-status --os-cloud admin upgrade check"""
+
+
+class Checks(upgradecheck.UpgradeCommands):
+    """The checks of ``kongming-status upgrade check``.
+
+    :param conf: the command line, parsed when the first check runs
+    """
+
+    display_title = "KongMing: Upgrade Check Results"
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._conf = conf
+        self._cloud = Cloud(self._connect)
+        checks = {
+            "Placement and Nova": self.services,
+            "CPUs of the agent and of Nova": self.agent_file,
+            "Filters and weighers of nova-scheduler": self.filters,
+            "Limits on candidates": self.candidates,
+            "Claims in Placement": self.claims,
+            "NUMA nodes of hosts that are gone": self.gone_hosts,
+            "Templates that no host can honour": self.templates,
+            "Flavors with a template": self.flavors,
+            "Agents": self.agents,
+        }
+        self._upgrade_checks = tuple(
+            (name, lambda self, check=check: self._result(check)) for name, check in checks.items()
+        )
+
+    def _connect(self) -> Any:
+        return openstack.connect(cloud=self._conf.os_cloud, app_name="kongming-status")
+
+    @property
+    def _files(self) -> Files:
+        return Files.of(self._conf)
+
+    def _get_details(self, upgrade_check_result: upgradecheck.Result) -> str:
+        """The details for the table: a paragraph for each problem."""
+        lines = str(upgrade_check_result.details).splitlines()
+        texts = (
+            super(Checks, self)._get_details(upgradecheck.Result(upgrade_check_result.code, line)) for line in lines
+        )
+        return "\n".join(map(str, texts))
+
+    def services(self) -> Verdict:
+        """Whether Placement and Nova answer an administrator."""
+        if not (self._conf.os_cloud or os.environ.get("OS_CLOUD") or os.environ.get("OS_AUTH_URL")):
+            fact = "there are no credentials, so that only files are looked at"
+            return Verdict.of("", [warning(fact, "name an administrator's cloud with --os-cloud or OS_CLOUD")])
+        problems = []
+        for name, ask in (("Placement", lambda: self._cloud.templates), ("Nova", lambda: self._cloud.hypervisors)):
+            try:
+                ask()
+            except exceptions.KongMingError as error:
+                problems.append(
+                    failure(str(error), f"see that {name} runs, and that these are an administrator's credentials")
+                )
+        return Verdict.of("Placement and Nova answer", problems)
+
+    def agent_file(self) -> Verdict:
+        """The agent's CPUs beside Nova's."""
+        return settings.of_agent(self._files.read_agent())
+
+    def filters(self) -> Verdict:
+        """Filters and weighers of nova-scheduler."""
+        return settings.of_filters(self._files.read_nova(), has_agent=bool(self._files.agent))
+
+    def candidates(self) -> Verdict:
+        """Limits on candidates, beside how many there are."""
+        nodes: dict[str, int] = {}
+        try:
+            for provider in self._cloud.node_providers:
+                nodes[provider.root_uuid] = nodes.get(provider.root_uuid, 0) + 1
+            templates = [stored.template for stored in self._cloud.templates.templates.values()]
+        except exceptions.PlacementError:  # which another check tells of; the files can be judged by themselves
+            nodes, templates = {}, []
+        return settings.of_candidates(self._files.read_nova(), self._files.read_placement(), nodes, templates)
+
+    def claims(self) -> Verdict:
+        """How often Placement repeats a claim."""
+        return settings.of_claims(self._files.read_placement())
+
+    def gone_hosts(self) -> Verdict:
+        """Node providers of hosts that are gone."""
+        return inventory.of_gone_hosts(self._cloud.node_providers, self._cloud.hypervisors)
+
+    def templates(self) -> Verdict:
+        """Templates that nobody can honour."""
+        return inventory.of_templates(self._cloud.templates, self._cloud.nodes)
+
+    def flavors(self) -> Verdict:
+        """Flavors with half a set of keys."""
+        return inventory.of_flavors(self._cloud.flavors, self._cloud.templates)
+
+    def agents(self) -> Verdict:
+        """Agents that have not been seen."""
+        cloud = self._cloud
+        members = {
+            name: cloud.members_of(stored.aggregates)
+            for name, stored in cloud.templates.templates.items()
+            if stored.aggregates
+        }
+        return agents.of_agents(cloud.nodes, cloud.compute_nodes, cloud.templates, members)
+
+    def _result(self, check: Callable[[], Verdict]) -> upgradecheck.Result:
+        """Make a check; one that needs a service which does not answer is not made."""
+        try:
+            verdict = check()
+        except exceptions.PlacementError:
+            verdict = inventory.not_checked("Placement")
+        except exceptions.ComputeError:
+            verdict = inventory.not_checked("Nova")
+        except exceptions.ConfigurationError as error:
+            verdict = Verdict.of("", [failure(str(error), "write the option as its help says")])
+        return upgradecheck.Result(verdict.code, verdict.details)
+
+
+def main(args: list[str] | None = None) -> int:
+    """The program kongming-status."""
+    conf = cfg.ConfigOpts()
+    conf.register_cli_opts(status_conf.CLI_OPTS)
+    checks = Checks(conf)
+    upgradecheck.register_cli_options(conf, checks)
+    try:
+        conf(
+            sys.argv[1:] if args is None else args,
+            project="kongming",
+            prog="kongming-status",
+            default_config_files=[],
+            default_config_dirs=[],
+            description=_DESCRIPTION,
+        )
+    except cfg.Error as error:
+        print(f"kongming-status: {error}", file=sys.stderr)
+        return 255
+    upgradecheck.CONF = conf  # where it looks for --json
+    return int(upgradecheck.run(conf))

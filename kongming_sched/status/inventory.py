@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Placement and Nova hold that has come apart: pure, to verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from kongming_sched.cli.compute import Flavor, Hypervisor
+from kongming_sched.cli.flaws import find_flaw, is_ours
+from kongming_sched.cli.nodes import Node
+from kongming_sched.exceptions import TemplateNotFound
+from kongming_sched.placement.client import Provider
+from kongming_sched.placement.templates import TemplateList
+from kongming_sched.status.verdict import Verdict, count, failure, some, warning
+from kongming_sched.template import PinningTemplate
+
+
+def of_gone_hosts(providers: Iterable[Provider], hypervisors: Collection[Hypervisor]) -> Verdict:
+    """Of node providers whose compute node Nova does not know."""
+    known = {hypervisor.id for hypervisor in hypervisors}
+    left: dict[str, list[Provider]] = {}
+    for provider in providers:
+        if provider.root_uuid not in known:
+            left.setdefault(provider.root_uuid, []).append(provider)
+    problems = []
+    for root, nodes in sorted(left.items(), key=lambda item: item[1][0].name):
+        fact = f"{some(sorted(node.name for node in nodes))}: Nova has no compute node {root}"
+        order = " ".join([*sorted(node.uuid for node in nodes), root])
+        remedy = f"if its cell is not only down: openstack resource provider delete {order}"
+        problems.append(warning(fact, remedy))
+    return Verdict.of("Nova has the compute node of each NUMA node", problems)
+
+
+def of_templates(templates: TemplateList, nodes: Collection[Node]) -> Verdict:
+    """Of templates that cannot be read, or that no node offers."""
+    problems = [
+        failure(str(broken), f"openstack kongming template set {broken.name} --file FILE")
+        for broken in templates.broken
+    ]
+    offered = {template for node in nodes for template in node.templates}
+    unused = sorted(templates.templates.keys() - offered)
+    if unused and not nodes:
+        fact = f"no NUMA node takes servers, so that no template is offered: {some(unused)}"
+        problems.append(warning(fact, "start kongming-agent on the compute nodes; 'kongming-agent --check' helps"))
+    elif unused:
+        fact = f"no NUMA node offers {some(unused)}"
+        remedy = (
+            "'kongming-agent --check' on a host says why not there; change the template or the hosts, or 'openstack"
+            f" kongming template delete {unused[0]}'"
+        )
+        problems.append(warning(fact, remedy))
+    return Verdict.of(f"{count(len(templates.templates), 'template')}, each offered by some NUMA node", problems)
+
+
+def of_flavors(flavors: Iterable[Flavor], templates: TemplateList) -> Verdict:
+    """Of flavors that ask for something else than their templates take, or for half of it."""
+
+    def template_of(name: str) -> PinningTemplate:
+        if name in templates.templates:
+            return templates.templates[name].template
+        raise next((error for error in templates.broken if error.name == name), None) or TemplateNotFound(name)
+
+    ours = sorted(filter(is_ours, flavors), key=lambda flavor: flavor.name)
+    flaws = [(flavor, find_flaw(flavor, template_of)) for flavor in ours]
+    problems = [failure(f"flavor {flavor.name}: {flaw.problem}", flaw.remedy) for flavor, flaw in flaws if flaw]
+    return Verdict.of(f"{count(len(ours), 'flavor')} with a template, each as it should be", problems)
+
+
+def not_checked(service: str) -> Verdict:
+    """A check that needs a service which does not answer."""
+    return Verdict.of("", [warning(f"not checked, because {service} was not reached", "see the first of these checks")])

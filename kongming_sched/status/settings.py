@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the agent, Nova and Placement that hurt: pure, from the files' values to verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from kongming_sched.status.files import AgentFile, NovaFile, PlacementFile
+from kongming_sched.status.verdict import Problem, Verdict, count, failure, warning
+from kongming_sched.template import PinningTemplate
+
+TEMPLATE_FILTER, NUMA_FILTER = "KongmingTemplateFilter", "KongmingNumaFilter"
+ALL_FILTERS = "kongming_sched.filters.all_filters"
+ALL_WEIGHERS = "kongming_sched.weighers.all_weighers"
+NOVAS_WEIGHERS = "nova.scheduler.weights.all_weighers"
+
+_CANDIDATE_FILTERS = ("NUMATopologyFilter", "PciPassthroughFilter")
+"""Nova's own filters that look at candidates and drop some."""
+
+
+def of_agent(file: AgentFile | None) -> Verdict:
+    """Of the CPUs that the agent and Nova give away."""
+    if file is None:
+        return Verdict("this machine has no agent's configuration; run this on the compute nodes too")
+    problems = [failure(str(clash).partition(";")[0], "take it out of one of them") for clash in file.clashes]
+    if not file.pools:
+        remedy = "set [kongming_agent] dedicated_cpu_set; 'kongming-agent --check' proposes CPUs"
+        problems.append(
+            warning("dedicated_cpu_set and shared_cpu_set are empty, so that no template is offered", remedy)
+        )
+    return Verdict.of(
+        f"{_words(file.files)}: no CPU is given away twice; 'kongming-agent --check' looks further", problems
+    )
+
+
+def of_filters(file: NovaFile | None, *, has_agent: bool) -> Verdict:
+    """Of the filters and weighers.
+
+    :param has_agent: whether this is a compute node, whose nova.conf need not be the scheduler's
+    """
+    if file is None:
+        return Verdict("this machine has no nova.conf; run this where nova-scheduler runs too")
+    if file.enabled_filters is None and has_agent:
+        fact = f"{_words(file.files)} does not set [filter_scheduler] enabled_filters"
+        remedy = f"if nova-scheduler reads it, add {TEMPLATE_FILTER} and {NUMA_FILTER}; else run this where it runs"
+        return Verdict.of("", [warning(fact, remedy)])
+    problems = [*_of_enabled_filters(file), *_of_weighers(file)]
+    return Verdict.of(f"{_words(file.files)} has KongMing's filters and weighers", problems)
+
+
+def of_candidates(
+    nova: NovaFile | None,
+    placement: PlacementFile | None,
+    nodes_by_host: Mapping[str, int],
+    templates: Iterable[PinningTemplate],
+) -> Verdict:
+    """Of how many candidates Placement makes and Nova asks for.
+
+    :param nodes_by_host: how many NUMA nodes each host has; empty if that is not known
+    """
+    hosts, nodes = len(nodes_by_host), sum(nodes_by_host.values())
+    most = _most_candidates(nodes_by_host, templates)
+    problems = []
+    if placement is not None and 0 <= placement.max_allocation_candidates < max(nodes, 1):
+        fact = (
+            f"[placement] max_allocation_candidates = {placement.max_allocation_candidates} in"
+            f" {_words(placement.files)} is less than the {count(nodes, 'NUMA node')}: KongMing does not hear of all"
+        )
+        problems.append(warning(fact, f"set it to -1, or to {max(most, nodes)} at the least"))
+    is_breadth_first = placement is not None and placement.generation_strategy == "breadth-first"
+    if nova is not None:
+        problems += _of_results(nova, hosts, most, is_breadth_first=is_breadth_first)
+    if placement is not None and not is_breadth_first:
+        fact = (
+            f"[placement] allocation_candidates_generation_strategy = {placement.generation_strategy} in"
+            f" {_words(placement.files)}: all candidates of one host come before those of the next"
+        )
+        remedy = "set it to breadth-first, so that a limit on candidates leaves none of the hosts out"
+        problems.append(warning(fact, remedy))
+    where = [f"the templates make up to {count(most, 'candidate')} on {count(hosts, 'host')}"] if nodes else []
+    files = {"nova.conf": nova, "placement.conf": placement}
+    if missing := [name for name, file in files.items() if file is None]:
+        where.append(f"this machine has no {' and no '.join(missing)}; run this where they are too")
+    return Verdict.of("; ".join(where), problems)
+
+
+def of_claims(file: PlacementFile | None) -> Verdict:
+    """Of how often Placement tries a claim."""
+    if file is None:
+        return Verdict("this machine has no placement.conf; run this where Placement runs too")
+    times = file.allocation_conflict_retry_count
+    if times == 1:
+        return Verdict(f"{_words(file.files)} lets Nova repeat a claim, and not Placement")
+    fact = (
+        f"[placement] allocation_conflict_retry_count = {times} in {_words(file.files)}: a claim that Placement repeats"
+        " may get more CPUs than there are"
+    )
+    return Verdict.of("", [failure(fact, "set it to 1; Nova repeats a claim that met another one")])
+
+
+def _of_enabled_filters(file: NovaFile) -> Iterator[Problem]:
+    where, enabled = _words(file.files), list(file.enabled_filters or ())
+    missing = [name for name in (TEMPLATE_FILTER, NUMA_FILTER) if name not in enabled]
+    if missing:
+        fact = f"[filter_scheduler] enabled_filters of {where} lacks {' and '.join(missing)}"
+        yield failure(fact, "add them as the README's section on installing says, and start nova-scheduler anew")
+    if ALL_FILTERS not in (file.available_filters or ()):
+        fact = f"[filter_scheduler] available_filters of {where} lacks {ALL_FILTERS}"
+        yield failure(fact, f"add a line available_filters = {ALL_FILTERS} beside Nova's own")
+    for name in filter(enabled.__contains__, _CANDIDATE_FILTERS):
+        if TEMPLATE_FILTER in enabled and enabled.index(TEMPLATE_FILTER) > enabled.index(name):
+            fact = f"{TEMPLATE_FILTER} stands behind {name} in enabled_filters of {where}"
+            yield warning(fact, "put it in front: it drops candidates that the other need not look at")
+        if NUMA_FILTER in enabled and enabled.index(NUMA_FILTER) < enabled.index(name):
+            fact = f"{NUMA_FILTER} stands in front of {name} in enabled_filters of {where}"
+            yield warning(fact, "put it behind: Nova claims the first candidate, which the other may drop")
+
+
+def _of_weighers(file: NovaFile) -> Iterator[Problem]:
+    where, classes = _words(file.files), file.weight_classes or (NOVAS_WEIGHERS,)
+    if ALL_WEIGHERS not in classes:
+        fact = f"[filter_scheduler] weight_classes of {where} lacks {ALL_WEIGHERS}, so that hosts are not packed"
+        yield warning(fact, f"set weight_classes = {','.join([*classes, ALL_WEIGHERS])}")
+    elif NOVAS_WEIGHERS not in classes:
+        fact = f"[filter_scheduler] weight_classes of {where} lacks {NOVAS_WEIGHERS}, so that Nova's own do not count"
+        yield warning(fact, f"set weight_classes = {','.join([NOVAS_WEIGHERS, *classes])}")
+
+
+def _of_results(nova: NovaFile, hosts: int, most: int, *, is_breadth_first: bool) -> Iterator[Problem]:
+    """A limit below the hosts leaves some out; below the candidates it does so unless these come host by host."""
+    limit = nova.max_placement_results
+    option = f"[scheduler] max_placement_results = {limit} in {_words(nova.files)}"
+    if limit < hosts:
+        fact = f"{option} is less than the {count(hosts, 'host')}: servers do not get to all of them"
+        yield warning(fact, f"set it to {hosts} at the least")
+    elif limit < most and not is_breadth_first:
+        fact = f"{option} is less than the {most} candidates that a template may have: some hosts may be left out"
+        yield warning(fact, f"set it to {most}, or Placement's generation strategy to breadth-first")
+
+
+def _most_candidates(nodes_by_host: Mapping[str, int], templates: Iterable[PinningTemplate]) -> int:
+    """How many candidates a server may have: each cell on each node, also two on one, which a filter drops later."""
+    cells = max((len(template.cells) for template in templates), default=1)
+    return sum(nodes**cells for nodes in nodes_by_host.values())
+
+
+def _words(files: Sequence[str]) -> str:
+    return " and ".join(files)

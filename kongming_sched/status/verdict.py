@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a check comes to: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from oslo_upgradecheck.upgradecheck import Code
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that a check has found.
+
+    :ivar fact: what is wrong
+    :ivar remedy: what to do about it
+    """
+
+    code: Code
+    fact: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A check's outcome.
+
+    :ivar fine: what it has found where nothing is wrong
+    """
+
+    fine: str
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of(cls, fine: str, problems: Iterable[Problem]) -> Verdict:
+        """A verdict with these problems, the worst first."""
+        return cls(fine, tuple(sorted(problems, key=lambda problem: -problem.code)))
+
+    @property
+    def code(self) -> Code:
+        """That of the worst problem."""
+        return max((problem.code for problem in self.problems), default=Code.SUCCESS)
+
+    @property
+    def details(self) -> str:
+        """A line for each problem, with what to do about it."""
+        return "\n".join(f"{item.fact}. To do: {item.remedy}." for item in self.problems) or f"{self.fine}."
+
+
+def failure(fact: str, remedy: str) -> Problem:
+    """Something by which servers of templates do not get what they were promised."""
+    return Problem(Code.FAILURE, fact, remedy)
+
+
+def warning(fact: str, remedy: str) -> Problem:
+    """Something that wants a look."""
+    return Problem(Code.WARNING, fact, remedy)
+
+
+def count(number: int, word: str) -> str:
+    """As in ``1 host`` and ``2 hosts``."""
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

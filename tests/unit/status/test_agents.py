@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of Placement's data speaks against an agent."""
+
+from __future__ import annotations
+
+import pytest
+from oslo_upgradecheck.upgradecheck import Code
+
+from kongming_sched.cli.nodes import Node
+from kongming_sched.placement import names
+from kongming_sched.placement.client import Provider
+from kongming_sched.placement.summaries import ProviderSummary
+from kongming_sched.placement.templates import StoredTemplate, TemplateList
+from kongming_sched.status.agents import of_agents
+from kongming_sched.template import PinningTemplate
+
+HOST, OTHER = "c1c1c1c1-0000-4000-8000-000000000001", "c2c2c2c2-0000-4000-8000-000000000002"
+
+
+def node(
+    *templates: str, pcpus: int = 8, memory_mb: int = 1024, threads: int = 2, extra: frozenset[str] = frozenset()
+) -> Node:
+    """Node 0 of host c1."""
+    traits = frozenset(map(names.template_trait, templates)) | extra
+    capacity = {names.PCPU: pcpus, names.MEMORY_MB: memory_mb}
+    return Node("c1", HOST, 0, threads, templates, ProviderSummary("node", HOST, HOST, traits, capacity, {}))
+
+
+def template(name: str, **cell: object) -> PinningTemplate:
+    """A template of one cell with four dedicated vCPUs, unless something else is said."""
+    return PinningTemplate.from_mapping({"name": name, "cells": [{"vcpus": "0-3", "cpus": "dedicated", **cell}]})
+
+
+def found(of: Node, *stored: PinningTemplate, members: dict[str, frozenset[str]] | None = None) -> tuple[Code, str]:
+    """What is said of the host."""
+    templates = TemplateList({item.name: StoredTemplate(item, 1) for item in stored}, ())
+    compute_nodes = [Provider(HOST, "c1", 1, HOST, None), Provider(OTHER, "c2", 1, OTHER, None)]
+    verdict = of_agents([of], compute_nodes, templates, members or {})
+    return verdict.code, verdict.details
+
+
+def test_an_agent_that_has_done_everything() -> None:
+    """It is not said to live, only that nothing speaks against it; hosts without one are named."""
+    code, details = found(node("gold"), template("gold"))
+    assert Code.SUCCESS is code
+    assert details == "nothing in Placement speaks against the agents of 1 host; no agent has registered c2."
+
+
+def test_a_template_that_went_unnoticed() -> None:
+    """Its trait stays on the node until an agent takes it off."""
+    code, details = found(node("gold", "silver"), template("gold"))
+    assert Code.WARNING is code
+    assert "the agent of c1 has not looked: node 0 offers template 'silver', which is not there any more" in details
+
+
+def test_aggregates_that_went_unnoticed() -> None:
+    """A template that is offered to others now."""
+    code, details = found(node("gold"), template("gold"), members={"gold": frozenset({OTHER})})
+    assert Code.WARNING is code
+    assert "offers template 'gold', whose aggregates do not hold this host" in details
+
+
+def test_a_host_whose_agent_never_came() -> None:
+    """Somebody has put it in the aggregate of a template and expects servers there."""
+    code, details = found(node("gold"), template("gold"), members={"gold": frozenset({HOST, OTHER})})
+    assert Code.WARNING is code
+    assert "template 'gold' is offered to c2, where no agent has registered a NUMA node" in details
+
+
+@pytest.mark.parametrize(
+    ("of", "cell", "is_missed"),
+    [
+        pytest.param(node(), {}, True, id="there is room"),
+        pytest.param(node(pcpus=3), {}, False, id="too few CPUs"),
+        pytest.param(node(pcpus=4), {}, True, id="just enough CPUs"),
+        pytest.param(node(pcpus=4), {"threads": "isolate"}, False, id="too few cores"),
+        pytest.param(node(threads=1), {"threads": "require"}, False, id="no siblings"),
+        pytest.param(node(memory_mb=0), {}, False, id="no memory"),
+        pytest.param(node(memory_mb=0), {"memory": "none"}, True, id="no memory is needed"),
+        pytest.param(node(), {"node": 1}, False, id="another node"),
+        pytest.param(node(), {"cpus": "shared"}, False, id="the size of a shared pool stands nowhere"),
+        pytest.param(node(extra=frozenset({names.DISABLED})), {}, False, id="an operator keeps servers away"),
+    ],
+)
+def test_a_new_template_that_went_unnoticed(of: Node, cell: dict[str, object], is_missed: bool) -> None:
+    """Only where the node certainly has room for it."""
+    code, details = found(of, template("gold", **cell))
+    assert is_missed is (code is Code.WARNING)
+    assert is_missed is ("it does not offer template 'gold', for which it has room" in details)
+
+
+def test_a_template_of_other_hosts_is_not_missed() -> None:
+    """Its aggregates do not hold this one."""
+    code, _ = found(node("silver"), template("gold"), template("silver"), members={"gold": frozenset({"elsewhere"})})
+    assert Code.SUCCESS is code
