@@ -12,6 +12,20 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell
 
 
+class Nothing(FormattableColumn[None]):
+    """What is not there: a dash for people, who would take None for a name; before everything else when sorted."""
+
+    def __lt__(self, other: object) -> bool:
+        return not isinstance(other, Nothing)
+
+    def __gt__(self, other: object) -> bool:
+        return False
+
+    def human_readable(self) -> str:
+        """A dash."""
+        return "-"
+
+
 class Names(FormattableColumn[Sequence[str]]):
     """Names: with commas, or as a list."""
 
@@ -102,7 +116,7 @@ def cells(template: PinningTemplate) -> Lines:
 
 
 def _cell(cell: TemplateCell) -> str:
-    """As in ``vCPUs 0-3: dedicated, threads isolate, node 1``."""
+    """As in ``vCPU 0-3: dedicated, threads isolate, node 1``."""
     words = [str(cell.cpus)]
     if cell.cpus is CpuPolicy.DEDICATED:
         words.append(f"threads {cell.threads}")
@@ -111,13 +125,13 @@ def _cell(cell: TemplateCell) -> str:
     if cell.node is not None:
         words.append(f"node {cell.node}")
     pins = "".join(f"; {pin}" for pin in _pins(cell))
-    return f"vCPUs {cell.vcpus}: {', '.join(words)}{pins}"
+    return f"vCPU {cell.vcpus}: {', '.join(words)}{pins}"
 
 
 def _pins(cell: TemplateCell) -> Iterator[str]:
-    """As in ``0-1 on CPUs 5-6``, once for all vCPUs of the cell that have the same host CPUs."""
+    """As in ``vCPU 0-1 on CPU 5-6``, once for all vCPUs of the cell that have the same host CPUs."""
     vcpus_by_pin: dict[CpuSet, CpuSet] = {}
     for vcpu, pin in zip(cell.vcpus, cell.pins, strict=False):  # only explicit cells have pins
         vcpus_by_pin[pin] = vcpus_by_pin.get(pin, CpuSet()) | CpuSet.of([vcpu])
     for pin, vcpus in vcpus_by_pin.items():
-        yield f"{vcpus} on CPUs {pin}"
+        yield f"vCPU {vcpus} on CPU {pin}"

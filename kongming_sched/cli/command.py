@@ -15,6 +15,7 @@ from osc_lib import exceptions as osc_exceptions
 from osc_lib.command import command
 
 from kongming_sched import exceptions
+from kongming_sched.cli.columns import Nothing
 from kongming_sched.cli.compute import ComputeClient
 from kongming_sched.cli.help import Paragraphs
 from kongming_sched.cli.report import COLUMNS, Effect, Plan
@@ -73,9 +74,22 @@ class Command(Common, command.Command):
 class Lister(Common, command.Lister):
     """A command that prints a table."""
 
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
+        """Print, with a dash where nothing is."""
+        rows = [_with_dashes(row) for row in data]
+        return super().produce_output(parsed_args, column_names, rows)  # type: ignore[no-any-return]  # osc's
+
 
 class ShowOne(Common, command.ShowOne):
     """A command that prints one thing, field by field."""
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
+        """Print, with a dash where nothing is."""
+        return super().produce_output(parsed_args, column_names, _with_dashes(data))  # type: ignore[no-any-return]
+
+
+def _with_dashes(values: Iterable[Any]) -> list[Any]:
+    return [Nothing(None) if value is None else value for value in values]
 
 
 class Change(Lister):

@@ -14,6 +14,7 @@ from kongming_sched.cli import columns
 from kongming_sched.cli.aggregates import members, members_of
 from kongming_sched.cli.command import Lister
 from kongming_sched.cli.compute import Flavor
+from kongming_sched.cli.flaws import find_flaw
 from kongming_sched.cli.hosts import pick, read_bare_hosts, read_hosts, taken_of_host
 from kongming_sched.cli.nodes import amounts
 from kongming_sched.placement import names
@@ -58,6 +59,8 @@ class Explain(Lister):
         hosts = [host for host in hosts if in_aggregate is None or host.uuid in in_aggregate]
         try:
             request = read_request(flavor)
+            if flaw := find_flaw(flavor, lambda name: self.templates.get(name).template):
+                self.log.warning("flavor %s: %s; mend it with: %s", flavor.name, flaw.problem, flaw.remedy)
             rows = self._judge(hosts, request, taken_of_host(flavor))
         except (exceptions.InvalidRequest, exceptions.InvalidTraits, exceptions.TemplateNotFound) as error:
             rows = [(host, 0, Obstacle(Kind.FLAVOR, str(error))) for host in hosts]

@@ -47,9 +47,12 @@ class ListHost(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
         """Read all nodes."""
         in_aggregate = members(self.placement, self.compute, parsed_args.aggregate)
+        everywhere = read_nodes(self.placement)
+        if parsed_args.host is not None and parsed_args.host not in {node.host for node in everywhere}:
+            raise exceptions.HostNotFound(parsed_args.host, "has no nodes that take servers")
         nodes = [
             node
-            for node in read_nodes(self.placement)
+            for node in everywhere
             if parsed_args.host in (None, node.host)
             and parsed_args.template in (None, *node.templates)
             and (in_aggregate is None or node.host_uuid in in_aggregate)

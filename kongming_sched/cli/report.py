@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kongming_sched.exceptions import KongMingError
-
 COLUMNS = ("effect", "subject", "host", "detail")
 
 
@@ -52,7 +50,7 @@ def _nothing() -> Iterable[Entry]:
 class Plan:
     """What a command is about to do.
 
-    :ivar subject: what it is about
+    :ivar subject: what it is about, and ``host`` where that is, if it is on one
     :ivar changes: what is written; nothing is done or looked for if that is nothing
     :ivar refusals: why it cannot be, looked for one after the other
     :ivar effects: what else happens, looked for in a dry run only, and only if nothing stands against it
@@ -62,13 +60,14 @@ class Plan:
     subject: str
     changes: Sequence[Entry]
     carry_out: Callable[[], object]
-    refusals: Iterable[KongMingError] = ()
+    refusals: Iterable[Exception] = ()
     effects: Callable[[], Iterable[Entry]] = _nothing
+    host: str | None = None
 
     def run(self) -> None:
         """Do it.
 
-        :raises KongMingError: the first refusal, before anything is written
+        :raises Exception: the first refusal, before anything is written
         """
         if not self.changes:
             return
@@ -81,7 +80,7 @@ class Plan:
         if not self.changes:
             return
         yield from self.changes
-        refused = [Entry(Effect.CONFLICT, self.subject, str(refusal)) for refusal in self.refusals]
+        refused = [Entry(Effect.CONFLICT, self.subject, str(refusal), self.host) for refusal in self.refusals]
         yield from refused or self.effects()
 
 

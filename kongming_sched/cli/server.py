@@ -47,11 +47,11 @@ class _Write(Servers, Change):
         before = select(server.metadata)
         steps = change(before, wanted)
 
-        def refusals() -> Iterator[exceptions.KongMingError]:
+        def refusals() -> Iterator[Exception]:
             try:
                 self.check(server, wanted, self.states(server))
             except (exceptions.InvalidOverride, exceptions.TemplateNotFound, exceptions.InvalidTraits) as error:
-                yield error
+                yield osc_exceptions.CommandError(f"server {server.name!r}: {error}")
 
         def carry_out() -> None:
             if steps.set:
@@ -62,7 +62,7 @@ class _Write(Servers, Change):
         subject, host = f"server {server.name} ({server.id})", server.host or None
         changes = [Entry(Effect.CHANGE, subject, line, host) for line in steps.lines(before)]
         move = Entry(Effect.MOVE, subject, _destination(server, wanted), host)
-        return Plan(subject, changes, carry_out, refusals(), lambda: [move] if host else [])
+        return Plan(subject, changes, carry_out, refusals(), lambda: [move] if host else [], host)
 
 
 def _destination(server: Server, wanted: Mapping[str, str]) -> str:

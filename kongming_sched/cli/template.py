@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from osc_lib import exceptions as osc_exceptions
@@ -22,6 +22,9 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import StoredTemplate
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import PinningTemplate
+
+_SHOWN = 3
+"""How many templates a line names before it only counts them."""
 
 
 class CreateTemplate(Change):
@@ -81,7 +84,7 @@ class CreateTemplate(Change):
 
         where = f"offered to the hosts of {', '.join(sorted(aggregates))}" if aggregates else "offered to all hosts"
         return Plan(
-            "template " + ", ".join(wanted),
+            _subject(wanted),
             [Entry(Effect.CHANGE, f"template {item.name}", f"new, {where}") for item in new],
             create,
             refusals(),
@@ -202,7 +205,13 @@ class DeleteTemplate(Change):
                 yield from checks.uses(self.compute, templates)
 
         changes = [Entry(Effect.CHANGE, f"template {name}", "deleted") for name in templates]
-        return Plan("template " + ", ".join(templates), changes, delete, refusals())
+        return Plan(_subject(templates), changes, delete, refusals())
+
+
+def _subject(templates: Collection[str]) -> str:
+    """What a command about several templates is about."""
+    few = len(templates) <= _SHOWN
+    return f"template {', '.join(templates)}" if few else f"{len(templates)} templates"
 
 
 def _read(file: str, name: str | None) -> PinningTemplate:

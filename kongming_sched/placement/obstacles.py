@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kongming_sched.placement import names
@@ -100,9 +100,9 @@ def find_obstacle(
             else "the host is in none of the template's aggregates"
         )
         return Obstacle(Kind.NO_TEMPLATE, f"template {request.template!r}: {where}")
-    for cell in request.cells:
+    for index, cell in enumerate(request.cells):
         if found := _obstacle_to_cell(cell, offering):
-            return found
+            return replace(found, reason=f"cell {index}: {found.reason}")
     if not count_servers(request.cells, list(host.nodes.values())):
         count = len(request.cells)
         return Obstacle(Kind.CELLS, f"each of the {count} cells fits on some node, and not all on different ones")
@@ -114,12 +114,12 @@ def _obstacle_to_cell(cell: CellRequest, nodes: Mapping[int, NodeRoom]) -> Obsta
     """Why no node has what a cell asks for."""
     right = {node: room for node, room in nodes.items() if cell.required <= room.traits}
     if not right:
-        return Obstacle(Kind.WRONG_NODE, f"{cell.group}: {_wrong_node(cell, nodes)}")
+        return Obstacle(Kind.WRONG_NODE, _wrong_node(cell, nodes))
     left = right
     for name, need in cell.resources.items():
         fits = {node: room for node, room in left.items() if room.free.get(name, 0) >= need}
         if not fits:
-            return Obstacle(_kind_of(name), f"{cell.group}: {_too_little(name, need, right, left)}")
+            return Obstacle(_kind_of(name), _too_little(name, need, right, left))
         left = fits
     return None
 

@@ -52,13 +52,22 @@ class Nova:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
-    def create_flavor(self, name: str, vcpus: int = 4, memory_mb: int = 1024, public: bool = True, **specs: str) -> str:
+    def create_flavor(
+        self,
+        name: str,
+        vcpus: int = 4,
+        memory_mb: int = 1024,
+        public: bool = True,
+        flavor_id: str | None = None,
+        **specs: str,
+    ) -> str:
         """A flavor with a disk and these extra specs; gives its id."""
         flavor = {"name": name, "vcpus": vcpus, "ram": memory_mb, "disk": 1, "os-flavor-access:is_public": public}
-        flavor_id: str = self.call("POST", "/flavors", flavor=flavor)["flavor"]["id"]
+        flavor |= {"id": flavor_id} if flavor_id else {}
+        made: str = self.call("POST", "/flavors", flavor=flavor)["flavor"]["id"]
         if specs:
-            self.call("POST", f"/flavors/{flavor_id}/os-extra_specs", extra_specs=specs)
-        return flavor_id
+            self.call("POST", f"/flavors/{made}/os-extra_specs", extra_specs=specs)
+        return made
 
     def extra_specs(self, flavor_id: str) -> dict[str, str]:
         """The extra specs of a flavor."""

@@ -54,6 +54,7 @@ class Shell:
         out, err = io.StringIO(), io.StringIO()
         with (
             _as_a_process_of_its_own(self.environment, stdin),
+            mock.patch("sys.argv", ["openstack", *line.split(), *words]),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -77,7 +78,9 @@ def _as_a_process_of_its_own(environment: Mapping[str, str], stdin: bytes) -> It
     for name in levels:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     root.handlers[:] = []  # osc makes its own, and sets the level so low that pytest's would keep every byte of HTTP
-    vars(clientmanager.ClientManager)["kongming"]._handle = None
+    for attribute in vars(clientmanager.ClientManager).values():
+        if isinstance(attribute, clientmanager.ClientCache):
+            attribute._handle = None
     shell.OpenStackShell.timing_data.clear()
     with (
         warnings.catch_warnings(),

@@ -98,7 +98,7 @@ def test_explain_sees_what_is_taken_now(
     taken = {names.node_uuid(hosts["two"], number): {names.PCPU: 2} for number in range(2)}
     placement.allocate("5e00e000-0000-4000-8000-000000000001", taken)
     done = openstack_with_nova("kongming explain --flavor f --host two")
-    reason = "_KONGMING0: needs 2 dedicated CPUs on one node, and the most that is free on any node is 1 (node 0)"
+    reason = "cell 0: needs 2 dedicated CPUs on one node, and the most that is free on any node is 1 (node 0)"
     (line,) = [line for line in done.out.splitlines() if "two" in line]
     assert [word.strip() for word in line.strip("|").split("|")] == ["two", "0", "cpus", reason]
 

@@ -34,8 +34,8 @@ def test_tables_are_for_people(openstack: Shell, write: Write) -> None:
     """A line for each cell, and no Python."""
     openstack("kongming template create --file", write(SILVER))
     done = openstack("kongming template list --long --max-width 0")
-    assert "| vCPUs 0-1: explicit, memory none; 0 on CPUs 1; 1 on CPUs 9 |" in done.out
-    assert "| vCPUs 2: dedicated, threads any, node 1                    |" in done.out
+    assert "| vCPU 0-1: explicit, memory none; vCPU 0 on CPU 1; vCPU 1 on CPU 9 |" in done.out
+    assert "| vCPU 2: dedicated, threads any, node 1 " in done.out
     assert not any(character in done.out for character in "{}[]'")
 
 
