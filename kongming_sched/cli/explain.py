@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from osc_lib import exceptions as osc_exceptions
@@ -59,7 +60,8 @@ class Explain(Lister):
         hosts = [host for host in hosts if in_aggregate is None or host.uuid in in_aggregate]
         try:
             request = read_request(flavor)
-            if flaw := find_flaw(flavor, lambda name: self.templates.get(name).template):
+            self._template = cache(self.templates.get)
+            if flaw := find_flaw(flavor, lambda name: self._template(name).template):
                 self.log.warning("flavor %s: %s; mend it with: %s", flavor.name, flaw.problem, flaw.remedy)
             rows = self._judge(hosts, request, taken_of_host(flavor))
         except (exceptions.InvalidRequest, exceptions.InvalidTraits, exceptions.TemplateNotFound) as error:
@@ -73,7 +75,7 @@ class Explain(Lister):
     def _judge(
         self, hosts: Iterable[HostRoom], request: PinningRequest, of_host: dict[str, int]
     ) -> list[tuple[HostRoom, int, Obstacle | None]]:
-        stored = self.templates.get(request.template)
+        stored = self._template(request.template)
         members = members_of(self.placement, stored.aggregates) if stored.aggregates else None
         rows = []
         for host in hosts:

@@ -10,18 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-import tenacity
-
 from kongming_sched import exceptions
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
-
-_retry_on_conflict = tenacity.retry(
-    retry=tenacity.retry_if_exception_type(exceptions.PlacementConflict),
-    stop=tenacity.stop_after_attempt(5),
-    wait=tenacity.wait_random(0, 0.1),
-    reraise=True,
-)
+from kongming_sched.placement.conflict import retry_on_conflict
 
 
 def disabled_traits(traits: Collection[str]) -> frozenset[str]:
@@ -45,7 +37,7 @@ def enable(client: PlacementClient, uuid: str) -> None:
     _change(client, uuid, enabled_traits)
 
 
-@_retry_on_conflict
+@retry_on_conflict
 def _change(client: PlacementClient, uuid: str, wanted: Callable[[Collection[str]], frozenset[str]]) -> None:
     """Again from the start if the agent wrote in between.
 

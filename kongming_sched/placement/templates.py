@@ -7,19 +7,11 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-import tenacity
-
 from kongming_sched import exceptions
 from kongming_sched.placement import codec, names
 from kongming_sched.placement.client import PlacementClient, Provider
+from kongming_sched.placement.conflict import retry_on_conflict
 from kongming_sched.template import NAME, CpuPolicy, PinningTemplate
-
-_retry_on_conflict = tenacity.retry(
-    retry=tenacity.retry_if_exception_type(exceptions.PlacementConflict),
-    stop=tenacity.stop_after_attempt(5),
-    wait=tenacity.wait_random(0, 0.1),
-    reraise=True,
-)
 
 Tell = Callable[[Sequence[PinningTemplate]], Iterable[PinningTemplate]]
 
@@ -84,7 +76,7 @@ class TemplateStore:
             raise item
         return item
 
-    @_retry_on_conflict
+    @retry_on_conflict
     def create(self, template: PinningTemplate, aggregates: Iterable[str] = ()) -> StoredTemplate:
         """Store a new template. A creation that was cut off before its last step is taken up again.
 
@@ -123,7 +115,7 @@ class TemplateStore:
             raise
         return tuple(stored)
 
-    @_retry_on_conflict
+    @retry_on_conflict
     def _draft(self, template: PinningTemplate, aggregates: frozenset[str]) -> None:
         """All of a new template that nobody sees."""
         provider = self._make_provider(template)
@@ -146,7 +138,7 @@ class TemplateStore:
         except exceptions.PlacementError as error:
             raise exceptions.TemplatesHalfStored(tuple(left), str(cause) or repr(cause), str(error)) from error
 
-    @_retry_on_conflict
+    @retry_on_conflict
     def update(self, template: PinningTemplate, aggregates: Iterable[str] | None = None) -> StoredTemplate:
         """Replace a template; None leaves its aggregates as they are.
 
