@@ -37,3 +37,21 @@ def test_the_status_check_runs_where_neither_nova_nor_libvirt_is_installed() -> 
 def test_the_plugin_costs_other_commands_nothing() -> None:
     """Every ``openstack`` command imports it, and nothing with it that osc has not imported anyhow."""
     assert loaded_by("osc_lib.utils", "kongming_sched.cli.plugin") - loaded_by("osc_lib.utils") == PLUGIN
+
+
+def test_a_command_that_looks_loads_no_library_that_osc_has_not_loaded() -> None:
+    """What it imports is what an operator waits for."""
+    others = ("openstackclient.shell", "openstack.connection", "osc_placement.resources.resource_provider")
+    looks = [
+        f"kongming_sched.cli.{name}" for name in ("template_look", "host", "server_look", "flavor_look", "explain")
+    ]
+    libraries = {name.partition(".")[0] for name in loaded_by(*others, *looks) - loaded_by(*others)}
+    libraries -= sys.stdlib_module_names
+    assert libraries == {"kongming_sched"}
+
+
+def test_the_schedulers_side_loads_neither_libvirt_nor_the_agent() -> None:
+    """A controller has the package without its extra for agents."""
+    modules = ["filters", "filters.template", "filters.numa", "weighers", "weighers.packing", "weighers.affinity"]
+    loaded = loaded_by(*(f"kongming_sched.{name}" for name in [*modules, "weighers.reserve", "validators"]))
+    assert not {"libvirt", "kongming_sched.agent", "kongming_sched.cli"} & loaded
