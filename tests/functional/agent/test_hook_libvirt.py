@@ -165,7 +165,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         placement = PlacementService(api.endpoint, TOKEN, adapter.Adapter(session.Session(auth), "placement"))
         connection = running.connect()
         stack.callback(connection.close)
-        _, topology = lab._read_host(running)
+        _, topology = lab_hypervisor.read_host(running)
         pools = cast.choose_pools(topology)
         yield Site(directory, placement, guests, connection, topology, pools, running.controllers)
 
