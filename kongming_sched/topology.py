@@ -6,7 +6,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
@@ -28,21 +28,23 @@ class Core:
 
 @dataclass(frozen=True, slots=True)
 class NumaNode:
-    """A NUMA node of a host ("cell" in libvirt) with its online cores, in the order of their first CPU."""
+    """A NUMA node of a host ("cell" in libvirt) with its online cores, in the order of their first CPU.
+
+    :ivar cpus: every online CPU of the node
+    :ivar threads_per_core: the widest core's hardware threads; 1 on a node without an online CPU
+    """
 
     id: int
     memory_mb: int
     cores: tuple[Core, ...]
+    cpus: CpuSet = field(init=False, compare=False, repr=False)
+    threads_per_core: int = field(init=False, compare=False, repr=False)
 
-    @property
-    def cpus(self) -> CpuSet:
-        """Every online CPU of the node."""
-        return CpuSet.union(core.cpus for core in self.cores)
-
-    @property
-    def threads_per_core(self) -> int:
-        """The widest core's hardware threads; 1 on a node without an online CPU."""
-        return max((len(core.cpus) for core in self.cores), default=1)
+    def __post_init__(self) -> None:
+        """Sum up once what is asked for with every guest."""
+        object.__setattr__(self, "cpus", CpuSet.union(core.cpus for core in self.cores))
+        widest = max((len(core.cpus) for core in self.cores), default=1)
+        object.__setattr__(self, "threads_per_core", widest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,16 @@ class HostTopology:
     """The NUMA nodes of a host, ascending by id.
 
     :ivar present: every CPU that the host has, online or not
+    :ivar cpus: those that are online
     """
 
     nodes: tuple[NumaNode, ...]
     present: CpuSet
+    cpus: CpuSet = field(init=False, compare=False, repr=False)
 
-    @property
-    def cpus(self) -> CpuSet:
-        """Every online CPU."""
-        return CpuSet.union(node.cpus for node in self.nodes)
+    def __post_init__(self) -> None:
+        """Sum up once what is asked for with every guest."""
+        object.__setattr__(self, "cpus", CpuSet.union(node.cpus for node in self.nodes))
 
     def node(self, node_id: int) -> NumaNode | None:
         """The node of this id, if the host has it."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
@@ -117,3 +117,24 @@ def identify(domain: Domain) -> Identity:
     quota = {name: int(specs[key]) for key, name in _QUOTA.items() if specs.get(key, "").lstrip("-").isdecimal()}
     server = instance.findtext(f"{_NOVA}name") or domain.name
     return Identity(server, vcpus, PinningRequest.from_extra_specs(specs), quota, nodes, mode, start)
+
+
+class Identities:
+    """What the XML of domains says, read again only where it has changed since."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, Identity]] = {}
+
+    def of(self, domains: Iterable[Domain]) -> Iterator[tuple[Domain, Identity | exceptions.KongMingError]]:
+        """Each of these domains with its identity, or why it has none; all others are forgotten."""
+        known, self._known = self._known, {}
+        for domain in domains:
+            xml, identity = known.get(domain.uuid, ("", None))
+            if identity is None or xml != domain.xml:
+                try:
+                    identity = identify(domain)
+                except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
+                    yield domain, error
+                    continue
+            self._known[domain.uuid] = domain.xml, identity
+            yield domain, identity

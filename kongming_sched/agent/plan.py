@@ -222,8 +222,10 @@ def _order_pins(units: Sequence[Unit], dedicated: CpuSet, housekeeping: CpuSet) 
     :returns: also the guests whose CPUs never become free, because somebody stays there
     """
     actions: list[Action] = []
-    occupancy = Occupancy(units, dedicated)
     pending = [unit for unit in units if unit.current != unit.target]
+    if not pending:
+        return actions, set()
+    occupancy = Occupancy(units, dedicated)
     pending.sort(key=lambda unit: not unit.target.isdisjoint(dedicated))
     wanting: dict[int, list[int]] = {}
     for index, unit in enumerate(pending):

@@ -13,7 +13,7 @@ from kongming_sched.agent.arrivals import Answer, Bookings, Expected
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.confine import Stranger
 from kongming_sched.agent.drift import Drift, Ledger
-from kongming_sched.agent.guest import Guest, identify
+from kongming_sched.agent.guest import Guest, Identities
 from kongming_sched.agent.layout import HostLayout, HostView, lay_out
 from kongming_sched.agent.looks import PoolUse, Reason, Seats, pool_use, seats
 from kongming_sched.agent.memory import MemoryCheck
@@ -125,6 +125,7 @@ class Reconciler:
         self._released = ReleasedFile() if released is None else released
         self._strangers = Strangers(hypervisor, kernel) if strangers is None else strangers
         self._memory = MemoryCheck(hypervisor, kernel)
+        self._identities = Identities()
         self._ledger = Ledger()
         self._evenly_limited: set[str] = set()
         self._strangers_seen: list[Stranger] = []
@@ -210,18 +211,17 @@ class Reconciler:
         """The running guests of flavors that name a template; all others are kept as strangers."""
         guests = []
         self._strangers_seen = []
-        for domain in self._hypervisor.domains():
+        for domain, identity in self._identities.of(self._hypervisor.domains()):
+            if isinstance(identity, exceptions.KongMingError):
+                outcome.blame(Reason.DOMAIN, {f"server {domain.name} ({domain.uuid})": str(identity)})
+                continue
+            if identity.request is None:
+                self._strangers_seen.append(Stranger(domain, identity))
+                continue
             try:
-                identity = identify(domain)
-                if identity.request is None:
-                    self._strangers_seen.append(Stranger(domain, identity))
-                    continue
                 threads = self._kernel.threads(domain)
                 quotas = {} if domain.uuid in self._evenly_limited else self._kernel.vcpu_quotas(domain)
             except exceptions.GuestGone:
-                continue
-            except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
-                outcome.blame(Reason.DOMAIN, {f"server {domain.name} ({domain.uuid})": str(error)})
                 continue
             guests.append(Guest(domain, identity, identity.request, threads, quotas))
         return tuple(guests)
