@@ -14,7 +14,7 @@ from oslo_log import log
 
 from kongming_sched import exceptions
 from kongming_sched.agent import checkup, confine, released
-from kongming_sched.agent.apply import Hypervisor
+from kongming_sched.agent.apply import Hypervisor, Kernel
 from kongming_sched.agent.arrivals import BOOKINGS_NAME, Bookings
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.confine import Confinement
@@ -101,15 +101,18 @@ class Agent:
 
     :param conf: parsed options, which SIGHUP reads again
     :param connect: makes the hypervisor; handed the libvirt URI and what to call on an event
+    :param kernel: what reads /proc and /sys
     """
 
     def __init__(
         self,
         conf: cfg.ConfigOpts,
         connect: Callable[[str, Callable[[], None]], Hypervisor] = LibvirtHypervisor,
+        kernel: Kernel | None = None,
     ) -> None:
         self._conf = conf
         self._connect = connect
+        self._kernel = Host() if kernel is None else kernel
         self._wake = threading.Event()
         self._stopping = False
         self._reload = False
@@ -304,7 +307,7 @@ class Agent:
     def _make_reconciler(self) -> Reconciler:
         name = self._settings.host or self._hypervisor.host_name()
         backoff = Backoff(self._settings.interval_seconds)
-        directory, host = self._settings.run_directory, Host()
+        directory, host = self._settings.run_directory, self._kernel
         metadata = Metadata(directory / METADATA_NAME)
         lookout = Lookout(self._conf, self._settings, name, self._wake.set, self._events, metadata)
         lookout.start()

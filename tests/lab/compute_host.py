@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,10 +77,13 @@ class ComputeHost:
         """Create a template."""
         TemplateStore(self.client).create(template)
 
-    def agent(self, name: str = "kongming-agent", /, **options: object) -> ChildProcess:
+    def agent(
+        self, name: str = "kongming-agent", /, program: Sequence[str | Path] = (AGENT,), **options: object
+    ) -> ChildProcess:
         """An agent with these options of [kongming_agent], not yet started.
 
         :param name: of its log, its configuration file and its run directory
+        :param program: the words of the program
         """
         chosen = {
             "libvirt_uri": URI,
@@ -93,7 +96,7 @@ class ComputeHost:
         lines = ["[DEFAULT]", "use_stderr = True", "[kongming_agent]", *(f"{key} = {chosen[key]}" for key in chosen)]
         conf = self.directory / f"{name}.conf"
         conf.write_text("\n".join(lines) + "\n" + placement_section(self.placement.endpoint))
-        return ChildProcess(name, [AGENT, "--config-file", conf], self.directory)
+        return ChildProcess(name, [*program, "--config-file", conf], self.directory)
 
     def wait_until_offered(self, agent: ChildProcess, cpu: int, template: str) -> None:
         """Until the agent offers a template on the NUMA node that a host CPU is of."""

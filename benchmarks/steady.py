@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent costs while nothing happens: 200 guests of 8 vCPUs on real libvirt, look after look.
+
+The guests are QEMU processes whose vCPUs are stopped, so that they leave the machine's CPUs alone. The host is one of
+1,608 CPUs, which are folded onto those of this machine (see folded_agent.py); libvirt, the kernel, the agent's process
+and Placement are real. Everything is counted by others than the agent: libvirt calls by libvirtd's log, requests by
+Placement's, CPU time and memory by the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from benchmarks import report
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.template import PinningTemplate
+from tests.lab.compute_host import ComputeHost, compute_host
+from tests.lab.folded_agent import DEDICATED, HOUSEKEEPING, NODES, TOPOLOGY
+from tests.lab.guests import Guest
+from tests.lab.process import ChildProcess
+
+GUESTS, VCPUS = 200, 8
+PASSES = 30
+COUNTED_PASSES = 5
+"""Further passes, while libvirtd writes down each call."""
+INTERVAL_SECONDS = 2
+SECONDS_LIMIT, MEMORY_LIMIT_MB = 0.25, 90
+
+TEMPLATE = PinningTemplate.from_mapping(
+    {"name": "wide", "cells": [{"vcpus": f"0-{VCPUS - 1}", "cpus": "dedicated", "memory": "none"}]}
+)
+
+_REQUEST = re.compile(r'"([A-Z]+) (/\S*) HTTP/1\.1" \d')
+_CALL = re.compile(r"(vir(?:Domain|Connect|Node)[A-Za-z]+):\d+ :")
+_WRITES = re.compile("virDomain(Pin|Set|Define|Save|Create|Destroy|Undefine|Attach|Detach)")
+_NUMBERS = re.compile(r"/[0-9a-f]{8}-[0-9a-f-]{27}")
+
+
+class Requests:
+    """What Placement was asked, by its own log.
+
+    :param log: of the server in front of Placement
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._start = 0
+
+    def restart(self) -> None:
+        """Forget what was so far."""
+        self._start = self._log.stat().st_size
+
+    @property
+    def found(self) -> Counter[str]:
+        """Method and path of each request, without ids."""
+        with self._log.open(errors="replace") as lines:
+            lines.seek(self._start)
+            return Counter(
+                f"{method} {_NUMBERS.sub('/ID', path.partition('?')[0])}"
+                for method, path in _REQUEST.findall(lines.read())
+            )
+
+    @property
+    def passes(self) -> int:
+        """How many looks there were: each asks once for the host's tree and for the templates."""
+        return self.found["GET /resource_providers"] // 2
+
+
+def boot(host: ComputeHost, guests: int) -> list[Guest]:
+    """Servers that have claimed, half of them on each node, with guests that were started and then suspended."""
+    connection = host.hypervisor.connect()
+    booted = []
+    for number in range(guests):
+        node = TOPOLOGY.nodes[number % NODES]
+        guest = host.guests.spawn(f"steady-{number}", host.server(TEMPLATE, min(node.cpus)))
+        connection.lookupByUUIDString(guest.server.uuid).suspend()
+        booted.append(guest)
+    connection.close()
+    return booted
+
+
+def wait_until_pinned(host: ComputeHost, agent: ChildProcess, guests: list[Guest]) -> None:
+    """Until every vCPU has a CPU of its own."""
+
+    def look() -> bool | None:
+        affinities = [vcpus for guest in guests for vcpus in host.guests.affinity(guest).vcpus.values()]
+        return all(len(CpuSet.parse(cpus)) == 1 for cpus in affinities) or None
+
+    agent.wait_for("pins for all", look, timeout_seconds=600)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int, field: str = "VmRSS") -> float:
+    """Resident memory of a process; with VmHWM the most that it ever had."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 1024
+
+
+def wait_for_passes(requests: Requests, passes: int) -> None:
+    """Until the agent has looked so often since the last restart of the counting."""
+    while requests.passes < passes:
+        time.sleep(0.2)
+
+
+def libvirt_calls(log: Path, requests: Requests, passes: int) -> Counter[str]:
+    """The calls that libvirtd answers during some passes, by its log at its most talkative."""
+    _tell_libvirtd("daemon-log-outputs", f"1:file:{log}")
+    _tell_libvirtd("daemon-log-filters", "1:libvirt.domain 1:libvirt.host 4:*")
+    requests.restart()
+    wait_for_passes(requests, passes)
+    _tell_libvirtd("daemon-log-filters", "4:*")
+    return Counter(_CALL.findall(log.read_text(errors="replace")))
+
+
+def _tell_libvirtd(command: str, value: str) -> None:
+    subprocess.run(["virt-admin", "-q", command, value], check=True, capture_output=True)  # noqa: S603, S607  # on this machine's path
+
+
+def measure(host: ComputeHost, guests: int, passes: int) -> dict[str, object]:
+    """All figures."""
+    host.topology = TOPOLOGY
+    host.store(TEMPLATE)
+    requests = Requests(host.placement.log)
+    options = {
+        "dedicated_cpu_set": DEDICATED,
+        "housekeeping_cpu_set": HOUSEKEEPING,
+        "interval_seconds": INTERVAL_SECONDS,
+    }
+    program = [sys.executable, "-m", "tests.lab.folded_agent"]
+    with host.agent(program=program, **options) as agent:
+        host.wait_until_offered(agent, min(DEDICATED), TEMPLATE.name)
+        started_at = time.monotonic()
+        booted = boot(host, guests)
+        print(f"{guests} guests were started in {time.monotonic() - started_at:.0f} s")
+        wait_until_pinned(host, agent, booted)
+        requests.restart()
+        wait_for_passes(requests, 3)  # what the last pins were a reason for
+        log_size = agent.log.stat().st_size
+        requests.restart()
+        before, started_at = cpu_seconds(agent.pid), time.monotonic()
+        wait_for_passes(requests, passes)
+        used, elapsed = cpu_seconds(agent.pid) - before, time.monotonic() - started_at
+        asked, counted = requests.found, requests.passes
+        calls = libvirt_calls(host.directory / "libvirtd-calls.log", requests, COUNTED_PASSES)
+        assert agent.log.stat().st_size == log_size, agent.tail()
+        return {
+            "guests": guests,
+            "vcpus": VCPUS,
+            "nodes": NODES,
+            "passes": counted,
+            "seconds": elapsed,
+            "cpu_seconds_per_pass": used / counted,
+            "memory_mb": memory_mb(agent.pid),
+            "peak_memory_mb": memory_mb(agent.pid, "VmHWM"),
+            "requests": dict(asked),
+            "libvirt_passes": requests.passes,
+            "libvirt_calls": dict(calls),
+        }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = report.parser(__doc__)
+    parser.add_argument("--guests", type=int, default=GUESTS)
+    parser.add_argument("--passes", type=int, default=PASSES)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, compute_host(Path(directory), print) as host:
+        figures = measure(host, arguments.guests, arguments.passes)
+    show(figures)
+    if arguments.write:
+        report.keep("steady", figures)
+
+
+def show(figures: dict[str, object]) -> None:
+    """Print the figures beside what is wanted."""
+    print(figures)
+
+
+if __name__ == "__main__":
+    main()
