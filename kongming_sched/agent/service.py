@@ -31,6 +31,7 @@ from kongming_sched.agent.orders import HostLooks, carry_out
 from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.agent.released import ReleasedFile
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
+from kongming_sched.agent.sole import Sole
 from kongming_sched.agent.strangers import Strangers
 from kongming_sched.agent.systemd import Systemd
 from kongming_sched.agent.triggers import base as triggers
@@ -113,6 +114,7 @@ class Agent:
         self._conf = conf
         self._connect = connect
         self._kernel = Host() if kernel is None else kernel
+        self._sole = Sole()
         self._wake = threading.Event()
         self._stopping = False
         self._reload = False
@@ -140,8 +142,10 @@ class Agent:
     def run(self) -> None:
         """Look until stopped.
 
-        :raises ConfigurationError: if at the first look the host cannot have what the options ask for
+        :raises ConfigurationError: if another agent works on this host, or if at the first look the host cannot have
+            what the options ask for
         """
+        self._sole.claim(self._settings.run_directory)
         while not self._stopping:
             self._wake.clear()
             if self._reload:
@@ -204,6 +208,7 @@ class Agent:
             settings = read_settings(self._conf)
             triggers.check(settings.triggers)
             settings.pools(previous.topology())
+            self._sole.claim(settings.run_directory)
             self._configure(settings)
         except exceptions.KongMingError as error:
             wrong = error

@@ -108,6 +108,24 @@ def test_says_which_broker_is_away_and_stops(start: Callable[..., subprocess.Pop
     assert "secret" not in (tmp_path / "log").read_text()
 
 
+def test_second_agent_refuses(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """An agent that is started beside another one ends with its process's number; once that is gone it may start."""
+    first = start(WORKING)
+    wait_for_line(tmp_path, "WARNING")
+
+    _, errors = (second := start(WORKING)).communicate(timeout=30)
+    first.kill()
+    first.wait(20)
+    third = start(WORKING)
+    wait_for_line(tmp_path, f" {third.pid} WARNING")
+    third.send_signal(signal.SIGTERM)
+
+    assert 1 == second.returncode
+    assert f"another agent, process {first.pid}, works on this host with {tmp_path}/run; end one of them" in errors
+    assert "Traceback" not in errors
+    assert 0 == third.wait(20)
+
+
 @pytest.mark.parametrize(
     ("configuration", "message"),
     [

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One agent for a host: two would undo each other's pins, each believing that it alone gives CPUs away."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from kongming_sched import exceptions
+
+LOCK_NAME = "agent.lock"
+
+
+class Sole:
+    """Holds the run directory as long as the process lives; the kernel lets go of it however that ends."""
+
+    def __init__(self) -> None:
+        self._directory: Path | None = None
+        self._descriptor = -1
+
+    def claim(self, directory: Path) -> None:
+        """Be the only agent that works with this directory, and with no other one any more.
+
+        A directory that cannot be used is not waited for: without it the agent can be asked nothing, but it pins.
+
+        :raises ConfigurationError: if another agent works with it
+        """
+        if directory == self._directory:
+            return
+        descriptor = -1
+        with contextlib.suppress(OSError):  # of which the listener tells
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _lock(descriptor, directory)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._directory, self._descriptor = directory, descriptor
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    """Lock the file and write down whose it is."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        other = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise exceptions.ConfigurationError(
+            "[kongming_agent] run_directory",
+            f"another agent, process {other or 'unknown'}, works on this host with {directory}; end one of them",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
