@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How Sphinx makes the documents; every warning is an error (tools/test docs)."""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+DOC = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(DOC / "ext"), str(DOC.parent)]
+
+project = "KongMing"
+author = "The KongMing Authors"
+copyright = author  # Sphinx's name of it
+release = importlib.metadata.version("kongming-sched")
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "cliff.sphinxext",
+    "kongming_reference",
+    "openstackdocstheme",
+    "oslo_config.sphinxext",
+    "reno.sphinxext",
+]
+templates_path = ["../templates"]
+exclude_patterns: list[str] = []
+master_doc = "index"
+
+nitpicky = True
+suppress_warnings = ["config.cache"]
+autoprogram_cliff_ignored = ["--help", "-h"]
+
+html_theme = "openstackdocs"
+html_static_path = ["_static"]
+html_css_files = ["kongming.css"]
+html_title = "KongMing"
+html_last_updated_fmt = "%Y-%m-%d"
+html_copy_source = False
+html_theme_options = {
+    "analytics_tracking_code": "",  # nobody is told who reads this
+    "display_badge": False,
+    "root_title": "KongMing",
+    "sidebar_mode": "toctree",
+    "sidebar_search": True,
+}
+openstackdocs_auto_name = False
+openstackdocs_auto_version = False
