@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.cloud.clients import client_environment, openrc
 from tests.cloud.cloud import Row, bring_up, look_at, take_down
+from tests.cloud.compute_host import enter
 from tests.cloud.plan import Options, Plan, check_directory, default_directory, load_plan
 from tests.lab.process import LabError, ended_by_signals
 
@@ -51,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("-f", "--format", choices=["table", "json"], default="table")
     run = verbs.add_parser("run", help="run a command with the cloud's environment")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    on = verbs.add_parser("on", help="run a command on a host with a libvirtd")
+    on.add_argument("host", metavar="HOST")
+    on.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     return top
 
 
@@ -131,6 +135,21 @@ def run(directory: Path, command: Sequence[str]) -> int:
         raise LabError(f"there is no program {words[0]}") from None
 
 
+def on(directory: Path, host: str, command: Sequence[str]) -> int:
+    """Become a command in the namespaces of a host.
+
+    :raises LabError: if there is no such host, or it is not up
+    """
+    plan = existing(directory)
+    if host not in plan.libvirt_hosts:
+        raise LabError(f"{host} is none of {', '.join(plan.libvirt_hosts) or 'no hosts'}, which have a libvirtd here")
+    if not command:
+        raise LabError(f"on wants a command, as in: tools/cloud on {host} virsh list")
+    os.environ.update(client_environment(plan))
+    enter(plan, host, list(command))
+    return 1  # it does not come back
+
+
 def main() -> int:
     """Do what the command line says."""
     arguments = parser().parse_args()
@@ -142,6 +161,8 @@ def main() -> int:
             take_down(directory, tell)
         elif arguments.verb == "status":
             return status(directory, arguments.format)
+        elif arguments.verb == "on":
+            return on(directory, arguments.host, arguments.command)
         else:
             return run(directory, arguments.command)
     except LabError as error:
