@@ -27,7 +27,13 @@ master_doc = "index"
 
 nitpicky = True
 suppress_warnings = ["config.cache"]
-autoprogram_cliff_ignored = ["--help", "-h"]
+smartquotes = False  # two dashes of an option are not a dash
+toc_object_entries = False
+# What all commands that print a table have; the pages tell of it once.
+autoprogram_cliff_ignored = [
+    *("--help", "--format", "--column", "--quote", "--noindent", "--max-width", "--fit-width", "--print-empty"),
+    *("--sort-column", "--sort-ascending", "--sort-descending", "--prefix"),
+]
 
 html_theme = "openstackdocs"
 html_static_path = ["_static"]

@@ -2,7 +2,7 @@
 """What a document tells its reader to do. Pure.
 
 - A block ``.. code-block:: console`` holds commands behind ``$ ``, further lines of them behind ``> ``, and below each
-  what it prints.
+  what it prints. What stands behind ``# `` is for another machine, and nothing is done about it.
 - A block of any other language with a ``:caption:`` is a file of that name.
 - Any other block is there to be read.
 
@@ -17,7 +17,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 _DIRECTIVE = re.compile(r"( *)\.\. code-block:: *(\S+) *")
 _OPTION = re.compile(r" +:([a-z-]+): *(.*)")
@@ -75,7 +75,7 @@ class Block:
 
     def _commands(self) -> Iterator[Command]:
         starts = [number for number, line in enumerate(self.lines) if line.startswith("$ ")]
-        for start, end in zip(starts, [*starts[1:], len(self.lines)], strict=True):
+        for start, end in pairwise([*starts, len(self.lines)]):
             first, *rest = self.lines[start:end]
             more = list(takewhile(lambda line: line.startswith("> "), rest))
             text = "\n".join(line[2:] for line in [first, *more])

@@ -139,15 +139,19 @@ class ExtraSpecs(_Generated):
 
 
 class Template(_Generated):
-    """A template: the file, and its traits in Placement. A template that breaks a rule breaks the build."""
+    """A template: the file, and its traits in Placement. A template that breaks a rule breaks the build.
+
+    The option ``lead`` is what stands between the two, in another language than English.
+    """
 
     has_content = True
+    option_spec = {"lead": options.unchanged}  # noqa: RUF012  # docutils' way
 
     def lines(self) -> Iterator[str]:
         """The YAML as it stands here, and what the codec makes of it."""
         yield from _code("yaml", "\n".join(self.content))
-        yield "Placement holds it as these traits of the provider"
-        yield f"``{names.template_provider_name(self.template.name)}``:"
+        lead = self.options.get("lead", "Placement holds it as these traits of the provider")
+        yield f"{lead} ``{names.template_provider_name(self.template.name)}``:"
         yield ""
         yield from _code("text", "\n".join(sorted(codec.encode(self.template))))
 
