@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives as options
+from oslo_config.cfg import ConfigOpts
 from sphinx.util.docutils import SphinxDirective
 
 from kongming_reference import symbols
-from kongming_sched import exceptions, qos, validators
+from kongming_sched import exceptions, qos, schemas, validators
 from kongming_sched.agent.metrics import Metrics
 from kongming_sched.placement import codec, flavor, names
+from kongming_sched.status.command import Checks
 from kongming_sched.template import PinningTemplate
 
 
@@ -184,6 +187,41 @@ class Flavor(Template):
         return _code("text", "\n".join(f"{key}={value}" for key, value in specs.items()))
 
 
+class Options(_Generated):
+    """The options of a command line: ``.. kongming-options:: kongming_sched.conf.status.CLI_OPTS``."""
+
+    required_arguments = 1
+
+    def lines(self) -> Iterator[str]:
+        """Each option with its help."""
+        found: Any = symbols.load(self.arguments[0])
+        for option in found:
+            value = f" {option.metavar}" if option.metavar else ""
+            yield from (f".. option:: --{option.name}{value}", "", f"   {option.help}", "")
+
+
+class StatusChecks(_Generated):
+    """What kongming-status checks."""
+
+    def lines(self) -> Iterator[str]:
+        """Each check with the docstring of what does it."""
+        for title, run in Checks(ConfigOpts())._upgrade_checks:
+            (check,) = run.__defaults__ or (run,)
+            yield from (title, f"   {inspect.getdoc(check)}", "")
+
+
+class Schemas(_Generated):
+    """The JSON schemas that come with the package."""
+
+    def lines(self) -> Iterator[str]:
+        """Each schema: what it is of, and those of files as a whole."""
+        for name in schemas.schema_names():
+            schema = schemas.load_schema(name)
+            yield from (f"``{name}``", f"   {schema['title']}. {schema.get('description', '')}".rstrip(), "")
+        yield from ("The schema of a template:", "")
+        yield from _code("json", json.dumps(schemas.load_schema("template-v1"), indent=2))
+
+
 ALL: dict[str, type[SphinxDirective]] = {
     "kongming-vocabulary": Vocabulary,
     "kongming-choices": Choices,
@@ -193,4 +231,7 @@ ALL: dict[str, type[SphinxDirective]] = {
     "kongming-extra-specs": ExtraSpecs,
     "kongming-template": Template,
     "kongming-flavor": Flavor,
+    "kongming-options": Options,
+    "kongming-checks": StatusChecks,
+    "kongming-schemas": Schemas,
 }
