@@ -82,15 +82,15 @@ class Checks(upgradecheck.UpgradeCommands):
         return Verdict.of("Placement and Nova answer", problems)
 
     def agent_file(self) -> Verdict:
-        """The agent's CPUs beside Nova's."""
+        """Whether the agent gives CPUs away that nova.conf gives away too, or none at all."""
         return settings.of_agent(self._files.read_agent())
 
     def filters(self) -> Verdict:
-        """Filters and weighers of nova-scheduler."""
+        """Whether nova.conf loads and enables KongMing's filters and weighers, in the right order."""
         return settings.of_filters(self._files.read_nova(), has_agent=bool(self._files.agent))
 
     def candidates(self) -> Verdict:
-        """Limits on candidates, beside how many there are."""
+        """Whether Placement makes and Nova asks for enough candidates, for as many NUMA nodes as there are."""
         nodes: dict[str, int] = {}
         try:
             for provider in self._cloud.node_providers:
@@ -101,23 +101,23 @@ class Checks(upgradecheck.UpgradeCommands):
         return settings.of_candidates(self._files.read_nova(), self._files.read_placement(), nodes, templates)
 
     def claims(self) -> Verdict:
-        """How often Placement repeats a claim."""
+        """Whether Placement may repeat a claim by itself, by which more may be given away than there is."""
         return settings.of_claims(self._files.read_placement())
 
     def gone_hosts(self) -> Verdict:
-        """Node providers of hosts that are gone."""
+        """Node providers in Placement whose compute node Nova does not know."""
         return inventory.of_gone_hosts(self._cloud.node_providers, self._cloud.hypervisors)
 
     def templates(self) -> Verdict:
-        """Templates that nobody can honour."""
+        """Templates that cannot be read, or that no node offers."""
         return inventory.of_templates(self._cloud.templates, self._cloud.nodes)
 
     def flavors(self) -> Verdict:
-        """Flavors with half a set of keys."""
+        """Flavors that ask for something else than their templates take, or for half of it."""
         return inventory.of_flavors(self._cloud.flavors, self._cloud.templates)
 
     def agents(self) -> Verdict:
-        """Agents that have not been seen."""
+        """Hosts whose agent has never come, or has left undone what a living one would have done."""
         cloud = self._cloud
         members = {
             name: cloud.members_of(stored.aggregates)
