@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from keystoneauth1 import adapter, loading
 from keystoneauth1 import exceptions as ksa_exceptions
+from keystoneauth1.loading import adapter as loading_adapter
 from oslo_config import cfg
 
 from kongming_sched import exceptions
@@ -17,6 +20,8 @@ from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.tree import HostPools, check_pools
 from kongming_sched.topology import HostTopology
+
+_NO_LIMIT = contextlib.nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +134,33 @@ def nova_adapter(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
     return _adapter(conf, agent_conf.NOVA)
 
 
+class _PromptAdapter(adapter.Adapter):
+    """Sends each request at once.
+
+    keystoneauth's limit of their rate, although nobody sets one, waits by the clock of the day: where that is set back
+    by an hour the next request would wait for an hour.
+    """
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Any:
+        """Send a request."""
+        return super().request(url, method, **{"rate_semaphore": _NO_LIMIT, **kwargs})
+
+
+class _Loader(loading_adapter.Adapter):
+    """Makes such adapters of options."""
+
+    @property
+    def plugin_class(self) -> type[adapter.Adapter]:
+        """What it makes."""
+        return _PromptAdapter
+
+
 def _adapter(conf: cfg.ConfigOpts, group: str) -> adapter.Adapter | None:
     try:
         auth = loading.load_auth_from_conf_options(conf, group)
         if auth is None:
             return None
         session = loading.load_session_from_conf_options(conf, group, auth=auth)
-        return loading.load_adapter_from_conf_options(conf, group, session=session)
+        return _Loader().load_from_conf_options(conf, group, session=session)
     except ksa_exceptions.ClientException as error:
         raise exceptions.ConfigurationError(f"[{group}]", str(error)) from error
