@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.guest import Domain, identify
+from kongming_sched.agent.guest import Domain, Identities, identify
 from kongming_sched.cpuset import CpuSet
 from tests.simulated_host import domain_xml
 
@@ -70,3 +70,25 @@ def test_broken_xml(xml: str, reason: str) -> None:
         identify(domain(xml))
 
     assert "virsh dumpxml instance-1" in str(caught.value)
+
+
+def test_xml_is_read_again_when_it_has_changed() -> None:
+    """The identity of an unchanged document is the very one of before, and a guest that has gone is forgotten."""
+    identities = Identities()
+    old, new = domain("<domain><vcpu>1</vcpu></domain>"), domain("<domain><vcpu>2</vcpu></domain>")
+
+    seen = [[identity for _, identity in identities.of(domains)] for domains in ([old], [old], [new], [], [new])]
+
+    assert seen[0][0] is seen[1][0]
+    assert [1, 1, 2, 2] == [identity.vcpus for row in seen for identity in row]
+    assert seen[2][0] is not seen[4][0]
+
+
+def test_broken_document_is_given_as_such() -> None:
+    """It keeps nobody from the others."""
+    good, bad = domain("<domain><vcpu>1</vcpu></domain>"), Domain("22222222", "instance-2", "<domain>")
+
+    (_, error), (_, identity) = Identities().of([bad, good])
+
+    assert isinstance(error, exceptions.InvalidDomain)
+    assert identify(good) == identity
