@@ -67,6 +67,7 @@ class Guests:
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._virt_type = hypervisor.virt_type
+        self._hypervisor = hypervisor
         self._connection: Connection = hypervisor.connect()
         self._count = 0
         self.running: dict[str, Guest] = {}
@@ -79,6 +80,10 @@ class Guests:
         for guest in list(self.running.values()):
             self.delete(guest)
         self._connection.close()
+
+    def reconnect(self) -> None:
+        """Reach a libvirtd that was started anew."""
+        self._connection = self._hypervisor.connect()
 
     def spawn(self, name: str, server: Scheduled) -> Guest:
         """Define and start the guest of a server."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -35,11 +36,26 @@ class Hypervisor:
     :ivar virt_type: what guests shall be, "kvm" where that really runs one, else "qemu"
     :ivar is_own: whether the lab started it, and so stops it
     :ivar controllers: those of "cpu" and "cpuset" that it can use; without them there is no QoS and no memory policy
+    :ivar process: what runs it, if it is the lab's own
     """
 
     virt_type: str
     is_own: bool
     controllers: frozenset[str]
+    process: ChildProcess | None = None
+
+    def kill(self) -> None:
+        """Kill libvirtd as the kernel does it, and wait until a new one has its guests back."""
+        if self.process is None:
+            raise LabError("the libvirtd of this machine is not the lab's to be killed")
+        connection = self.connect()
+        self.process.send(signal.SIGUSR1)
+        self.process.wait_for("the end of libvirtd", lambda: None if _is_served(connection) else True)
+        self.process.wait_for("a connection", lambda: _answers() or None)
+        connection = self.connect()
+        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            domain.memoryStats()  # waits for libvirtd to have reached the guest's monitor
+        connection.close()
 
     def connect(self) -> Connection:
         """A new connection, to be closed by the caller."""
@@ -68,7 +84,7 @@ def _running_or_own(directory: Path, virt_type: str) -> Iterator[Hypervisor]:
     command = ["unshare", "--mount", "--propagation", "private", "--", sys.executable, "-m", "tests.lab.libvirtd"]
     with ChildProcess("libvirtd", [*command, directory, virt_type], directory, stop_seconds=30) as daemon:
         daemon.wait_for("a connection", lambda: _answers() or None)
-        yield Hypervisor(virt_type, is_own=True, controllers=usable_controllers())
+        yield Hypervisor(virt_type, is_own=True, controllers=usable_controllers(), process=daemon)
 
 
 def read_host(running: Hypervisor) -> tuple[str, HostTopology]:
@@ -132,6 +148,15 @@ def kvm_runs_firmware() -> bool:
         spoken = b"SeaBIOS" in guest.stdout.readline()
         guest.terminate()
     return spoken
+
+
+def _is_served(connection: Connection) -> bool:
+    try:
+        connection.getLibVersion()
+        connection.numOfDomains()
+    except libvirt.libvirtError:
+        return False
+    return True
 
 
 def _answers() -> bool:

@@ -3,6 +3,7 @@
 
 ``python -m tests.lab.libvirtd DIRECTORY kvm|qemu`` runs in a mount namespace of its own, in which libvirt's fixed paths
 are folders of that directory, all but /run/libvirt: there clients look for the socket and the agent for the processes.
+At SIGUSR1 libvirtd is killed and started again; its guests run on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -172,10 +174,17 @@ def main() -> None:
         add_debian_user(directory)
         if virt_type != "kvm" and Path("/dev/kvm").exists():
             hide_kvm(directory)
-        with ChildProcess("libvirtd-daemon", command, directory) as daemon:
-            while daemon.is_alive:
-                time.sleep(0.2)
-            sys.exit(daemon.tail())
+        killed = threading.Event()
+        signal.signal(signal.SIGUSR1, lambda *_: killed.set())
+        while True:
+            with ChildProcess("libvirtd-daemon", command, directory) as daemon:
+                while daemon.is_alive:
+                    if killed.is_set():
+                        daemon.send(signal.SIGKILL)
+                    time.sleep(0.2)
+                if not killed.is_set():
+                    sys.exit(daemon.tail())
+                killed.clear()
 
 
 if __name__ == "__main__":

@@ -36,21 +36,23 @@ class PlacementApi(ChildProcess):
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._port_file = directory / "placement.port"
-        self._port_file.unlink(missing_ok=True)
         (directory / "placement.conf").write_text(_CONFIGURATION.format(directory=directory))
         super().__init__(
             "placement-api",
-            [sys.executable, "-m", "tests.lab.wsgi_server", "placement.wsgi.api", self._port_file],
+            [sys.executable, "-m", "tests.lab.wsgi_server", "placement.wsgi.api", self._port_file, "0"],
             directory,
             {"OS_PLACEMENT_CONFIG_DIR": str(directory)},
         )
 
     def __enter__(self) -> PlacementApi:
+        """Start; again at the same port, if it was stopped."""
+        self._port_file.unlink(missing_ok=True)
         super().__enter__()
         try:
             port = self.wait_for("an answer", lambda: read_when_written(self._port_file))
         except BaseException:
             self.stop()
             raise
+        self.command[-1] = port
         self.endpoint = f"http://127.0.0.1:{port}"
         return self

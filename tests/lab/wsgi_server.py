@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serves a WSGI application on a free port of loopback, and writes the port to a file once it can answer.
+"""Serves a WSGI application on a port of loopback, and writes the port to a file once it can answer.
 
-``python -m tests.lab.wsgi_server MODULE PORT_FILE`` loads ``MODULE:application``, as an operator's WSGI server does.
+``python -m tests.lab.wsgi_server MODULE PORT_FILE [PORT]``, by default with a free port, loads ``MODULE:application``,
+as an operator's WSGI server does.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def one_at_a_time(application: WSGIApplication) -> WSGIApplication:
     return call
 
 
-def serve(application: WSGIApplication, port_file: Path) -> None:
+def serve(application: WSGIApplication, port_file: Path, port: int) -> None:
     """Serve until the process ends."""
-    with ThreadingServer(("127.0.0.1", 0), WSGIRequestHandler) as server:
+    with ThreadingServer(("127.0.0.1", port), WSGIRequestHandler) as server:
         server.set_app(one_at_a_time(application))
         port_file.write_text(f"{server.server_port}\n")
         server.serve_forever()
@@ -54,9 +55,9 @@ def serve(application: WSGIApplication, port_file: Path) -> None:
 
 def main() -> None:
     """Serve the application of a module."""
-    module, port_file = sys.argv[1:]
+    module, port_file, port = [*sys.argv[1:], "0"][:3]
     del sys.argv[1:]  # services read their own options from it
-    serve(importlib.import_module(module).application, Path(port_file))
+    serve(importlib.import_module(module).application, Path(port_file), int(port))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may go wrong on a host, with kongming-agent as a process on real libvirt, real QEMU and real Placement.
+
+Whatever it is, guests that were pinned keep their pins, and nobody has to clean up: once it is over everyone has what
+the template says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from kongming_sched.agent.backoff import Backoff
+from kongming_sched.agent.guest import Domain
+from kongming_sched.agent.host import Host
+from kongming_sched.agent.hypervisor import LibvirtHypervisor
+from kongming_sched.agent.reconcile import Reconciler
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.placement.tree import HostPools
+from kongming_sched.template import PinningTemplate
+from tests.lab.compute_host import AGENT, ComputeHost, compute_host
+from tests.lab.guests import Affinity, Guest
+from tests.lab.placement_api import PlacementApi
+from tests.lab.process import ChildProcess
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can start libvirtd and read the threads of its guests"),
+    pytest.mark.xdist_group("libvirt"),
+]
+
+PATIENCE_SECONDS = 120
+
+
+@dataclass
+class Stage:
+    """A host of which one core is dedicated; two templates: gold on a CPU of that core, bronze on the first CPU.
+
+    :ivar cpu: gold's, and other bronze's, where the emulator threads are, too
+    """
+
+    host: ComputeHost
+    dedicated: CpuSet
+    cpu: int
+    other: int
+
+    def __post_init__(self) -> None:
+        gold = {"vcpus": "0-1", "cpus": "explicit", "pins": str(self.cpu), "memory": "none"}
+        bronze = {"vcpus": "0", "cpus": "shared", "memory": "none"}
+        qos = {"shares": 512} if "cpu" in self.host.hypervisor.controllers else {}
+        self.gold = PinningTemplate.from_mapping({"name": "gold", "cells": [gold], **({"qos": qos} if qos else {})})
+        self.bronze = PinningTemplate.from_mapping({"name": "bronze", "cells": [bronze]})
+        self.host.store(self.gold)
+        self.host.store(self.bronze)
+        self.pins = {
+            "gold": Affinity({0: str(self.cpu), 1: str(self.cpu)}, str(self.other)),
+            "bronze": Affinity({0: str(self.other)}, str(self.other)),
+        }
+
+    def agent(self, *program: str | Path, **options: object) -> ChildProcess:
+        """The agent, not yet started, with an empty log."""
+        pools = {"dedicated_cpu_set": self.dedicated, "shared_cpu_set": self.other, "housekeeping_cpu_set": self.other}
+        agent = self.host.agent(program=program or (AGENT,), vcpu_allocation_ratio=100, **{**pools, **options})
+        agent.log.write_text("")
+        return agent
+
+    @contextmanager
+    def running(self, *program: str | Path, **options: object) -> Iterator[ChildProcess]:
+        """An agent that has looked and offers both templates."""
+        requests = self.host.placement.log
+        before = len(requests.read_text())
+        with self.agent(*program, **options) as agent:
+            agent.wait_for(
+                "a look", lambda: "GET /resource_providers?required=" in requests.read_text()[before:] or None
+            )
+            self.host.wait_until_offered(agent, self.cpu, "gold")
+            self.host.wait_until_offered(agent, self.other, "bronze")
+            yield agent
+
+    @contextmanager
+    def guest(self, template: PinningTemplate) -> Iterator[Guest]:
+        """A server that has claimed and runs."""
+        cpu = self.cpu if template is self.gold else self.other
+        guest = self.host.guests.spawn(template.name, self.host.server(template, cpu))
+        try:
+            yield guest
+        finally:
+            self.host.delete(guest)
+
+    def is_pinned(self, guest: Guest) -> bool:
+        """Whether the kernel has all its threads where its template says."""
+        return self.host.guests.affinity(guest) == self.pins[guest.name]
+
+    def wait_until_pinned(self, *guests: Guest) -> None:
+        """Until all of these are."""
+        until(lambda: all(map(self.is_pinned, guests)))
+
+    def start_again(self, guest: Guest) -> None:
+        """Stop and start a guest, which has no pins then."""
+        connection = self.host.hypervisor.connect()
+        try:
+            domain = connection.lookupByUUIDString(guest.server.uuid)
+            domain.destroy()
+            domain.create()
+        finally:
+            connection.close()
+
+    def pid(self, guest: Guest) -> int:
+        """Its QEMU process."""
+        return int(Path(f"/run/libvirt/qemu/{guest.domain}.pid").read_text())
+
+    def misplace(self, guest: Guest) -> None:
+        """Move the emulator thread by other means than libvirt's, which is no event for anybody."""
+        pid = self.pid(guest)
+        groups = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+        paths = {controllers: path for _, controllers, path in groups}
+        group = (
+            Path("/sys/fs/cgroup")
+            / ("cpuset" if "cpuset" in paths else "")
+            / paths.get("cpuset", paths.get("", ""))[1:]
+        )
+        if "cpuset" in self.host.hypervisor.controllers:
+            (group / "cpuset.cpus").write_text(str(self.cpu))
+        os.sched_setaffinity(pid, {self.cpu})
+        assert not self.is_pinned(guest)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComputeHost]:
+    with compute_host(tmp_path_factory.mktemp("host")) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def stage(host: ComputeHost) -> Stage:
+    cpu, other = max(host.topology.cpus), min(host.topology.cpus)
+    dedicated = next(core.cpus for node in host.topology.nodes for core in node.cores if cpu in core.cpus)
+    if other in dedicated:
+        pytest.skip("this machine has one core")
+    return Stage(host, dedicated, cpu, other)
+
+
+def until(look: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_placement_away_for_a_whole_create(stage: Stage) -> None:
+    """A guest that was created meanwhile is pinned when Placement is back; others keep theirs, or get them again."""
+    placement = stage.host.placement
+    with stage.running(interval_seconds=30) as agent, stage.guest(stage.bronze) as bronze:
+        stage.wait_until_pinned(bronze)
+        server = stage.host.server(stage.gold, stage.cpu)
+        placement.stop()
+        try:
+            gold = stage.host.guests.spawn("gold", server)
+            agent.wait_for("a word on Placement", lambda: "Placement could not" in agent.log.read_text() or None)
+            kept = stage.is_pinned(bronze)
+            stage.start_again(bronze)
+            stage.wait_until_pinned(bronze)
+            was_pinned = stage.is_pinned(gold)
+        finally:
+            placement.__enter__()
+        stage.wait_until_pinned(bronze, gold)
+        agent.wait_for("the end of that", lambda: "Placement: no problem any more" in agent.log.read_text() or None)
+        stage.host.delete(gold)
+
+    assert (True, False) == (kept, was_pinned)
+
+
+def test_storm_of_conflicts(stage: Stage) -> None:
+    """While others change the node's generation all the time, everybody is pinned and every template is offered."""
+    over, bump = threading.Event(), {stage.host.node_uuid(stage.other): {names.VCPU: 1}}
+
+    def storm(number: int) -> None:
+        consumer, adapter = f"00000000-0000-4000-8000-{number:012}", stage.host.adapter
+        while not over.is_set():
+            stage.host.claim(consumer, bump)
+            adapter.delete(f"/allocations/{consumer}", raise_exc=False)
+
+    threads = [threading.Thread(target=storm, args=(number,)) for number in range(3)]
+    store = TemplateStore(stage.host.client)
+    stored = []
+    with stage.running(interval_seconds=1) as agent:
+        refused = conflicts(stage.host.placement)
+        for thread in threads:
+            thread.start()
+        try:
+            with stage.guest(stage.gold) as gold, stage.guest(stage.bronze) as bronze:
+                for number in range(40):
+                    stored.append(f"storm{number}")
+                    cell = {"vcpus": "0", "cpus": "shared", "memory": "none"}
+                    store.create(PinningTemplate.from_mapping({"name": stored[-1], "cells": [cell]}))
+                    time.sleep(1)
+                    if conflicts(stage.host.placement) > refused + 2:
+                        break
+                stage.wait_until_pinned(gold, bronze)
+                during = conflicts(stage.host.placement)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        for name in stored:
+            stage.host.wait_until_offered(agent, stage.other, name)
+            store.delete(name)
+
+    assert during > refused, "there was no conflict"
+
+
+def conflicts(placement: PlacementApi) -> int:
+    """How many writes of a provider's traits or inventories Placement has refused so far."""
+    return len(re.findall(r'"PUT /resource_providers/\S+ HTTP/1.1" 409', placement.log.read_text(errors="replace")))
+
+
+def test_libvirtd_killed(stage: Stage) -> None:
+    """Guests keep their pins; what happened meanwhile is found when a new libvirtd is there."""
+    if stage.host.hypervisor.process is None:
+        pytest.skip("the libvirtd of this machine is not ours to be killed")
+    with stage.running() as agent, stage.guest(stage.gold) as gold, stage.guest(stage.bronze) as bronze:
+        stage.wait_until_pinned(gold, bronze)
+        stage.host.hypervisor.kill()
+        stage.host.guests.reconnect()
+        kept = stage.is_pinned(gold)
+        stage.misplace(bronze)
+        stage.start_again(gold)
+        stage.wait_until_pinned(gold, bronze)
+        alive = agent.is_alive
+
+    assert (True, True) == (kept, alive)
+
+
+def test_agent_killed_at_each_action(stage: Stage) -> None:
+    """Wherever that is, the next agent finishes what is half done."""
+    with stage.guest(stage.gold) as gold:
+        for number in itertools.count():
+            was_killed = [kill_agent_at(stage, gold, moment, number) for moment in ("before", "after")]
+            if not all(was_killed):
+                break
+
+    assert number >= len(["vCPU 0", "vCPU 1", "emulator", "I/O thread"])
+
+
+def kill_agent_at(stage: Stage, guest: Guest, moment: str, number: int) -> bool:
+    """Start a guest beside an agent that is killed at its n-th change, and then a whole agent; gives whether it was."""
+    stage.start_again(guest)
+    words = [sys.executable, "-m", "tests.functional.agent.doomed_agent", moment, str(number)]
+    with stage.agent(*words, interval_seconds=1) as doomed:
+        until(lambda: not doomed.is_alive or stage.is_pinned(guest))
+        if doomed.is_alive:
+            time.sleep(1)  # the scheduler's parameters come last
+        was_killed = not doomed.is_alive
+    with stage.agent(interval_seconds=1):
+        stage.wait_until_pinned(guest)
+        until(lambda: stage.host.guests.scheduler_parameters(guest).get("cpu_shares", 512) == 512)
+    return was_killed
+
+
+def test_guest_dies_between_look_and_pin(stage: Stage) -> None:
+    """The others are pinned in the same look, and a dead guest is nobody's problem."""
+
+    class Deadly(LibvirtHypervisor):
+        """Kills a guest right before its first pin."""
+
+        victim: Guest | None = None
+
+        def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None:
+            if self.victim and domain.uuid == self.victim.server.uuid:
+                os.kill(stage.pid(self.victim), signal.SIGKILL)
+                self.victim = None
+                time.sleep(0.5)
+            super().pin_emulator(domain, cpus)
+
+    libvirt = Deadly("qemu:///system")
+    reconciler = Reconciler(libvirt, Host(), stage.host.client, stage.host.name, Backoff(1))
+    housekeeping = CpuSet.of([stage.other])
+    pools = HostPools(stage.dedicated, housekeeping, housekeeping, 100.0, 0)
+    reconciler.run(libvirt.topology(), pools)
+    with stage.guest(stage.gold) as gold, stage.guest(stage.bronze) as bronze:
+        libvirt.victim = gold
+        first = reconciler.run(libvirt.topology(), pools)
+        survivor = stage.is_pinned(bronze)
+        second = reconciler.run(libvirt.topology(), pools)
+        libvirt.close()
+
+    assert libvirt.victim is None
+    assert survivor
+    assert ({}, {}) == (first.problems, second.problems)
+
+
+def test_disk_full_for_the_log(stage: Stage, tmp_path: Path) -> None:
+    """Pins do not wait for a log that cannot be written, and it goes on when there is room again."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", tmp_path], check=True)
+    try:
+        log, ballast = tmp_path / "agent.log", tmp_path / "ballast"
+        with stage.running(AGENT, "--log-file", log) as agent:
+            with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x")
+            size = log.stat().st_size
+            with stage.guest(stage.gold) as gold:
+                stage.wait_until_pinned(gold)
+                stage.start_again(gold)
+                stage.wait_until_pinned(gold)
+                grown = log.stat().st_size - size
+                ballast.unlink()
+                stage.start_again(gold)
+                agent.wait_for("a line", lambda: log.stat().st_size > size + grown or None)
+                stage.wait_until_pinned(gold)
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+    assert grown < 4096
+
+
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static long offset(void) { return access(getenv("CLOCK_SET_BACK"), F_OK) ? 0 : -3600; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = syscall(SYS_clock_gettime, clock, now);
+    if (clock == CLOCK_REALTIME) now->tv_sec += offset();
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    struct timespec precise;
+    clock_gettime(CLOCK_REALTIME, &precise);
+    now->tv_sec = precise.tv_sec;
+    now->tv_usec = precise.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *now) {
+    struct timespec precise;
+    clock_gettime(CLOCK_REALTIME, &precise);
+    if (now) *now = precise.tv_sec;
+    return precise.tv_sec;
+}
+"""
+"""The C library's clocks, of which that of the day goes back an hour once a file is there."""
+
+
+def test_clock_set_back(stage: Stage, tmp_path: Path) -> None:
+    """New guests are pinned and the timer finds what went astray, although the clock is an hour back."""
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler to make another clock with")
+    (tmp_path / "clock.c").write_text(CLOCK)
+    library, sign = tmp_path / "clock.so", tmp_path / "back"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c"], check=True)
+    words = ["env", f"LD_PRELOAD={library}", f"CLOCK_SET_BACK={sign}", AGENT]
+    with stage.running(*words, interval_seconds=2) as agent, stage.guest(stage.bronze) as bronze:
+        stage.wait_until_pinned(bronze)
+        before = agent.wait_for("a line", lambda: last_time(agent.log))
+        sign.touch()
+        with stage.guest(stage.gold) as gold:
+            stage.wait_until_pinned(gold)
+            stage.misplace(bronze)
+            stage.wait_until_pinned(gold, bronze)
+            agent.wait_for("a word on it", lambda: "it is put back" in agent.log.read_text() or None)
+            after = last_time(agent.log)
+
+    assert after is not None
+    assert timedelta(minutes=50) < before - after
+
+
+def last_time(log: Path) -> datetime | None:
+    """The time of the last line of a log."""
+    lines = log.read_text().splitlines()
+    return datetime.fromisoformat(lines[-1][:23]) if lines else None
