@@ -61,7 +61,7 @@ class ListServer(Lister):
         if in_aggregate is not None:
             hosts = {node_host(node.name) for node in nodes if node.root_uuid in in_aggregate}
             servers = [server for server in servers if server.host in hosts]
-        claims = _claims(self.placement, servers, nodes)
+        claims = read_claims(self.placement, servers, nodes)
         long = ("flavor", "project_id", "resources", "override_template", "override_cpus") if parsed_args.long else ()
         shown = ("name", "id", "host", "nodes", "template", "state", *long)
         rows = []
@@ -136,7 +136,7 @@ def _own_cpus(server: Server) -> str | None:
     return server.metadata.get(CPUS_KEY) or server.metadata.get(OLD_CPUS_KEY)
 
 
-def _claims(client: PlacementClient, servers: Sequence[Server], nodes: Iterable[Provider]) -> Claims:
+def read_claims(client: PlacementClient, servers: Sequence[Server], nodes: Iterable[Provider]) -> Claims:
     """What servers have of nodes, by asking about the ones or the others, whichever are fewer.
 
     Placement has no request that tells it of many.

@@ -6,9 +6,13 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from kongming_sched.cli.compute import Flavor, Server
+from kongming_sched.cli.server_look import read_claims
 from kongming_sched.placement import names
+from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
+from tests.functional.adapters import Counting
 from tests.functional.cli.conftest import Nova, Register
 from tests.functional.cli.shell import Shell
 from tests.functional.conftest import PlacementService
@@ -172,3 +176,27 @@ def test_wrong_words(openstack_with_nova: Shell, nova: Nova, words: str, message
     done = openstack_with_nova(f"kongming server {words}")
     assert (done.code, done.out) == (1, "")
     assert message in done.err
+
+
+def test_claims_are_read_by_node_or_by_server(placement: PlacementService, register: Register) -> None:
+    """Whichever are fewer; it comes to the same."""
+    root = register(HOST, two_nodes_smt2())
+    nodes = [names.node_uuid(root, number) for number in range(2)]
+    flavor = Flavor("", "f", 1, 64, {})
+    servers = [
+        Server(f"5e00e000-0000-4000-8000-00000000000{index}", f"s{index}", flavor, {}, HOST) for index in range(3)
+    ]
+    for index, server in enumerate(servers):
+        placement.allocate(server.id, {root: {"MEMORY_MB": 64}, nodes[index % 2]: {names.PCPU: 1}})
+    counting = Counting(placement.adapter)
+    client = PlacementClient(counting)
+    providers = client.providers(required=names.HW_NUMA_ROOT)
+    counting.requests.clear()
+
+    many = read_claims(client, servers, providers)
+    few = read_claims(client, servers[:1], providers)
+
+    assert {server.id: {index % 2: {names.PCPU: 1}} for index, server in enumerate(servers)} == many
+    assert {servers[0].id: many[servers[0].id]} == few
+    by_node = [f"/resource_providers/{uuid}/allocations" for uuid in nodes]
+    assert sorted([*by_node, f"/allocations/{servers[0].id}"]) == sorted(url for _, url in counting.requests)
