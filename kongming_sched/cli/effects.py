@@ -79,17 +79,19 @@ def of_servers(servers: Iterable[Server], old: PinningTemplate, new: PinningTemp
             yield Entry(effect, f"server {server.name} ({server.id})", detail, server.host or None)
 
 
-def of_pools(old: PinningTemplate | None, new: PinningTemplate, nodes: Iterable[Node]) -> Iterator[Entry]:
+def of_pools(subject: str, old: PinningTemplate | None, cpus: CpuSet, nodes: Iterable[Node]) -> Iterator[Entry]:
     """Who has to get out of the way of explicit host CPUs, and which hosts cannot set them aside.
 
-    :param nodes: of the hosts that are offered the template
+    :param subject: what is to have the CPUs, in words
+    :param old: the template whose CPUs are set aside instead of them now; None if they are those of new ones
+    :param nodes: of the hosts that are offered it
     """
     by_host: dict[str, list[Node]] = {}
     for node in nodes:
         by_host.setdefault(node.host, []).append(node)
     for host, mine in by_host.items():
         held = old.host_cpus if old and any(old.name in node.templates for node in mine) else CpuSet()
-        coming, going = new.host_cpus - held, held - new.host_cpus
+        coming, going = cpus - held, held - cpus
         used = sum(node.summary.used.get(names.PCPU, 0) for node in mine)
         if not coming or not used:
             continue
@@ -98,4 +100,4 @@ def of_pools(old: PinningTemplate | None, new: PinningTemplate, nodes: Iterable[
         most = sum(node.summary.capacity.get(names.PCPU, 0) for node in mine) + threads * len(going) - len(coming)
         if used > most:
             reason = f"{used} CPUs of the dedicated pools are allocated, and at most {max(most, 0)} would be left"
-            yield Entry(Effect.CONFLICT, f"template {new.name}", f"cannot set CPU {coming} aside: {reason}", host)
+            yield Entry(Effect.CONFLICT, subject, f"cannot set CPU {coming} aside: {reason}", host)

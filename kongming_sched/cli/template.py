@@ -7,16 +7,15 @@ import argparse
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from osc_lib import exceptions as osc_exceptions
-
 from kongming_sched import exceptions
 from kongming_sched.cli import checks, effects, progress
 from kongming_sched.cli.aggregates import aggregate_uuid, members_of
 from kongming_sched.cli.command import Change
 from kongming_sched.cli.nodes import Node, read_nodes
 from kongming_sched.cli.report import Effect, Entry, Plan, changed
-from kongming_sched.cli.template_file import TemplateFile
+from kongming_sched.cli.template_file import read_template, read_templates
 from kongming_sched.cli.template_rows import SHORT, rows_of
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import StoredTemplate
@@ -67,13 +66,15 @@ class CreateTemplate(Change):
 
     def plan(self, parsed_args: argparse.Namespace) -> Plan:
         """Check the templates against each other and the others, and store those that are new."""
-        self._wanted = wanted = _read_all(parsed_args.file, parsed_args.name)
+        self._wanted = wanted = read_templates(parsed_args.file, parsed_args.name)
         aggregates = frozenset(aggregate_uuid(self.compute, name) for name in parsed_args.aggregate)
-        stored = self.templates.list().templates
+        found = self.templates.list()
+        stored = found.templates
         new = [item for item in wanted.values() if not _is_stored(item, aggregates, stored)]
+        known = stored.keys() | {error.name for error in found.broken}
 
         def refusals() -> Iterator[exceptions.KongMingError]:
-            yield from (exceptions.TemplateExists(item.name) for item in new if item.name in stored)
+            yield from (exceptions.TemplateExists(item.name) for item in new if item.name in known)
             mates = {item.name: StoredTemplate(item, 0, aggregates) for item in new}
             for item in new:
                 yield from checks.overlaps(item, aggregates, {**stored, **mates})
@@ -93,13 +94,16 @@ class CreateTemplate(Change):
 
     def _effects(self, new: Iterable[PinningTemplate], aggregates: frozenset[str]) -> Iterator[Entry]:
         nodes = _asked(self.placement, read_nodes(self.placement), aggregates)
-        for template in new:
-            yield from effects.of_pools(None, template, nodes)
+        explicit = [template for template in new if template.host_cpus]
+        subject = _subject([template.name for template in explicit])
+        cpus = CpuSet.union(template.host_cpus for template in explicit)
+        return effects.of_pools(subject, None, cpus, nodes)
 
     def result(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:  # noqa: ARG002
         """The templates as they are stored."""
         stored = self.templates.list().templates
-        return SHORT, rows_of((stored[name] for name in self._wanted), SHORT, read_nodes(self.placement))
+        mine = [stored[name] for name in self._wanted if name in stored]
+        return SHORT, rows_of(mine, SHORT, read_nodes(self.placement))
 
 
 class SetTemplate(Change):
@@ -139,7 +143,7 @@ class SetTemplate(Change):
         """Check the new template against the others and against its users, and store it."""
         if parsed_args.file is None and parsed_args.aggregate is None:
             self._usage_error("one of the arguments --file --aggregate --no-aggregate is required")
-        new = _read(parsed_args.file, parsed_args.name) if parsed_args.file else None
+        new = read_template(parsed_args.file, parsed_args.name) if parsed_args.file else None
         found = self.templates.list()
         old = found.templates.get(parsed_args.name)
         broken = next((error for error in found.broken if error.name == parsed_args.name), None)
@@ -169,7 +173,8 @@ class SetTemplate(Change):
             servers = self.compute.servers()
             mine = (server for server in servers if server.flavor.extra_specs.get(TEMPLATE_KEY) == new.name)
             yield from effects.of_servers(mine, before, new)
-        yield from effects.of_pools(before, new, _asked(self.placement, read_nodes(self.placement), aggregates))
+        nodes = _asked(self.placement, read_nodes(self.placement), aggregates)
+        yield from effects.of_pools(f"template {new.name}", before, new.host_cpus, nodes)
 
 
 class DeleteTemplate(Change):
@@ -212,29 +217,6 @@ def _subject(templates: Collection[str]) -> str:
     """What a command about several templates is about."""
     few = len(templates) <= _SHOWN
     return f"template {', '.join(templates)}" if few else f"{len(templates)} templates"
-
-
-def _read(file: str, name: str | None) -> PinningTemplate:
-    """The one template in a file, which must have this name if one is given."""
-    template = TemplateFile(file).template
-    if name not in (None, template.name):
-        raise osc_exceptions.CommandError(f"{file} holds template {template.name!r}, not {name!r}; correct one of them")
-    return template
-
-
-def _read_all(files: Sequence[str], name: str | None) -> dict[str, PinningTemplate]:
-    """The templates in all files by name; a single one if a name is given."""
-    if name is not None and len(files) == 1:
-        return {name: _read(files[0], name)}
-    if name is not None:
-        raise osc_exceptions.CommandError("a name is for one file with one template; leave it out")
-    found: dict[str, PinningTemplate] = {}
-    for file in files:
-        for template in TemplateFile(file).templates:
-            if template.name in found:
-                raise exceptions.InvalidTemplateFile(file, None, f"template {template.name!r} is in another file too")
-            found[template.name] = template
-    return found
 
 
 def _is_stored(template: PinningTemplate, aggregates: frozenset[str], stored: Mapping[str, StoredTemplate]) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
+from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
 from kongming_sched.template import PinningTemplate
@@ -141,6 +142,29 @@ class TemplateFile:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(filter(None, (error.context, error.problem)))
         return exceptions.InvalidTemplateFile(self._name, mark.line + 1 if mark else None, f"not YAML: {reason}")
+
+
+def read_template(file: str, name: str | None) -> PinningTemplate:
+    """The one template in a file, which must have this name if one is given."""
+    template = TemplateFile(file).template
+    if name not in (None, template.name):
+        raise osc_exceptions.CommandError(f"{file} holds template {template.name!r}, not {name!r}; correct one of them")
+    return template
+
+
+def read_templates(files: Sequence[str], name: str | None) -> dict[str, PinningTemplate]:
+    """The templates in all files by name; a single one if a name is given."""
+    if name is not None and len(files) == 1:
+        return {name: read_template(files[0], name)}
+    if name is not None:
+        raise osc_exceptions.CommandError("a name is for one file with one template; leave it out")
+    found: dict[str, PinningTemplate] = {}
+    for file in files:
+        for template in TemplateFile(file).templates:
+            if template.name in found:
+                raise exceptions.InvalidTemplateFile(file, None, f"template {template.name!r} is in another file too")
+            found[template.name] = template
+    return found
 
 
 def _items(documents: Iterable[yaml.Node]) -> Iterator[yaml.Node]:

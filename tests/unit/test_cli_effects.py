@@ -108,9 +108,6 @@ def node(number: int, total: int, used: int, *offered: str) -> Node:
     return Node("c1", "r", number, 2, offered, summary)
 
 
-MOVE = (Effect.MOVE, "those on CPU {} go to other CPUs of their node")
-
-
 @pytest.mark.parametrize(
     ("old", "nodes", "effects"),
     [
@@ -126,6 +123,7 @@ MOVE = (Effect.MOVE, "those on CPU {} go to other CPUs of their node")
 )
 def test_explicit_cpus_are_set_aside(old: PinningTemplate | None, nodes: list[Node], effects: list[Effect]) -> None:
     """Dedicated servers get out of the way; a host that cannot set them aside is a conflict."""
-    found = list(of_pools(old, make(PINS), nodes))
+    found = list(of_pools("template gold", old, make(PINS).host_cpus, nodes))
     assert effects == [entry.effect for entry in found]
+    assert {"dedicated servers", "template gold"} >= {entry.subject for entry in found}
     assert {"c1"} >= {entry.host for entry in found}
