@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud.__main__ import parser, read_options, run, status, table
+from tests.cloud.__main__ import on, parser, read_options, run, status, table
 from tests.cloud.cloud import Row, take_down
 from tests.cloud.plan import Options, save_plan
 from tests.lab.process import LabError
@@ -73,3 +73,14 @@ def test_the_logs_stay_when_everything_else_goes(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     take_down(tmp_path, lambda _line: None)
     assert ["log"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("host", "command", "reason"),
+    [("fake01", ["ls"], "fake01 is none of compute1"), ("compute1", [], "on wants a command")],
+)
+def test_a_command_needs_a_host_with_a_libvirtd(tmp_path: Path, host: str, command: list[str], reason: str) -> None:
+    """And there must be one; nothing is entered before."""
+    save_plan(make_plan(tmp_path))
+    with pytest.raises(LabError, match=reason):
+        on(tmp_path, host, command)
