@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,9 @@ _DESCRIPTION = """Says whether this machine's files and the cloud's data are rig
 they are not. The exit code is 0 if all is well, 1 if something wants a look, 2 if servers of templates do not get what
 they were promised, and 255 if the checks could not be made.
 Example: kongming-status --os-cloud admin upgrade check"""
+
+_WIDTH = 66
+"""With the frame and the word in front of the first line a table fits into 80 columns."""
 
 
 class Checks(upgradecheck.UpgradeCommands):
@@ -59,12 +64,10 @@ class Checks(upgradecheck.UpgradeCommands):
         return Files.of(self._conf)
 
     def _get_details(self, upgrade_check_result: upgradecheck.Result) -> str:
-        """The details for the table: a paragraph for each problem."""
+        """The details for the table: a paragraph for each problem, in which no command is broken."""
         lines = str(upgrade_check_result.details).splitlines()
-        texts = (
-            super(Checks, self)._get_details(upgradecheck.Result(upgrade_check_result.code, line)) for line in lines
-        )
-        return "\n".join(map(str, texts))
+        wrap = functools.partial(textwrap.wrap, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        return "\n".join(part for line in lines for part in wrap(line, _WIDTH))
 
     def services(self) -> Verdict:
         """Whether Placement and Nova answer an administrator."""

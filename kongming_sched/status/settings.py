@@ -120,10 +120,10 @@ def _of_weighers(file: NovaFile) -> Iterator[Problem]:
     where, classes = _words(file.files), file.weight_classes or (NOVAS_WEIGHERS,)
     if ALL_WEIGHERS not in classes:
         fact = f"[filter_scheduler] weight_classes of {where} lacks {ALL_WEIGHERS}, so that hosts are not packed"
-        yield warning(fact, f"set weight_classes = {','.join([*classes, ALL_WEIGHERS])}")
+        yield warning(fact, f"set weight_classes = {', '.join([*classes, ALL_WEIGHERS])}")
     elif NOVAS_WEIGHERS not in classes:
         fact = f"[filter_scheduler] weight_classes of {where} lacks {NOVAS_WEIGHERS}, so that Nova's own do not count"
-        yield warning(fact, f"set weight_classes = {','.join([NOVAS_WEIGHERS, *classes])}")
+        yield warning(fact, f"set weight_classes = {', '.join([NOVAS_WEIGHERS, *classes])}")
 
 
 def _of_results(nova: NovaFile, hosts: int, most: int, *, is_breadth_first: bool) -> Iterator[Problem]:

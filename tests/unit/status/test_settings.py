@@ -53,7 +53,7 @@ TWO_CELLS = PinningTemplate.from_mapping(
         (
             {"weight_classes": None},
             Code.WARNING,
-            "set weight_classes = nova.scheduler.weights.all_weighers,kongming_sched.weighers.all_weighers",
+            "set weight_classes = nova.scheduler.weights.all_weighers, kongming_sched.weighers.all_weighers",
         ),
         ({"weight_classes": (settings.ALL_WEIGHERS,)}, Code.WARNING, "so that Nova's own do not count"),
     ],
