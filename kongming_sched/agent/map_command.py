@@ -13,12 +13,12 @@ from typing import Any
 
 from cliff.lister import Lister
 
-from kongming_sched import exceptions
 from kongming_sched.agent import terminal
 from kongming_sched.agent.hostmap import HostMap, describe, draw
 from kongming_sched.agent.page import page
 from kongming_sched.agent.released import load_released
 from kongming_sched.agent.site import add_config_file, open_site
+from kongming_sched.pages.document import write_page
 
 
 class Map(Lister):
@@ -50,7 +50,7 @@ class Map(Lister):
     ) -> int:
         """A page, a coloured table for people, or what else was asked for."""
         if parsed_args.html is not None:
-            _write(parsed_args.html, page(self._map, datetime.now(UTC)))
+            write_page(parsed_args.html, page(self._map, datetime.now(UTC)))
             return 0
         is_plain = parsed_args.formatter != "table" or parsed_args.columns or parsed_args.sort_columns
         if is_plain or os.environ.get("NO_COLOR") or not sys.stdout.isatty():
@@ -65,16 +65,3 @@ def _rows(host_map: HostMap) -> Iterator[tuple[object, ...]]:
             for cpu in core.cpus:
                 who = ", ".join(map(describe, cpu.tenants)) or "-"
                 yield node.id, core.number, cpu.cpu, cpu.pool, who
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a page, whole or not at all."""
-    if str(path) == "-":
-        sys.stdout.write(text)
-        return
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise exceptions.ConfigurationError("--html", f"cannot write {path}: {error.strerror or error}") from error

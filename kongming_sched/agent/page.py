@@ -6,13 +6,13 @@ A guest is chosen by a radio button, with the mouse or the keyboard, and CSS the
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from html import escape
 from itertools import groupby
 
 from kongming_sched.agent.hostmap import HostMap, MapCore, MapCpu, MapGuest, MapNode, Tenant, describe
+from kongming_sched.pages.document import asset, document
 
 _POOLS = ("dedicated", "shared", "housekeeping")
 _GOLDEN_ANGLE = 137.508
@@ -27,28 +27,17 @@ def page(host_map: HostMap, at: datetime) -> str:
 
     :param at: when the host was looked at
     """
-    css = importlib.resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    title = f"{escape(host_map.host)}: CPUs and guests"
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{title}</title>",
-            f"<style>\n{css}{''.join(_choice_rules(host_map.guests))}</style></head>",
-            "<body>",
-            *_header(host_map, at),
-            '<main><div class="picture">',
-            *(line for node in host_map.nodes for line in _node(node)),
-            '</div><aside class="side" aria-label="Guests and legend">',
-            *_guests(host_map),
-            *_legend(),
-            "</aside></main>",
-            "</body></html>",
-            "",
-        ]
-    )
+    style = asset(__package__, "page.css") + "".join(_choice_rules(host_map.guests))
+    body = [
+        *_header(host_map, at),
+        '<main><div class="picture">',
+        *(line for node in host_map.nodes for line in _node(node)),
+        '</div><aside class="side" aria-label="Guests and legend">',
+        *_guests(host_map),
+        *_legend(),
+        "</aside></main>",
+    ]
+    return document(f"{escape(host_map.host)}: CPUs and guests", style, body)
 
 
 def _choice_rules(guests: Iterable[MapGuest]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from kongming_sched.template import PinningTemplate
 
 
 @dataclass(frozen=True, slots=True)
-class _Demand:
+class Demand:
     """What is counted.
 
     :ivar of: the flavor or the template, by name
@@ -87,14 +87,14 @@ class ShowCapacity(Lister):
         vcpus = {demand.of: demand.vcpus for demand in demands}
         return (*shown, "vcpus"), [(*row, row[-1] * vcpus[row[0]]) for row in rows]
 
-    def _demands(self, parsed_args: argparse.Namespace) -> list[_Demand]:
+    def _demands(self, parsed_args: argparse.Namespace) -> list[Demand]:
         if parsed_args.flavor:
             flavor = self.compute.find_flavor(parsed_args.flavor)
             try:
                 request, of_host = read_request(flavor), taken_of_host(flavor)
             except exceptions.InvalidRequest as error:
                 raise osc_exceptions.CommandError(f"flavor {flavor.name!r} fits nowhere: {error}") from error
-            return [_Demand(flavor.name, flavor.vcpus, lambda host: host.count(request.cells, of_host))]
+            return [Demand(flavor.name, flavor.vcpus, lambda host: host.count(request.cells, of_host))]
         if parsed_args.template:
             templates = [self.templates.get(parsed_args.template).template]
         else:
@@ -102,7 +102,7 @@ class ShowCapacity(Lister):
             for broken in found.broken:
                 self.log.warning("%s", broken)
             templates = [stored.template for stored in found.templates.values()]
-        return [_demand_of(template) for template in templates]
+        return [demand_of(template) for template in templates]
 
     def _members(self, name_or_uuid: str | None) -> dict[str, frozenset[str]]:
         """Which providers are in each aggregate, or in this one."""
@@ -116,19 +116,21 @@ class ShowCapacity(Lister):
         return {aggregate.name: members_of(self.placement, [aggregate.uuid]) for aggregate in aggregates}
 
 
-def _demand_of(template: PinningTemplate) -> _Demand:
+def demand_of(template: PinningTemplate) -> Demand:
+    """What servers of a template take, whatever their flavors say of memory and disk."""
+
     def count(host: HostRoom) -> int:
         """As many as fit of those flavors that fit best: a flavor asks for one number of threads per core."""
         threads = {threads_per_core(node.traits) or 1 for node in host.nodes.values()}
         return max(host.count(cell_requests(template, 0, number), {}) for number in threads)
 
-    return _Demand(template.name, template.vcpus, count)
+    return Demand(template.name, template.vcpus, count)
 
 
 def _table(
     what: str,
     by: str,
-    demands: Iterable[_Demand],
+    demands: Iterable[Demand],
     hosts: Sequence[HostRoom],
     members: Mapping[str, frozenset[str]],
 ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

@@ -22,10 +22,19 @@ _COMPUTE_NODE = "COMPUTE_NODE"
 def read_hosts(client: PlacementClient) -> list[HostRoom]:
     """The hosts that have nodes which take servers, by name, in two requests."""
     provider_names = {provider.uuid: provider.name for provider in client.providers(required=names.HW_NUMA_ROOT)}
+    return hosts_of(provider_names, client.host_summaries())
+
+
+def hosts_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSummary]) -> list[HostRoom]:
+    """The same from what was read.
+
+    :param provider_names: the names of the nodes' providers
+    :param summaries: of the nodes and of the compute nodes themselves
+    """
     roots: dict[str, ProviderSummary] = {}
     nodes: dict[str, dict[int, NodeRoom]] = {}
     host_names: dict[str, str] = {}
-    for summary in client.host_summaries():
+    for summary in summaries:
         if summary.parent_uuid is None:
             roots[summary.uuid] = summary
         elif summary.capacity.get(names.NODE) and summary.uuid in provider_names:  # else it came in between

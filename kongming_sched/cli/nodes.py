@@ -46,7 +46,15 @@ class Node:
 def read_nodes(client: PlacementClient) -> list[Node]:
     """Every node of the cloud that takes servers, by host and number, in two requests."""
     provider_names = {provider.uuid: provider.name for provider in client.providers(required=names.HW_NUMA_ROOT)}
-    nodes = (_node(summary, provider_names.get(summary.uuid, "")) for summary in client.node_summaries())
+    return nodes_of(provider_names, client.node_summaries())
+
+
+def nodes_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSummary]) -> list[Node]:
+    """The same from what was read.
+
+    :param provider_names: the names of the nodes' providers
+    """
+    nodes = (_node(summary, provider_names.get(summary.uuid, "")) for summary in summaries)
     return sorted((node for node in nodes if node), key=lambda node: (node.host, node.id))
 
 

@@ -27,6 +27,7 @@ ROOMS = {
     "kongming_sched.weighers": ["weighers"],
     "kongming_sched.validators": [],
     "kongming_sched.placement": ["placement", "ordering", "agent", "cli", "status", "filters", "weighers"],
+    "kongming_sched.pages": ["pages", "agent", "cli"],
     "kongming_sched.conf": ["conf", "agent", "status", "filters", "weighers"],
     "prometheus_client": ["agent.metrics", "agent.exposition"],
     "rich": ["agent.terminal"],

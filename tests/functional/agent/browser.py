@@ -39,11 +39,19 @@ class Browser:
 
     def open(self, path: Path) -> None:
         """Show a file."""
-        _ask(f"{self._session}/url", {"url": path.absolute().as_uri()})
+        self.go(path.absolute().as_uri())
+
+    def go(self, address: str) -> None:
+        """Show what is at an address."""
+        _ask(f"{self._session}/url", {"url": address})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a function's body in the page, and give what it returns."""
         return _ask(f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
+
+    def run_async(self, script: str, *arguments: Any) -> Any:
+        """Run a function's body in the page, and give what it hands to its last argument, which is a function."""
+        return _ask(f"{self._session}/execute/async", {"script": script, "args": list(arguments)})
 
     def command(self, name: str, **parameters: Any) -> Any:
         """A command of Chromium's own protocol."""
@@ -64,9 +72,9 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
 
-    def screenshot(self, path: Path) -> None:
-        """Write the whole page as a picture."""
-        taken = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        """Write the page as a picture, or only what the window shows of it."""
+        taken = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(taken["data"]))
 
     def requests(self) -> list[str]:
