@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from benchmarks import report
+from benchmarks import report, steady, switch
 
 CONTRIBUTOR = Path(__file__).parents[1] / "doc" / "source" / "contributor"
 COLOURS = {"KongMing": "#1b6ca8", "Nova": "#c0504d", "same flavor, without": "#7f7f7f", "Nova's dedicated": "#c0504d"}
@@ -147,13 +148,42 @@ def tables() -> Mapping[str, Sequence[Sequence[object]]]:
             ),
         ],
     }
+    made |= agent_tables()
     facts = [read(name)["machine"] for name in ("per_host", "select_destinations", "packing", "snapshot_memory")]
+    facts += [read(name)["machine"] for name in ("pin_latency", "steady", "switch")]
     names = ("filter and order", "a whole request", "packing", "memory")
+    names += ("from the start to the last pin", "a look without an event", "a template is switched")
     made["machine"] = [
         ("figures of", *facts[0]),
         *((name, *fact.values()) for name, fact in zip(names, facts, strict=True)),
     ]
     return made
+
+
+def agent_tables() -> Mapping[str, Sequence[Sequence[object]]]:
+    """Those of the agent on real libvirt."""
+    latency, steadily, switched = read("pin_latency"), read("steady"), read("switch")["switches"]
+    return {
+        "pin-latency": [
+            ("who", "rounds", "median, ms", "fastest, ms", "slowest, ms"),
+            *(
+                (name, len(times), f"{latency['median_ms'][name]:.1f}", f"{min(times):.1f}", f"{max(times):.1f}")
+                for name, times in latency["ms"].items()
+            ),
+        ],
+        "steady": [("what", "is", "wanted at most"), *steady.rows(steadily)],
+        "switch": [
+            ("what", "median", "longest"),
+            *(
+                (
+                    words,
+                    f"{statistics.median(row[key] for row in switched):.3g}",
+                    f"{max(row[key] for row in switched):.3g}",
+                )
+                for key, words in switch.FIGURES
+            ),
+        ],
+    }
 
 
 def _added(seconds: Mapping[str, float]) -> str:

@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks import report
 from kongming_sched.cpuset import CpuSet
@@ -36,6 +38,8 @@ SECONDS_LIMIT, MEMORY_LIMIT_MB = 0.25, 90
 TEMPLATE = PinningTemplate.from_mapping(
     {"name": "wide", "cells": [{"vcpus": f"0-{VCPUS - 1}", "cpus": "dedicated", "memory": "none"}]}
 )
+
+TEMPLATES = "GET /resource_providers?required"
 
 _REQUEST = re.compile(r'"([A-Z]+) (/\S*) HTTP/1\.1" \d')
 _CALL = re.compile(r"(vir(?:Domain|Connect|Node)[A-Za-z]+):\d+ :")
@@ -59,18 +63,18 @@ class Requests:
 
     @property
     def found(self) -> Counter[str]:
-        """Method and path of each request, without ids."""
+        """Method and path of each request, with the name of what was asked by, and without ids."""
         with self._log.open(errors="replace") as lines:
             lines.seek(self._start)
             return Counter(
-                f"{method} {_NUMBERS.sub('/ID', path.partition('?')[0])}"
+                f"{method} {_NUMBERS.sub('/ID', path.partition('=')[0])}"
                 for method, path in _REQUEST.findall(lines.read())
             )
 
     @property
     def passes(self) -> int:
-        """How many looks there were: each asks once for the host's tree and for the templates."""
-        return self.found["GET /resource_providers"] // 2
+        """How many looks there were, by the question that ends what each asks of Placement: that for the templates."""
+        return self.found[TEMPLATES]
 
 
 def boot(host: ComputeHost, guests: int) -> list[Guest]:
@@ -128,7 +132,7 @@ def _tell_libvirtd(command: str, value: str) -> None:
     subprocess.run(["virt-admin", "-q", command, value], check=True, capture_output=True)  # noqa: S603, S607  # on this machine's path
 
 
-def measure(host: ComputeHost, guests: int, passes: int) -> dict[str, object]:
+def measure(host: ComputeHost, guests: int, passes: int) -> dict[str, Any]:
     """All figures."""
     host.topology = TOPOLOGY
     host.store(TEMPLATE)
@@ -183,9 +187,35 @@ def main() -> None:
         report.keep("steady", figures)
 
 
-def show(figures: dict[str, object]) -> None:
+def rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What is counted, what it is, and what is wanted."""
+    passes, calls, asked = figures["passes"], figures["libvirt_calls"], figures["requests"]
+    reads = sum(count for name, count in asked.items() if name.startswith("GET "))
+    for_nodes = (reads - asked[TEMPLATES]) / passes / figures["nodes"]
+    writes = sum(count for name, count in calls.items() if _WRITES.match(name))
+    libvirt_reads = sum(calls.values()) - writes
+    return [
+        ("calls of libvirt that write", str(writes), "0"),
+        ("requests to Placement that write", str(sum(asked.values()) - reads), "0"),
+        ("requests for the templates, a pass", f"{asked[TEMPLATES] / passes:.2f}", "1"),
+        ("other requests, a pass and node", f"{for_nodes:.2f}", "2"),
+        ("CPU time of a pass, s", f"{figures['cpu_seconds_per_pass']:.3f}", f"{SECONDS_LIMIT}"),
+        ("resident memory, MB", f"{figures['memory_mb'] * 1.048576:.0f}", f"{MEMORY_LIMIT_MB}"),
+        ("calls of libvirt that read, a pass and guest", f"{_per_guest(libvirt_reads, figures):.2f}", ""),
+    ]
+
+
+def _per_guest(calls: int, figures: Mapping[str, Any]) -> float:
+    return calls / figures["libvirt_passes"] / max(figures["guests"], 1)
+
+
+def show(figures: Mapping[str, Any]) -> None:
     """Print the figures beside what is wanted."""
-    print(figures)
+    title = (
+        f"{figures['guests']} guests of {figures['vcpus']} vCPUs, {figures['passes']} passes in which nothing happens"
+    )
+    report.table(title, ("what", "is", "at most"), rows(figures))
+    print(f"\nrequests: {figures['requests']}\ncalls of libvirt: {figures['libvirt_calls']}")
 
 
 if __name__ == "__main__":
