@@ -174,7 +174,7 @@ def test_what_is_read_is_put_in_its_place() -> None:
 def test_room_for_more_servers() -> None:
     """As the command capacity counts it: not on hosts or nodes that are disabled."""
     [template] = read([]).templates
-    assert ("gold", ("vCPUs 0-1: dedicated, threads any",), 2, 0) == (
+    assert ("gold", ("vCPU 0-1: dedicated, threads any",), 2, 0) == (
         template.name,
         template.cells,
         template.hosts,

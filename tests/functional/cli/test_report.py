@@ -53,7 +53,7 @@ def test_the_page_holds_the_cloud(openstack: Shell, placement: PlacementService,
     assert found.startswith("Region-one Hosts and servers of templates on ")
     assert "2 hosts, with 4 NUMA nodes" in found.replace("hosts, with 4 NUMA nodes 2", "2 hosts, with 4 NUMA nodes")
     assert "c1 gold node 0 CPUs 2 free of 6 GiB 15 free of 16 node 1 CPUs 6 free of 6" in found
-    assert "gold vCPUs 0-1: dedicated, threads isolate 2" in found
+    assert "gold vCPU 0-1: dedicated, threads isolate 2" in found
     assert f"{mark} gold BUILD {server}" in found
     assert "1 compute node without NUMA nodes for servers of templates plain-1" in found
 

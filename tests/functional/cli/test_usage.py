@@ -23,6 +23,7 @@ from tests.functional.cli.shell import Shell
         ("host show", "the following arguments are required: <host>"),
         ("explain", "the following arguments are required: --flavor"),
         ("capacity --template gold --flavor f", "not allowed with argument"),
+        ("report", "the following arguments are required: --html"),
         ("capacity --host c1 --aggregate rack1", "not allowed with argument"),
         ("flavor set f", "the following arguments are required: --template"),
         ("flavor set f --template gold --threads-per-core 0", "'0' is not a number of at least 1"),

@@ -19,6 +19,7 @@ EMPTY: dict[str, list[str]] = {
     "flavor validate": ["", "-f json"],
     "explain": ["--flavor nothing"],
     "capacity": ["", "-f json"],
+    "report": ["--html cloud.html"],
 }
 
 FULL: dict[str, list[str]] = {
@@ -150,6 +151,7 @@ FULL: dict[str, list[str]] = {
         "--template nobody",
         "--host c9",
     ],
+    "report": ["--html cloud.html", "--no-servers --title Region-one --html cloud.html", "--html no/cloud.html", ""],
 }
 
 FILES = {
