@@ -26,11 +26,15 @@ from kongming_sched.agent.preview import Preview
 from kongming_sched.agent.settings import Settings, nova_adapter, parse_settings, placement_adapter
 from kongming_sched.agent.site import ReadOnly, Site
 from kongming_sched.agent.triggers.base import Surroundings, Triggers
+from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.topology import HostTopology
 
 _PROBE_SECONDS = 1.0
+
+_PATIENCE_SECONDS = 15.0
+"""How long to wait for Keystone and Placement where ``[placement] timeout`` does not say; else it would be for ever."""
 
 
 def check(conf: cfg.ConfigOpts, stream: TextIO = sys.stdout) -> int:
@@ -51,10 +55,14 @@ class Checkup:
 
     :param conf: parsed options
     :param hooks: libvirt's directory of hooks
+    :param patience_seconds: how long to wait for an answer over the network
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, hooks: Path = DIRECTORY) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, hooks: Path = DIRECTORY, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
         self._conf = conf
+        conf.set_default("timeout", patience_seconds, group=agent_conf.PLACEMENT)
         self._hooks = hooks
         self._kernel = Host()
         self._settings: Settings | None = None

@@ -253,6 +253,19 @@ def test_a_port_that_is_taken(station: Station) -> None:
     assert found["metrics"][0].startswith("warn: another program listens at 127.0.0.1:")
 
 
+def test_placement_that_does_not_answer(station: Station) -> None:
+    """A connection that nobody answers is given up, so that the check ends and says so."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        conf = station.conf(endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        found = Checkup(conf, station.directory / "hooks", patience_seconds=1).run()
+
+    [finding] = [finding for finding in found if finding.subject == "Placement"]
+    assert "error" == finding.level
+    assert "timed out" in finding.fact.lower()
+
+
 def test_a_template_that_cannot_be_read(station: Station, cloud: PlacementService) -> None:
     """It is told by its clause, and the others are offered all the same."""
     client = cloud.client
