@@ -60,7 +60,9 @@ def _cloud(summaries: Sequence[ProviderSummary] | None) -> str:
     templates = sorted(map(str, found))
     more = f" and {len(templates) - _SHOWN} more" if len(templates) > _SHOWN else ""
     offer = (
-        f"which offer the templates {', '.join(templates[:_SHOWN])}{more}" if templates else "which offer no template"
+        f"which offer the template{'s' * (len(templates) != 1)} {', '.join(templates[:_SHOWN])}{more}"
+        if templates
+        else "which offer no template"
     )
     where = f"{len(summaries)} NUMA node{'s' * (len(summaries) != 1)} on {hosts} host{'s' * (hosts != 1)}"
     return f"Placement has {where}, {offer}."
