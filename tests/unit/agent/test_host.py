@@ -70,6 +70,17 @@ def test_default_shares(host: Host, tmp_path: Path) -> None:
     assert (1024, 100) == (first, host.default_shares())
 
 
+def test_controllers(host: Host, tmp_path: Path) -> None:
+    """They are those that version 2 lists, or else the folders of version 1; none where nothing is mounted."""
+    nothing = host.controllers()
+    for folder in ("cpu", "cpuset", "memory"):
+        (tmp_path / "cgroup" / folder).mkdir(parents=True)
+    first = host.controllers()
+    (tmp_path / "cgroup/cgroup.controllers").write_text("cpu io\n")
+
+    assert (set(), {"cpu", "cpuset", "memory"}, {"cpu", "io"}) == (nothing, first, host.controllers())
+
+
 V1_GROUPS = """\
 5:cpuset:/machine/qemu-1-x.libvirt-qemu/{name}
 2:cpu,cpuacct:/machine/qemu-1-x.libvirt-qemu/{name}
