@@ -35,6 +35,17 @@ autoprogram_cliff_ignored = [
     *("--sort-column", "--sort-ascending", "--sort-descending", "--prefix"),
 ]
 
+# Of the reference, for those who ask a host; tools/generate makes them.
+man_pages = [
+    ("reference/agent", "kongming-agent", "pin the servers of this host as their templates say", author, 1),
+    ("reference/host-commands", "kongming-host", "show and change how this host's servers are pinned", author, 1),
+    ("reference/status", "kongming-status", "check whether files and data are right for KongMing", author, 1),
+    ("reference/commands", "openstack-kongming", "templates, flavors, hosts and servers of KongMing", author, 1),
+    ("reference/agent-options", "kongming-agent.conf", "options of kongming-agent", author, 5),
+    ("reference/scheduler-options", "kongming-scheduler.conf", "KongMing's options in nova.conf", author, 5),
+    ("admin/templates", "kongming-template", "pinning templates", author, 5),
+]
+
 html_theme = "openstackdocs"
 html_static_path = ["_static"]
 html_css_files = ["kongming.css"]
