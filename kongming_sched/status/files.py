@@ -129,8 +129,11 @@ class Files:
 def _found(named: Sequence[str] | None, kind: str) -> tuple[str, ...]:
     if named:
         return tuple(named)
-    usual = status_conf.DEFAULT_FILES[kind]
-    return (usual,) if Path(usual).exists() else ()
+    usual = Path(status_conf.DEFAULT_FILES[kind])
+    if not usual.exists():
+        return ()
+    further = usual.with_suffix(".conf.d").glob("*.conf")  # which the services read after it
+    return (str(usual), *map(str, sorted(further)))
 
 
 def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
