@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kongming_sched import exceptions
-from kongming_sched.cli import columns
+from kongming_sched.cli import columns, progress
 from kongming_sched.cli.capacity import demand_of
 from kongming_sched.cli.compute import ComputeClient, Server
 from kongming_sched.cli.hosts import hosts_of, read_bare_hosts
@@ -168,7 +168,7 @@ def make_cluster(
 def read_servers(compute: ComputeClient) -> list[Server] | str:
     """Every server, or why Nova does not tell: the page is of use without them."""
     try:
-        return list(compute.servers())
+        return list(progress.tell(compute.servers(), "reading server"))
     except exceptions.ComputeError as error:
         return str(error)
 

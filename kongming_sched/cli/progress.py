@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -16,19 +16,20 @@ PATIENCE_SECONDS = 1.0
 _PERIOD_SECONDS = 0.1
 
 
-def tell(items: Sequence[_T], doing: str, clock: Callable[[], float] = time.monotonic) -> Iterator[_T]:
-    """Go through the items, and tell how far that is.
+def tell(items: Iterable[_T], doing: str, clock: Callable[[], float] = time.monotonic) -> Iterator[_T]:
+    """Go through the items, and tell how far that is, and of how many if that is known.
 
     :param doing: what is done to each, as in ``reading node``
     """
     if not (sys.stderr.isatty() and sys.stdout.isatty()):
         yield from items
         return
+    total = f" of {len(items)}" if isinstance(items, Sized) else ""
     next_time, told = clock() + PATIENCE_SECONDS, 0
     try:
         for number, item in enumerate(items, 1):
             if clock() >= next_time:
-                line = f"{doing} {number} of {len(items)}"
+                line = f"{doing} {number}{total}"
                 sys.stderr.write(f"\r{line.ljust(told)}")
                 sys.stderr.flush()
                 next_time, told = clock() + _PERIOD_SECONDS, len(line)

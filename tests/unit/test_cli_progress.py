@@ -46,6 +46,14 @@ def test_long_work_is_told_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     assert err.getvalue() == "\rreading node 1 of 2\rreading node 2 of 2\r" + " " * 19 + "\r"
 
 
+def test_work_of_unknown_length_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of reading page after page."""
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setattr("sys.stderr", err := Terminal())
+    assert ["a", "b"] == list(progress.tell(iter("ab"), "reading server", clock(60)))
+    assert err.getvalue() == "\rreading server 1\rreading server 2\r" + " " * 16 + "\r"
+
+
 def test_short_work_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is over before anybody could read of it."""
     monkeypatch.setattr("sys.stdout", Terminal())
