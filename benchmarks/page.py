@@ -93,7 +93,7 @@ def packing() -> str:
 
 def tables() -> Mapping[str, Sequence[Sequence[object]]]:
     """The tables of the page by name, each with its head."""
-    hosts = read("per_host")
+    hosts, page = read("per_host"), read("cluster_page")
     cases = [
         ("2 nodes of 64 CPUs, half full, 8 vCPUs", hosts["fits"]),
         ("8 nodes, 8 cells, of which two fit on one node alone", hosts["no_fit_8_cells"]),
@@ -126,6 +126,13 @@ def tables() -> Mapping[str, Sequence[Sequence[object]]]:
                 for row in read("snapshot_memory")["rows"]
             ),
         ],
+        "cluster-page": [
+            ("hosts", "NUMA nodes", "servers", "size, MB", "drawn in, s", "searched in, s"),
+            (
+                *(page[key] for key in ("hosts", "nodes", "servers")),
+                *(f"{page[key]:.2f}" for key in ("size_mb", "drawn_s", "searched_s")),
+            ),
+        ],
         "select-destinations": [
             (
                 "hosts",
@@ -150,9 +157,10 @@ def tables() -> Mapping[str, Sequence[Sequence[object]]]:
     }
     made |= agent_tables()
     facts = [read(name)["machine"] for name in ("per_host", "select_destinations", "packing", "snapshot_memory")]
-    facts += [read(name)["machine"] for name in ("pin_latency", "steady", "switch")]
+    facts += [read(name)["machine"] for name in ("pin_latency", "steady", "switch", "cluster_page")]
     names = ("filter and order", "a whole request", "packing", "memory")
     names += ("from the start to the last pin", "a look without an event", "a template is switched")
+    names += ("a page of the whole cloud",)
     made["machine"] = [
         ("figures of", *facts[0]),
         *((name, *fact.values()) for name, fact in zip(names, facts, strict=True)),
