@@ -54,7 +54,7 @@ class Shell:
         out, err = io.StringIO(), io.StringIO()
         with (
             _as_a_process_of_its_own(self.environment, stdin),
-            mock.patch("sys.argv", ["openstack", *line.split(), *words]),
+            mock.patch.object(shell.OpenStackShell, "NAME", "openstack"),  # which cliff reads from this process's name
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
