@@ -6,7 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,10 @@ METADATA_NAME = "metadata.json"
 
 MAX_SERVERS = 4096
 """How many servers are remembered, besides those that run here; of the others the oldest news are forgotten first."""
+
+
+_AHEAD_SECONDS = 60.0
+"""How far clocks may be ahead of this one; what is of later than that was said before this clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,13 @@ class Metadata:
     """The metadata of servers, as triggers heard it. Safe to be called from any thread.
 
     :param path: the file that holds it; None to keep it in memory
+    :param clock: seconds since the epoch
     :ivar running: the servers that were looked at last
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, Known] = _load(path) if path else {}
         self._saved = dict(self._known)
@@ -60,7 +67,7 @@ class Metadata:
             if not mine and server not in self._known:
                 return False
             known = self._known.pop(server, Known())
-            if at is not None and at < known.at:
+            if at is not None and at < known.at <= self._clock() + _AHEAD_SECONDS:
                 self._known[server] = known
                 return False
             self._known[server] = replace(known, metadata=mine, at=known.at if at is None else at)

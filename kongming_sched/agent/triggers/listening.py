@@ -44,7 +44,7 @@ class ListeningTrigger(Trigger):
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
-        self._started_at = time.time()
+        self._started_at = time.monotonic()
         self._transport: Any = None
         self._server: Any = None
         self._thread: threading.Thread | None = None
@@ -176,8 +176,11 @@ class ListeningTrigger(Trigger):
         self.hear(event_type, payload, time.time() if sent_at is None else sent_at)
 
     def is_backlog(self, sent_at: float) -> bool:
-        """Whether a notification waited in the queue for this agent to start: there may be later ones behind it."""
-        return sent_at < self._started_at
+        """Whether a notification waited in the queue for this agent to start: there may be later ones behind it.
+
+        By how long this agent runs, for the clock of the day may have been set back since.
+        """
+        return sent_at < time.time() - (time.monotonic() - self._started_at)
 
 
 def _is_default(conf: cfg.ConfigOpts, option: str) -> bool:

@@ -17,6 +17,7 @@ from oslo_config import cfg
 from kongming_sched import exceptions
 from kongming_sched.agent.metadata import Metadata
 from kongming_sched.agent.overrides import Wish
+from kongming_sched.agent.triggers import listening
 from kongming_sched.agent.triggers.base import DomainEvents, Surroundings, Triggers
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.template import PinningTemplate
@@ -135,6 +136,33 @@ def test_what_waited_in_the_queue_counts_by_its_time(listen: Listen) -> None:
     update(SERVER, "node1", CPUS)
     heard.wait(lambda: heard.looks)
     assert {SERVER: Wish(CPUS), OTHER: Wish({"kongming:cpus": "6"})} == heard.metadata.wishes()
+
+
+@pytest.mark.usefixtures("versioned")
+def test_clock_set_back(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent by a clock that was set back is heard, and nobody takes it for what waited in the queue."""
+
+    class Clocks:
+        """The clocks of a machine; only that of the day can be set."""
+
+        behind = 0.0
+        monotonic = staticmethod(time.monotonic)
+
+        @classmethod
+        def time(cls) -> float:
+            return time.time() - cls.behind
+
+    monkeypatch.setattr(listening, "time", Clocks)
+    heard = listen("notifications", metadata=Metadata(clock=Clocks.time))
+    update(SERVER, "node1", CPUS)
+    heard.wait(lambda: len(heard.looks) == 1)
+
+    Clocks.behind = 3600.0
+    an_hour_ago = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - datetime.timedelta(hours=1)
+    update(SERVER, "node1", MORE, an_hour_ago)
+    heard.wait(lambda: len(heard.looks) == 2)
+
+    assert {SERVER: Wish({"kongming:cpus": "6"})} == heard.metadata.wishes()
 
 
 @pytest.mark.usefixtures("versioned")

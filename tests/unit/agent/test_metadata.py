@@ -37,6 +37,19 @@ def test_older_words_do_not_count() -> None:
     assert {"a": Wish(CPUS)} == metadata.wishes()
 
 
+def test_words_from_before_the_clock_was_set_back() -> None:
+    """They are of later than now, and then what comes is newer than they are."""
+    now = [5000.0]
+    metadata = Metadata(clock=lambda: now[0])
+    metadata.learn("a", CPUS, 4990.0)
+
+    now[0] -= 3600
+    news = [metadata.learn("a", MORE, 1400.0), metadata.learn("a", CPUS, 1390.0)]
+
+    assert [True, False] == news
+    assert {"a": Wish(MORE)} == metadata.wishes()
+
+
 def test_outlives_the_agent(tmp_path: Path) -> None:
     """The next one knows what servers ask for and what they were given."""
     path = tmp_path / "run" / "metadata.json"
