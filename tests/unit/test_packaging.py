@@ -73,3 +73,20 @@ def test_everything_that_the_package_needs_is_pinned() -> None:
     lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
     needed = {normalise(re.split("[>=<]", line)[0]) for line in lines if line}
     assert set() == needed - pins("constraints.txt").keys() - pins("test-requirements.txt").keys()
+
+
+def bounds(lines: str) -> dict[str, str]:
+    """Name to lower bound, of requirements."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)>=([0-9.]+)", lines, re.MULTILINE)
+    return {normalise(name): bound for name, bound in found}
+
+
+def test_debians_packages_want_the_same_versions() -> None:
+    """What the agent needs beyond the code stands there by hand, and so does what they are built with."""
+    control = (ROOT / "debian/control").read_text()
+    asked = re.findall(r"^ python3-([a-z0-9.-]+) \(>= (?:\d+:)?([0-9.]+)\)", control, re.MULTILINE)
+    extra = bounds(setup_cfg()["extras"]["agent"])
+    wanted = bounds((ROOT / "requirements.txt").read_text()) | extra | {"setuptools": "64"}
+    wanted = {name.replace("pyyaml", "yaml"): bound for name, bound in wanted.items()}
+    del wanted["libvirt-python"]  # Debian builds it for its own libvirt
+    assert {(normalise(name), bound) for name, bound in asked} == set(wanted.items())
