@@ -156,16 +156,37 @@ def tables() -> Mapping[str, Sequence[Sequence[object]]]:
         ],
     }
     made |= agent_tables()
+    made |= command_tables()
     facts = [read(name)["machine"] for name in ("per_host", "select_destinations", "packing", "snapshot_memory")]
-    facts += [read(name)["machine"] for name in ("pin_latency", "steady", "switch", "cluster_page")]
+    facts += [read(name)["machine"] for name in ("pin_latency", "steady", "switch", "cluster_page", "commands")]
     names = ("filter and order", "a whole request", "packing", "memory")
     names += ("from the start to the last pin", "a look without an event", "a template is switched")
-    names += ("a page of the whole cloud",)
+    names += ("a page of the whole cloud", "commands")
     made["machine"] = [
         ("figures of", *facts[0]),
         *((name, *fact.values()) for name, fact in zip(names, facts, strict=True)),
     ]
     return made
+
+
+def command_tables() -> Mapping[str, Sequence[Sequence[object]]]:
+    """That of the commands."""
+    return {
+        "commands": [
+            ("command", "hosts", "KongMing, s", "osc-placement, s", "KongMing / osc-placement", "HTTP requests"),
+            *(
+                (
+                    f"openstack {row['command']}",
+                    row["hosts"],
+                    f"{row['seconds']:.2f}",
+                    f"{row['osc_placement_seconds']:.2f}",
+                    f"{row['ratio']:.2f}",
+                    row["requests"],
+                )
+                for row in read("commands")["rows"]
+            ),
+        ],
+    }
 
 
 def agent_tables() -> Mapping[str, Sequence[Sequence[object]]]:
