@@ -151,9 +151,10 @@ class Host:
         mount, controller = (self._cgroup / "cpu", "cpu") if (self._cgroup / "cpu").is_dir() else (self._cgroup, "")
         groups = {}
         try:
-            for task in (self._proc / str(pid) / "task").iterdir():
-                if match := _VCPU_THREAD.fullmatch((task / "comm").read_text().strip()):
-                    path = _group_of(task, controller)
+            tasks = f"{self._proc}/{pid}/task"
+            for number in os.listdir(tasks):  # noqa: PTH208  # as in threads()
+                if match := _VCPU_THREAD.fullmatch(_read(f"{tasks}/{number}/comm").decode().strip()):
+                    path = _group_of(f"{tasks}/{number}", controller)
                     if path.rpartition("/")[2] == f"vcpu{match[1]}":
                         groups[int(match[1])] = _CpuGroup(mount / path.lstrip("/"))
         except (FileNotFoundError, ProcessLookupError) as error:
@@ -207,12 +208,13 @@ class _CpuGroup:
             stream.write(text)
 
 
-def _group_of(task: Path, controller: str) -> str:
+def _group_of(task: str, controller: str) -> str:
     """The path of a thread's control group.
 
+    :param task: the path of the thread
     :param controller: of version 1; empty for version 2
     """
-    for line in (task / "cgroup").read_text().splitlines():
+    for line in _read(f"{task}/cgroup").decode().splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             return path

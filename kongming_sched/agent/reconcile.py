@@ -277,7 +277,9 @@ class Reconciler:
         seen, started = self._last, self._hypervisor.take_started()
         if seen is None or seen.consumers.isdisjoint(started):
             return
+        self._evenly_limited |= started  # libvirt makes the control groups of each run anew, and all alike
         guests = self._observe_guests(Outcome())
+        self._evenly_limited -= started
         expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
         others = self._backoff.waiting() | {guest.uuid: "" for guest in guests if guest.uuid not in started}
         everyone = (*guests, *expected.guests)
