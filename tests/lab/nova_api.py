@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +111,13 @@ class NovaApi(ChildProcess):
         environment = {**os.environ, "OS_NOVA_CONFIG_DIR": str(self._directory)}
         command = [sys.executable, "-m", "tests.lab.nova_build", server, host]
         subprocess.run(command, env=environment, check=True, capture_output=True)
+
+    def forget_servers(self) -> None:
+        """Take all servers out of the databases, since no conductor and no compute node is there to delete them."""
+        with contextlib.closing(sqlite3.connect(self._directory / "nova_api.sqlite")) as api, api:
+            api.executescript("DELETE FROM build_requests; DELETE FROM request_specs; DELETE FROM instance_mappings")
+        with contextlib.closing(sqlite3.connect(self._directory / "nova_cell1.sqlite")) as cell, cell:
+            cell.execute("UPDATE instances SET deleted = id")
 
     def __enter__(self) -> NovaApi:
         super().__enter__()

@@ -89,7 +89,7 @@ class Nova:
         return metadata
 
     def clear(self) -> None:
-        """Delete all flavors. Servers stay, as nobody is there to delete them: each test has templates of its own."""
+        """Delete all flavors."""
         while flavors := self.call("GET", "/flavors?is_public=None")["flavors"]:
             for flavor in flavors:
                 self.call("DELETE", f"/flavors/{flavor['id']}")
@@ -108,10 +108,11 @@ def nova_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NovaApi]:
 
 @pytest.fixture
 def nova(nova_api: NovaApi) -> Iterator[Nova]:
-    """Nova's API without flavors, and with the servers of other tests."""
+    """Nova's API without flavors and servers."""
     client = Nova(nova_api.endpoint)
     yield client
     client.clear()
+    nova_api.forget_servers()
 
 
 @pytest.fixture

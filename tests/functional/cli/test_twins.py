@@ -46,7 +46,7 @@ class Reader:
 
 
 def make_server(nova: Nova, api: NovaApi, openstack: Shell) -> None:
-    """The server of the page, which runs on the host. It stays, so no other test may have its template."""
+    """The server of the page, which runs on the host."""
     flavor = nova.create_flavor("pewter.web", vcpus=1, memory_mb=512)
     assert openstack("kongming flavor set pewter.web --template pewter").code == 0
     api.build(nova.create_server("web", flavor), HOST)
