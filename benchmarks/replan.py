@@ -8,7 +8,8 @@ Three questions: what a full layout of the allocator costs and whether it grows 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 
 from benchmarks import report
 from kongming_sched.agent.guest import Domain, Guest, Identity, Threads
@@ -21,7 +22,7 @@ from kongming_sched.template import ThreadPolicy
 from kongming_sched.topology import Core
 from tests.unit.topologies import make_topology
 
-REPEATS = 7
+REPEATS = 15
 NODE_CPUS = 128
 HOSTS = (1, 2, 4, 8, 16)
 """NUMA nodes of hosts of 128 to 2,048 CPUs; each node is laid out for itself."""
@@ -87,9 +88,13 @@ def settled(found: Sequence[Guest], layouts: dict[str, GuestLayout]) -> list[Gue
 
 
 def _layout_ms(nodes: int, cpus: int) -> float:
-    """The time of a layout of every node of a host."""
+    """The median time of a layout of every node of a host."""
     cores, demands = crowd(cpus)
-    return report.best_us(REPEATS, lambda: None, lambda _: [allocate(cores, demands) for _ in range(nodes)], 1) / 1000
+    return _median_ms(lambda: [allocate(cores, demands) for _ in range(nodes)])
+
+
+def _median_ms(run: Callable[[], object]) -> float:
+    return statistics.median(report.cpu_seconds(REPEATS, lambda: None, lambda _: run())) * 1000
 
 
 def main() -> None:
@@ -114,9 +119,7 @@ def main() -> None:
     plans_ms, counts = {}, {}
     for name, case in cases.items():
         counts[name] = len(plan(case, wanted, dedicated, HOUSEKEEPING))
-        plans_ms[name] = (
-            report.best_us(REPEATS, lambda: None, lambda _: plan(case, wanted, dedicated, HOUSEKEEPING), 1) / 1000  # noqa: B023  # called at once
-        )
+        plans_ms[name] = _median_ms(lambda: plan(case, wanted, dedicated, HOUSEKEEPING))  # noqa: B023  # called at once
     report.table(
         f"The ordered actions of {GUESTS} guests of {GUEST_VCPUS} vCPUs",
         ("case", "actions", "ms", "times a look with nothing to do"),

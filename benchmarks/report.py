@@ -21,13 +21,21 @@ def best_us(repeats: int, prepare: Callable[[], Any], run: Callable[[Any], Any],
 
     :param prepare: makes what a run needs; not measured
     """
+    return min(cpu_seconds(repeats, prepare, run)) * 1e6 / hosts
+
+
+def cpu_seconds(repeats: int, prepare: Callable[[], Any], run: Callable[[Any], Any]) -> list[float]:
+    """The CPU time of each run.
+
+    :param prepare: makes what a run needs; not measured
+    """
     times = []
     for _ in range(repeats):
         prepared = prepare()
         started_at = time.thread_time()
         run(prepared)
         times.append(time.thread_time() - started_at)
-    return min(times) * 1e6 / hosts
+    return times
 
 
 def machine() -> dict[str, str]:
