@@ -152,7 +152,7 @@ def write_agent_file(plan: Plan, host: str) -> None:
             "dedicated_cpu_set": str(pools.dedicated),
             "shared_cpu_set": str(pools.shared),
             "reserved_memory_mb": RESERVED_MEMORY_MB,
-            "interval_seconds": 5,
+            "interval_seconds": 2,
             # An emulated host has no library for messages.
             "triggers": "libvirt,timer" if host in plan.emulated_hosts else "libvirt,timer,notifications",
             "metrics_port": 0,  # each agent of this machine would want the same one
