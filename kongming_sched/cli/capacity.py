@@ -14,7 +14,7 @@ from kongming_sched import exceptions
 from kongming_sched.cli import progress
 from kongming_sched.cli.aggregates import members_of
 from kongming_sched.cli.command import Lister
-from kongming_sched.cli.explain import read_request
+from kongming_sched.cli.explain import read_request, warn_of_flaw
 from kongming_sched.cli.hosts import pick, read_hosts, taken_of_host
 from kongming_sched.cli.nodes import threads_per_core
 from kongming_sched.placement.flavor import cell_requests
@@ -92,6 +92,7 @@ class ShowCapacity(Lister):
             flavor = self.compute.find_flavor(parsed_args.flavor)
             try:
                 request, of_host = read_request(flavor), taken_of_host(flavor)
+                warn_of_flaw(self.log, flavor, lambda name: self.templates.get(name).template)
             except exceptions.InvalidRequest as error:
                 raise osc_exceptions.CommandError(f"flavor {flavor.name!r} fits nowhere: {error}") from error
             return [Demand(flavor.name, flavor.vcpus, lambda host: host.count(request.cells, of_host))]

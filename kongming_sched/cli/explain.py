@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,7 @@ from kongming_sched.placement.capacity import NodeRoom
 from kongming_sched.placement.flavor import check_request
 from kongming_sched.placement.obstacles import HostRoom, Kind, Obstacle, find_obstacle
 from kongming_sched.request import PinningRequest
+from kongming_sched.template import PinningTemplate
 
 
 class Explain(Lister):
@@ -61,8 +63,7 @@ class Explain(Lister):
         try:
             request = read_request(flavor)
             self._template = cache(self.templates.get)
-            if flaw := find_flaw(flavor, lambda name: self._template(name).template):
-                self.log.warning("flavor %s: %s; mend it with: %s", flavor.name, flaw.problem, flaw.remedy)
+            warn_of_flaw(self.log, flavor, lambda name: self._template(name).template)
             rows = self._judge(hosts, request, taken_of_host(flavor))
         except (exceptions.InvalidRequest, exceptions.InvalidTraits, exceptions.TemplateNotFound) as error:
             rows = [(host, 0, Obstacle(Kind.FLAVOR, str(error))) for host in hosts]
@@ -93,6 +94,12 @@ def _free(host: HostRoom) -> columns.Lines:
 
 def _amounts(room: NodeRoom) -> dict[str, int]:
     return amounts({name: amount for name, amount in room.free.items() if name != names.NODE})
+
+
+def warn_of_flaw(log: logging.Logger, flavor: Flavor, template_of: Callable[[str], PinningTemplate]) -> None:
+    """Say what is wrong with a flavor that is counted all the same."""
+    if flaw := find_flaw(flavor, template_of):
+        log.warning("flavor %s: %s; mend it with: %s", flavor.name, flaw.problem, flaw.remedy)
 
 
 def read_request(flavor: Flavor) -> PinningRequest:
