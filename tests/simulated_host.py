@@ -36,6 +36,7 @@ def domain_xml(
     memory_nodes: str = "",
     memory_mode: str = "restrictive",
     start: int | None = None,
+    pins: Threads | None = None,
 ) -> str:
     """The parts of a domain's XML that the agent reads, as Nova 34 and libvirt write them."""
     ET.register_namespace("nova", _NOVA)
@@ -50,6 +51,13 @@ def domain_xml(
     for key, value in sorted(extra_specs.items()):
         ET.SubElement(specs, f"{{{_NOVA}}}extraSpec", name=key).text = value
     ET.SubElement(domain, "vcpu", placement="static").text = str(vcpus)
+    if pins:
+        tune = ET.SubElement(domain, "cputune")
+        for vcpu, cpus in pins.vcpus.items():
+            ET.SubElement(tune, "vcpupin", vcpu=str(vcpu), cpuset=str(cpus))
+        ET.SubElement(tune, "emulatorpin", cpuset=str(pins.emulator))
+        for iothread, cpus in pins.iothreads.items():
+            ET.SubElement(tune, "iothreadpin", iothread=str(iothread), cpuset=str(cpus))
     if memory_nodes:
         ET.SubElement(ET.SubElement(domain, "numatune"), "memory", mode=memory_mode, nodeset=memory_nodes)
     return ET.tostring(domain, encoding="unicode")
@@ -221,6 +229,10 @@ class SimulatedHost:
     def memory_mb(self, domain: Domain) -> dict[int, int]:
         return self._call("memory_mb", lambda: dict(self._guest(domain).memory_mb))
 
+    def memory_nodes(self, domain: Domain) -> CpuSet:
+        nodes = CpuSet.of(node.id for node in self._topology.nodes)
+        return self._call("memory_nodes", lambda: CpuSet.parse(self._guest(domain).memory_nodes) or nodes)
+
     def vcpu_quotas(self, domain: Domain) -> dict[int, int]:
         return self._call("vcpu_quotas", lambda: self._vcpu_quotas(domain))
 
@@ -232,7 +244,14 @@ class SimulatedHost:
     def _domain(self, uuid: str) -> Domain:
         guest = self._running[uuid]
         xml = domain_xml(
-            guest.name, uuid, len(guest.vcpus), guest.extra_specs, guest.memory_nodes, guest.memory_mode, guest.start
+            guest.name,
+            uuid,
+            len(guest.vcpus),
+            guest.extra_specs,
+            guest.memory_nodes,
+            guest.memory_mode,
+            guest.start,
+            self._pins(guest),
         )
         return Domain(uuid, guest.name, xml, {**guest.scheduler, "vcpu_quota": self.quotas_of(uuid)[0]})
 
@@ -252,7 +271,10 @@ class SimulatedHost:
             guest.quotas.clear()
 
     def _threads(self, domain: Domain) -> Threads:
-        guest = self._guest(domain)
+        return self._pins(self._guest(domain))
+
+    @staticmethod
+    def _pins(guest: _Running) -> Threads:
         return Threads(dict(enumerate(guest.vcpus)), guest.emulator, dict(guest.iothreads))
 
     def _vcpu_quotas(self, domain: Domain) -> dict[int, int]:

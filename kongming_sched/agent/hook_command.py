@@ -16,12 +16,11 @@ from pathlib import Path
 
 from cliff.command import Command
 from cliff.show import ShowOne
-from oslo_config import cfg
 
 from kongming_sched import exceptions
 from kongming_sched.agent import hook
+from kongming_sched.agent.host_command import Common, read_files
 from kongming_sched.agent.listener import SOCKET_NAME
-from kongming_sched.conf import agent as agent_conf
 
 DIRECTORY = Path("/etc/libvirt/hooks")
 FILE_NAME = "qemu.d/90-kongming"
@@ -45,11 +44,16 @@ class HookFile:
         self.socket = socket_path
 
     def state(self) -> str:
-        """What is there: "installed", "not installed", "outdated", "not executable", or "not ours"."""
+        """What is there: "installed", "not installed", "outdated", "not executable", or "not ours".
+
+        :raises ConfigurationError: if it cannot be read
+        """
         try:
             text = self.path.read_text(errors="replace")
         except FileNotFoundError:
             return "not installed"
+        except OSError as error:
+            raise exceptions.ConfigurationError("--directory", f"cannot read {self.path}: {error.strerror}") from error
         if _MARK not in text:
             return "not ours"
         if text != self._text():
@@ -73,7 +77,7 @@ class HookFile:
             draft.replace(self.path)
         except OSError as error:
             draft.unlink(missing_ok=True)
-            raise exceptions.ConfigurationError("--directory", f"cannot write {self.path}: {error}") from error
+            raise exceptions.ConfigurationError("--directory", f"cannot write {self.path}: {error.strerror}") from error
         return True
 
     def remove(self) -> bool:
@@ -117,71 +121,71 @@ class HookFile:
         return "".join(lines)
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--directory",
-        metavar="PATH",
-        type=Path,
-        default=DIRECTORY,
-        help="Where libvirt looks for hooks (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--config-file",
-        metavar="PATH",
-        action="append",
-        help="Configuration file of the agent (may be given several times; by default those that the agent finds)",
-    )
+class _OnHook(Common):
+    """Mixed into the commands, in front of cliff's classes."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the place of libvirt's hooks."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--directory",
+            metavar="PATH",
+            type=Path,
+            default=DIRECTORY,
+            help="Where libvirt looks for hooks (default: %(default)s)",
+        )
+        return parser
+
+    def file(self, arguments: argparse.Namespace) -> HookFile:
+        """The hook, wherever it is to be."""
+        conf = read_files(arguments.config_file)
+        return HookFile(arguments.directory, Path(conf.kongming_agent.run_directory) / SOCKET_NAME)
 
 
-def _hook_file(arguments: argparse.Namespace) -> HookFile:
-    conf = cfg.ConfigOpts()
-    agent_conf.register_opts(conf)
-    conf([], project="kongming", prog="kongming-agent", default_config_files=arguments.config_file)
-    return HookFile(arguments.directory, Path(conf.kongming_agent.run_directory) / SOCKET_NAME)
-
-
-class InstallHook(Command):
+class InstallHook(_OnHook, Command):
     """Install libvirt's hook that gives guests the pins of this host before they arrive.
 
     An operator's own hook is left as it is and goes on to run. Run this again after an upgrade.
-    """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the place of libvirt's hooks and the agent's configuration files."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _add_arguments(parser)
-        return parser
+    Example::
+
+      kongming-host hook install
+    """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Install it, and say what is left to do."""
-        file = _hook_file(parsed_args)
+        file = self.file(parsed_args)
         if file.install():
             print(f"installed {file.path}; {_RELOAD}")
         else:
             print(f"{file.path} is installed already")
 
 
-class RemoveHook(InstallHook):
-    """Remove libvirt's hook. Guests that arrive are then pinned after they began to run."""
+class RemoveHook(_OnHook, Command):
+    """Remove libvirt's hook. Guests that arrive are then pinned after they began to run.
+
+    Example::
+
+      kongming-host hook remove
+    """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Remove it."""
-        file = _hook_file(parsed_args)
+        file = self.file(parsed_args)
         print(f"removed {file.path}" if file.remove() else f"{file.path} is not installed")
 
 
-class ShowHook(ShowOne):
-    """Show whether libvirt's hook is installed, and what it can reach."""
+class ShowHook(_OnHook, ShowOne):
+    """Show whether libvirt's hook is installed, and what it can reach.
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the place of libvirt's hooks and the agent's configuration files."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _add_arguments(parser)
-        return parser
+    Example::
+
+      kongming-host hook show
+    """
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Look at the files."""
-        file = _hook_file(parsed_args)
+        file = self.file(parsed_args)
         agent = "listens" if file.is_answered() else "does not listen"
         columns = ("path", "state", "other_hooks", "socket", "agent")
         return columns, (str(file.path), file.state(), "\n".join(file.others()) or "-", str(file.socket), agent)

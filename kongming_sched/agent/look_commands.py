@@ -11,19 +11,14 @@ from typing import Any
 from cliff.lister import Lister
 
 from kongming_sched import exceptions
-from kongming_sched.agent.site import add_config_file, open_site
+from kongming_sched.agent.host_command import Common
+from kongming_sched.agent.site import open_site
 from kongming_sched.agent.views import compare
 from kongming_sched.cpuset import CpuSet
 
 
-class _Look(Lister):
+class _Look(Common, Lister):
     """A table about this host; without a row no table is printed."""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the agent's configuration files."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        add_config_file(parser)
-        return parser
 
     def produce_output(
         self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]
@@ -39,6 +34,10 @@ class Plan(_Look):
     """Show what the agent would do now, and the reason of each move. Nothing is changed.
 
     Without output there is nothing to be done.
+
+    Example::
+
+      kongming-host plan
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
@@ -55,6 +54,10 @@ class Verify(_Look):
 
     Ends with exit code 1 if something does not agree; the column Fault says who, what and where. Run it again after a
     moment if guests have just been started or moved.
+
+    Example::
+
+      kongming-host verify --faults
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -14,25 +14,28 @@ from typing import Any
 from cliff.lister import Lister
 
 from kongming_sched.agent import terminal
+from kongming_sched.agent.host_command import Common
 from kongming_sched.agent.hostmap import HostMap, describe, draw
 from kongming_sched.agent.page import page
 from kongming_sched.agent.released import load_released
-from kongming_sched.agent.site import add_config_file, open_site
+from kongming_sched.agent.site import open_site
 from kongming_sched.pages.document import write_page
 
 
-class Map(Lister):
+class Map(Common, Lister):
     """Show the host's CPUs: node, core, pool, and which vCPUs the kernel lets run there.
 
     In colour on a terminal, unless the environment variable NO_COLOR is set.
 
-    Example: kongming-host map --config-file /etc/nova/nova.conf --config-file /etc/kongming/kongming-agent.conf
+    Example::
+
+      kongming-host map
+      kongming-host map --html map.html
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the agent's configuration files, and where to write the page."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        add_config_file(parser)
+        """Take where to write the page."""
+        parser = super().get_parser(prog_name)
         parser.add_argument(
             "--html", metavar="FILE", type=Path, help="Write a page with a picture instead (- to print)"
         )

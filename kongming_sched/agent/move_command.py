@@ -7,33 +7,24 @@ import argparse
 from pathlib import Path
 
 from cliff.command import Command
-from oslo_config import cfg
 
+from kongming_sched.agent.host_command import Common, read_files
 from kongming_sched.agent.listener import SOCKET_NAME
 from kongming_sched.agent.order_client import send
-from kongming_sched.conf import agent as agent_conf
 
 
-class _Order(Command):
+class _Order(Common, Command):
     """An order to the agent."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the agent's configuration files, and whether to do anything."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument(
-            "--config-file",
-            metavar="PATH",
-            action="append",
-            help="Configuration file of the agent (may be given several times; by default those that the agent finds)",
-        )
+        """Take whether to do anything."""
+        parser = super().get_parser(prog_name)
         parser.add_argument("--dry-run", action="store_true", help="Say what would be done, and do nothing")
         return parser
 
 
 def _socket(arguments: argparse.Namespace) -> Path:
-    conf = cfg.ConfigOpts()
-    agent_conf.register_opts(conf)
-    conf([], project="kongming", prog="kongming-agent", default_config_files=arguments.config_file)
+    conf = read_files(arguments.config_file)
     return Path(conf.kongming_agent.run_directory) / SOCKET_NAME
 
 
@@ -42,7 +33,10 @@ class Move(_Order):
 
     The agent does it, and sets everything back if a part of it fails.
 
-    Example: kongming-host move web-1 --node 1 --dry-run
+    Example::
+
+      kongming-host move web-1 --node 1 --dry-run
+      kongming-host move web-1 --node 1
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -73,7 +67,10 @@ class Rebalance(_Order):
     They are moved one by one; where that fails, it stops. Servers of several cells, of templates that name their node
     or their host CPUs, and those that migrate, stay where they are.
 
-    Example: kongming-host rebalance --dry-run
+    Example::
+
+      kongming-host rebalance --dry-run
+      kongming-host rebalance
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

@@ -213,7 +213,8 @@ def _fits(resources: Mapping[str, int], free: Mapping[str, int]) -> bool:
 def describe(found: Rebalancing) -> list[str]:
     """What comes of it, line by line."""
     now = f"the largest request that fits on one node now takes {found.before} dedicated CPUs"
-    lines = [f"{now}, and {found.after} after {len(found.moves)} moves" if found.moves else f"{now}; no moves help"]
+    moves = "1 move" if len(found.moves) == 1 else f"{len(found.moves)} moves"
+    lines = [f"{now}, and {found.after} after {moves}" if found.moves else f"{now}; no moves help"]
     if not found.is_complete:
         lines.append("there are more arrangements than could be looked at; another run may find more room")
     return lines

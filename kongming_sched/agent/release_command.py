@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cliff.command import Command
-from oslo_config import cfg
 
 from kongming_sched import exceptions
 from kongming_sched.agent import confine, released
 from kongming_sched.agent.confine import Confined, Confinement, Stranger
 from kongming_sched.agent.guest import Domain, Identity, identify
 from kongming_sched.agent.host import Host
+from kongming_sched.agent.host_command import Common, read_files
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
-from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
 
 
@@ -36,28 +35,20 @@ class RunningServer:
         return f"{self.identity.server} ({self.domain.uuid})"
 
 
-class _OnServers(Command):
-    """What both commands have in common."""
+class _OnServers(Common, Command):
+    """A command that is given a server, or all."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take a server, or all."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser = super().get_parser(prog_name)
         who = parser.add_mutually_exclusive_group(required=True)
         who.add_argument("server", nargs="?", metavar="SERVER", help="Id or name of a running server, or of its domain")
         who.add_argument("--all", action="store_true", help="All guests of this host, also those that start later")
-        parser.add_argument(
-            "--config-file",
-            metavar="PATH",
-            action="append",
-            help="Configuration file of the agent (may be given several times; by default those that the agent finds)",
-        )
         return parser
 
     def read_options(self, arguments: argparse.Namespace) -> None:
         """Read what the agent reads."""
-        conf = cfg.ConfigOpts()
-        agent_conf.register_opts(conf)
-        conf([], project="kongming", prog="kongming-agent", default_config_files=arguments.config_file)
+        conf = read_files(arguments.config_file)
         self.directory = Path(conf.kongming_agent.run_directory)
         self.file = self.directory / released.FILE_NAME
         self.hypervisor = LibvirtHypervisor(conf.kongming_agent.libvirt_uri)
@@ -86,6 +77,11 @@ class Release(_OnServers):
     Nobody else gets the CPUs on which it is. This ends with 'adopt', and when the server is stopped, rebooted the hard
     way or migrated. With --all KongMing leaves the host: no template is offered any more, and guests that
     confine_unmanaged keeps off the pool get back what they had.
+
+    Example::
+
+      kongming-host release web-1
+      kongming-host release --all
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -115,7 +111,13 @@ class Release(_OnServers):
 
 
 class Adopt(_OnServers):
-    """Let the agent look after a server again that was released; it goes back to the pins of its template."""
+    """Let the agent look after a server again that was released; it goes back to the pins of its template.
+
+    Example::
+
+      kongming-host adopt web-1
+      kongming-host adopt --all
+    """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Write it down, for the agent's next look."""

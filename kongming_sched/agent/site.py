@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from kongming_sched.agent.arrivals import BOOKINGS_NAME, Bookings
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.guest import Domain, Identity, Threads, identify
 from kongming_sched.agent.host import Host
+from kongming_sched.agent.host_command import read_files
 from kongming_sched.agent.hypervisor import LibvirtHypervisor
 from kongming_sched.agent.metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.preview import Preview
 from kongming_sched.agent.reconcile import Reconciler
 from kongming_sched.agent.released import ReleasedFile
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
-from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import Adapter, PlacementClient, Response
 from kongming_sched.placement.tree import HostPools
 from kongming_sched.topology import HostTopology
@@ -109,25 +108,13 @@ class ReadOnly:
         return self._adapter.request(url, method, **kwargs)
 
 
-def add_config_file(parser: argparse.ArgumentParser) -> None:
-    """Take the agent's configuration files."""
-    parser.add_argument(
-        "--config-file",
-        metavar="PATH",
-        action="append",
-        help="Configuration file of the agent (may be given several times; by default those that the agent finds)",
-    )
-
-
 def open_site(config_files: Sequence[str] | None) -> Site:
     """Read the configuration and the host.
 
     :raises ConfigurationError: if the host cannot have what the options ask for
     :raises HypervisorError: if libvirt does not answer
     """
-    conf = cfg.ConfigOpts()
-    agent_conf.register_opts(conf)
-    conf([], project="kongming", prog="kongming-agent", default_config_files=config_files)
+    conf = read_files(config_files)
     settings = read_settings(conf)
     hypervisor = LibvirtHypervisor(settings.libvirt_uri)
     topology = hypervisor.topology()

@@ -17,8 +17,8 @@ from osc_lib.command import command
 from kongming_sched import exceptions
 from kongming_sched.cli.columns import Nothing
 from kongming_sched.cli.compute import ComputeClient
-from kongming_sched.cli.help import Paragraphs
 from kongming_sched.cli.report import COLUMNS, Effect, Plan
+from kongming_sched.help_text import keep_paragraphs
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 
@@ -41,9 +41,7 @@ class Common:
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Osc's parser, with help that keeps its paragraphs and examples."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]  # of what it is mixed into
-        bases: Any = (Paragraphs, parser.formatter_class)
-        formatter: Any = type("HelpFormatter", bases, {})
-        parser.formatter_class = formatter
+        keep_paragraphs(parser)
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:

@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched import exceptions
 from kongming_sched.agent.listener import Listener
 from kongming_sched.agent.order_client import GREETING
-from kongming_sched.agent.orders import HostLooks, carry_out
-from kongming_sched.placement.client import PlacementClient
-from tests.functional.agent.world import World, store_templates
+from tests.functional.agent.world import World, store_templates, working_agent
 from tests.functional.conftest import PlacementService
 
 HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.command import main; sys.exit(main())"]
@@ -39,19 +36,8 @@ def world(placement: PlacementService) -> World:
 @pytest.fixture
 def listener(world: World, tmp_path: Path) -> Iterator[Listener]:
     """The socket, and an agent that does what it is told."""
-
-    def obey() -> None:
-        looks = HostLooks(world.agent, world.topology, world.pools)
-        for order in listener.take_orders():
-            try:
-                order.answer(carry_out(order.xml, looks, world.host, PlacementClient(world.adapter)))
-            except exceptions.KongMingError as error:
-                order.answer({"error": str(error)})
-
-    listener = Listener(tmp_path / "run", obey)
-    listener.open()
-    yield listener
-    listener.close()
+    with working_agent(world, tmp_path / "run") as listener:
+        yield listener
 
 
 @pytest.fixture
@@ -101,7 +87,7 @@ def test_rebalance(world: World, command: Command) -> None:
     again = command("rebalance")
 
     uuid = world.servers["silver-1"]
-    first = "the largest request that fits on one node now takes 4 dedicated CPUs, and 6 after 1 moves"
+    first = "the largest request that fits on one node now takes 4 dedicated CPUs, and 6 after 1 move"
     name = f"server server-instance-{uuid[-8:]}"
     assert (0, [first, f"would move {name} ({uuid}) to node 1"], "") == plan
     assert before == planned

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kongming_sched import exceptions
 from kongming_sched.agent.backoff import Backoff
 from kongming_sched.agent.confine import Confinement
+from kongming_sched.agent.listener import Listener
 from kongming_sched.agent.metadata import Metadata
+from kongming_sched.agent.orders import HostLooks, carry_out
 from kongming_sched.agent.reconcile import Outcome, Reconciler
 from kongming_sched.agent.released import FILE_NAME, ReleasedFile
 from kongming_sched.agent.strangers import Strangers
@@ -55,6 +59,26 @@ def store_templates(client: PlacementClient) -> None:
     """Create every template."""
     for template in TEMPLATES.values():
         TemplateStore(client).create(template)
+
+
+@contextlib.contextmanager
+def working_agent(world: World, directory: Path) -> Iterator[Listener]:
+    """The socket in this directory, and an agent that does what it is told there."""
+
+    def obey() -> None:
+        looks = HostLooks(world.agent, world.topology, world.pools)
+        for order in listener.take_orders():
+            try:
+                order.answer(carry_out(order.xml, looks, world.host, PlacementClient(world.adapter)))
+            except exceptions.KongMingError as error:
+                order.answer({"error": str(error)})
+
+    listener = Listener(directory, obey)
+    listener.open()
+    try:
+        yield listener
+    finally:
+        listener.close()
 
 
 @dataclass

@@ -53,7 +53,7 @@ class Shell:
         """
         out, err = io.StringIO(), io.StringIO()
         with (
-            _as_a_process_of_its_own(self.environment, stdin),
+            as_a_process_of_its_own(self.environment, stdin),
             mock.patch.object(shell.OpenStackShell, "NAME", "openstack"),  # which cliff reads from this process's name
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
@@ -70,7 +70,7 @@ class Shell:
 
 
 @contextlib.contextmanager
-def _as_a_process_of_its_own(environment: Mapping[str, str], stdin: bytes) -> Iterator[None]:
+def as_a_process_of_its_own(environment: Mapping[str, str], stdin: bytes) -> Iterator[None]:
     """Keep what osc does to its process, and what it remembers from one command to the next, out of the tests."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level

@@ -1,31 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every command's help, empty, successful and failing output, as it stands in ``golden/``.
 
-``KONGMING_RENEW=1 pytest tests/functional/cli/test_golden.py`` writes these files anew. Read what has changed in them
-as an operator would, before it is committed.
+``KONGMING_RENEW=1 pytest tests/functional/cli/test_golden.py`` writes these files anew.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import jsonschema
 import pytest
-import referencing
 
 from kongming_sched.placement import names
-from kongming_sched.schemas import load_schema, schema_names
 from tests.functional.cli.conftest import PAGE, InCloud, Nova, Register
 from tests.functional.cli.neutron import neutron_without_ports
-from tests.functional.cli.shell import Done, Shell
+from tests.functional.cli.shell import Shell
 from tests.functional.cli.transcripts import EMPTY, FILES, FULL
 from tests.functional.conftest import PlacementService
+from tests.functional.transcript import check_schema, compare, transcript
 from tests.lab.nova_api import NovaApi
 from tests.unit.test_packaging import setup_cfg
 from tests.unit.topologies import one_node_no_smt, two_nodes_smt2
@@ -34,12 +28,6 @@ GOLDEN = Path(__file__).parent / "golden"
 RACK = "a99e0000-0000-4000-8000-000000000001"
 SERVERS = {"web": "5e00e000-0000-4000-8000-00000000000a", "db": "5e00e000-0000-4000-8000-00000000000b"}
 """The ids that stand in the files for those that Nova draws."""
-
-_REGISTRY: referencing.Registry = referencing.Registry().with_resources(
-    (f"urn:kongming:{name}", referencing.Resource.from_contents(load_schema(name))) for name in schema_names()
-)
-_CLIFFS = re.compile(r"\n\noutput formatters:\n.*(?=\n\nThis command)", re.DOTALL)
-"""The part of a help text that cliff writes."""
 
 
 @dataclass(frozen=True)
@@ -112,31 +100,13 @@ def build(openstack: Shell, placement: PlacementService, nova: OwnNova, register
     nova.client.call("POST", f"/servers/{nova.servers['web']}/metadata", metadata=metadata)
 
 
-def transcript(command: str, words: str, done: Done) -> str:
-    """A command and what became of it."""
-    text = f"$ openstack kongming {command} {words}".rstrip() + "\n"
-    text += _CLIFFS.sub("", done.out.removesuffix("\n"))
-    text += "\n" if done.out.strip("\n") else ""
-    text += "".join(f"! {line}\n" for line in done.err.splitlines())
-    return text + (f"exit code {done.code}\n" if done.code else "") + "\n"
-
-
-def check_schema(command: str, words: str, done: Done) -> None:
-    """What is printed as JSON is valid, and is nothing else."""
-    if not re.search(r"(-f|--format) json$", words) or (done.code and not done.out):
-        return
-    name = "change" if "--dry-run" in words else command.replace(" ", "-")
-    schema = load_schema(f"{name}-v1")
-    jsonschema.Draft202012Validator(schema, registry=_REGISTRY).validate(json.loads(done.out))
-
-
 def run(openstack: Shell, command: str, lines: list[str]) -> str:
     """The transcript of these lines."""
     text = ""
     for words in lines:
         done = openstack(f"kongming {command}", *shlex.split(words))
-        check_schema(command, words, done)
-        text += transcript(command, words, done)
+        check_schema("change" if "--dry-run" in words else command.replace(" ", "-"), words, done)
+        text += transcript(f"openstack kongming {command} {words}", done)
     return text
 
 
@@ -161,10 +131,7 @@ def test_output_is_as_it_was_reviewed(
     for name, server in own_nova.servers.items():
         text = text.replace(server, SERVERS[name])
     text = text.replace(own_nova.rack, RACK)
-    path = GOLDEN / f"{command.replace(' ', '-')}.txt"
-    if "KONGMING_RENEW" in os.environ:
-        path.write_text(text)
-    assert path.read_text() == text
+    compare(GOLDEN / f"{command.replace(' ', '-')}.txt", text)
 
 
 def test_every_command_has_a_golden_file() -> None:

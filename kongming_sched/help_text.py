@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from typing import Any
 
 _INDENT = "  "
 
 
-class Paragraphs(argparse.HelpFormatter):
-    """Mixed into the formatter of osc's parsers, which would run all of a description together."""
+def keep_paragraphs(parser: argparse.ArgumentParser) -> None:
+    """Let the parser of a command keep them, whose own formatter would run all of a description together."""
+    bases: Any = (_Paragraphs, parser.formatter_class)
+    formatter: Any = type("HelpFormatter", bases, {})
+    parser.formatter_class = formatter
 
+
+class _Paragraphs(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n\n".join(textwrap.indent(_fill(block, width - len(indent)), indent) for block in _blocks(text))
 

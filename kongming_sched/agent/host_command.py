@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands of kongming-host have in common: the agent's configuration files, and help with examples."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from oslo_config import cfg
+
+from kongming_sched.conf import agent as agent_conf
+from kongming_sched.help_text import keep_paragraphs
+
+
+class Common:
+    """Mixed into cliff's command classes, in front of them."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the agent's configuration files."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]  # of what it is mixed into
+        keep_paragraphs(parser)
+        parser.add_argument(
+            "--config-file",
+            metavar="PATH",
+            action="append",
+            help="Configuration file of the agent (may be given several times; by default those that the agent finds)",
+        )
+        return parser
+
+
+def read_files(config_files: Sequence[str] | None) -> cfg.ConfigOpts:
+    """The options of the agent by these files, or by those that the agent finds."""
+    conf = cfg.ConfigOpts()
+    agent_conf.register_opts(conf)
+    conf([], project="kongming", prog="kongming-agent", default_config_files=config_files)
+    return conf
