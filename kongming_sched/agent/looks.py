@@ -145,7 +145,7 @@ class Astray:
         return f"{what} was moved from CPU {self.was} to {self.found}"
 
 
-class Drift:
+class AstrayThreads:
     """Tells threads that went astray from those that have not been pinned yet, look by look."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from oslo_log import log
 
 from kongming_sched import exceptions
 from kongming_sched.agent.exposition import Exposition
-from kongming_sched.agent.looks import Drift, Seats
+from kongming_sched.agent.looks import AstrayThreads, Seats
 from kongming_sched.agent.metrics import Metrics
 from kongming_sched.agent.reconcile import Outcome
 from kongming_sched.agent.settings import Settings
@@ -33,7 +33,7 @@ class Watch:
         self._systemd = systemd
         self._exposition = Exposition(self.metrics.registry)
         self._unseen_because = ""
-        self._drift = Drift()
+        self._astray = AstrayThreads()
         self._heard_at: float | None = None
         self._waiting_since: float | None = None
         self._began = 0.0
@@ -56,7 +56,7 @@ class Watch:
         now = self._clock()
         waited = None if self._waiting_since is None else now - self._waiting_since
         self._waiting_since = None
-        astray, repaired = self._drift.follow(outcome.seats) if outcome.seats else ([], 0)
+        astray, repaired = self._astray.follow(outcome.seats) if outcome.seats else ([], 0)
         self.metrics.record(outcome, astray, repaired, now - self._began, waited)
         self._status = "; ".join([*_pinned(outcome.seats), _problems(outcome.problems)])
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kongming_sched.agent.guest import Domain, Guest, Threads, identify
 from kongming_sched.agent.layout import GuestLayout
-from kongming_sched.agent.looks import Drift, PoolUse, Seats, pool_use, seats
+from kongming_sched.agent.looks import AstrayThreads, PoolUse, Seats, pool_use, seats
 from kongming_sched.agent.plan import Action, Kind, Unit
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -78,10 +78,10 @@ def test_pools_as_placement_counts_them() -> None:
 
 def test_moved_by_somebody_else() -> None:
     """A thread that was right and is elsewhere at the next look is astray, and repaired when it is right again."""
-    drift = Drift()
-    drift.follow(look(at(EVERYWHERE), at(ONE)))
+    threads = AstrayThreads()
+    threads.follow(look(at(EVERYWHERE), at(ONE)))
 
-    astray, repaired = drift.follow(look(at(TWO), at(ONE)))
+    astray, repaired = threads.follow(look(at(TWO), at(ONE)))
 
     assert ["vCPU 0 was moved from CPU 1 to 2"] == [str(item) for item in astray]
     assert ("web", ONE, TWO, 1) == (astray[0].server, astray[0].was, astray[0].found, repaired)
@@ -89,14 +89,14 @@ def test_moved_by_somebody_else() -> None:
 
 def test_astray_is_counted_once() -> None:
     """One that cannot be put back is found once, and counts as repaired when it is right at last."""
-    drift = Drift()
-    drift.follow(look(at(EVERYWHERE), at(ONE)))
+    threads = AstrayThreads()
+    threads.follow(look(at(EVERYWHERE), at(ONE)))
 
     looks = [
-        drift.follow(look(at(TWO), at(TWO))),
-        drift.follow(look(at(TWO), at(TWO))),
-        drift.follow(look(at(TWO), at(ONE))),
-        drift.follow(look(at(ONE), at(ONE))),
+        threads.follow(look(at(TWO), at(TWO))),
+        threads.follow(look(at(TWO), at(TWO))),
+        threads.follow(look(at(TWO), at(ONE))),
+        threads.follow(look(at(ONE), at(ONE))),
     ]
 
     assert [(1, 0), (0, 0), (0, 1), (0, 0)] == [(len(astray), repaired) for astray, repaired in looks]
@@ -104,10 +104,10 @@ def test_astray_is_counted_once() -> None:
 
 def test_not_pinned_yet_is_not_astray() -> None:
     """A guest that is new, or was started anew, floats because nobody has pinned it yet."""
-    drift = Drift()
+    threads = AstrayThreads()
 
-    first = drift.follow(look(at(EVERYWHERE), at(ONE)))
-    again = drift.follow(look(at(EVERYWHERE), at(ONE), start="2"))
+    first = threads.follow(look(at(EVERYWHERE), at(ONE)))
+    again = threads.follow(look(at(EVERYWHERE), at(ONE), start="2"))
 
     assert ([], 0) == first
     assert ([], 0) == again
@@ -115,30 +115,30 @@ def test_not_pinned_yet_is_not_astray() -> None:
 
 def test_meant_to_be_there_is_not_astray() -> None:
     """A thread that somebody moved to where it belongs by now needs no repair."""
-    drift = Drift()
-    drift.follow(look(at(EVERYWHERE), at(ONE)))
+    threads = AstrayThreads()
+    threads.follow(look(at(EVERYWHERE), at(ONE)))
 
-    assert ([], 0) == drift.follow(look(at(TWO, TWO), at(TWO, TWO)))
+    assert ([], 0) == threads.follow(look(at(TWO, TWO), at(TWO, TWO)))
 
 
 def test_a_guest_that_ended_is_forgotten() -> None:
     """What ended astray is never repaired."""
-    drift = Drift()
-    drift.follow(look(at(EVERYWHERE), at(ONE)))
-    drift.follow(look(at(TWO), at(TWO)))
+    threads = AstrayThreads()
+    threads.follow(look(at(EVERYWHERE), at(ONE)))
+    threads.follow(look(at(TWO), at(TWO)))
 
-    assert ([], 0) == drift.follow(Seats())
-    assert ([], 0) == drift.follow(look(at(ONE), at(ONE)))
+    assert ([], 0) == threads.follow(Seats())
+    assert ([], 0) == threads.follow(look(at(ONE), at(ONE)))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30))
 def test_never_more_repaired_than_found(moves: list[tuple[int, bool]]) -> None:
     """However threads are moved and put back, and whether that works or not."""
-    drift = Drift()
+    threads = AstrayThreads()
     found = repaired = 0
     for cpu, works in moves:
         here = at(CpuSet.of([cpu]))
-        astray, back = drift.follow(look(here, at(ONE) if works else here))
+        astray, back = threads.follow(look(here, at(ONE) if works else here))
         found += len(astray)
         repaired += back
         assert 0 <= found - repaired <= 1
