@@ -21,7 +21,7 @@ from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.world import World, store_templates, working_agent
 from tests.functional.cli.shell import Done, as_a_process_of_its_own
 from tests.functional.conftest import PlacementService
-from tests.functional.transcript import check_schema, compare, transcript
+from tests.functional.transcript import check_schema, golden, transcript
 from tests.unit.test_packaging import setup_cfg
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -154,7 +154,7 @@ def test_output_is_as_it_was_reviewed(world: World, name: str) -> None:
                 check_schema(f"kongming-host-{name.replace(' ', '-')}", words, done)
                 text += transcript(f"kongming-host {name} {words}", done)
     text = text.replace(f"{Path.cwd()}/", "")
-    compare(GOLDEN / f"{name.replace(' ', '-')}.txt", text)
+    assert text == golden(GOLDEN / f"{name.replace(' ', '-')}.txt", text)
 
 
 def test_every_command_has_a_golden_file() -> None:

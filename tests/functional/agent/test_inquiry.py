@@ -18,7 +18,7 @@ from kongming_sched.agent.nova import NovaClient
 from kongming_sched.agent.overrides import Wish
 from kongming_sched.agent.settings import nova_adapter
 from kongming_sched.conf import agent as agent_conf
-from tests.functional.cli.conftest import Nova
+from tests.functional.cli.conftest import Nova, paging_nova
 from tests.functional.cli.neutron import neutron_without_ports
 from tests.lab.nova_api import NovaApi
 from tests.lab.placement_api import TOKEN
@@ -54,13 +54,8 @@ def wait(condition: Callable[[], object]) -> None:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NovaApi]:
     """Nova's API, which lists three servers at a time."""
-    directory = tmp_path_factory.mktemp("nova")
-    api = NovaApi(directory)
-    with neutron_without_ports() as neutron:
-        with (directory / "nova.conf").open("a") as configuration:
-            configuration.write(f"[neutron]\nendpoint_override = {neutron}\n[api]\nmax_limit = 3\n")
-        with api:
-            yield api
+    with paging_nova(tmp_path_factory.mktemp("nova")) as api:
+        yield api
 
 
 @pytest.fixture(scope="module")

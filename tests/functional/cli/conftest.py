@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,15 +96,21 @@ class Nova:
                 self.call("DELETE", f"/flavors/{flavor['id']}")
 
 
-@pytest.fixture(scope="session")
-def nova_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NovaApi]:
-    directory = tmp_path_factory.mktemp("nova")
+@contextlib.contextmanager
+def paging_nova(directory: Path) -> Iterator[NovaApi]:
+    """Nova's API, which gives few items at once."""
     api = NovaApi(directory)
     with neutron_without_ports() as neutron:
         with (directory / "nova.conf").open("a") as configuration:
             configuration.write(f"[neutron]\nendpoint_override = {neutron}\n[api]\nmax_limit = {PAGE}\n")
         with api:
             yield api
+
+
+@pytest.fixture(scope="session")
+def nova_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NovaApi]:
+    with paging_nova(tmp_path_factory.mktemp("nova")) as api:
+        yield api
 
 
 @pytest.fixture

@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from kongming_sched.placement import names
-from tests.functional.cli.conftest import PAGE, InCloud, Nova, Register
-from tests.functional.cli.neutron import neutron_without_ports
+from tests.functional.cli.conftest import InCloud, Nova, Register, paging_nova
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.transcripts import EMPTY, FILES, FULL
 from tests.functional.conftest import PlacementService
-from tests.functional.transcript import check_schema, compare, transcript
+from tests.functional.transcript import check_schema, golden, transcript
 from tests.lab.nova_api import NovaApi
 from tests.unit.test_packaging import setup_cfg
 from tests.unit.topologies import one_node_no_smt, two_nodes_smt2
@@ -46,21 +45,16 @@ class OwnNova:
 @pytest.fixture(scope="module")
 def own_nova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnNova]:
     """Two running servers, and an aggregate."""
-    directory = tmp_path_factory.mktemp("nova")
-    api = NovaApi(directory)
-    with neutron_without_ports() as neutron:
-        with (directory / "nova.conf").open("a") as configuration:
-            configuration.write(f"[neutron]\nendpoint_override = {neutron}\n[api]\nmax_limit = {PAGE}\n")
-        with api:
-            client = Nova(api.endpoint)
-            rack = client.call("POST", "/os-aggregates", aggregate={"name": "rack1", "availability_zone": None})
-            servers = {}
-            for name, template in (("web", "pair"), ("db", "exact")):
-                flavor = client.create_flavor(f"of-{name}", 2, 512, **{"kongming:template": template})
-                servers[name] = client.create_server(name, flavor)
-                api.build(servers[name], "c1" if name == "web" else "c2")
-            client.clear()
-            yield OwnNova(api, client, servers, rack["aggregate"]["uuid"])
+    with paging_nova(tmp_path_factory.mktemp("nova")) as api:
+        client = Nova(api.endpoint)
+        rack = client.call("POST", "/os-aggregates", aggregate={"name": "rack1", "availability_zone": None})
+        servers = {}
+        for name, template in (("web", "pair"), ("db", "exact")):
+            flavor = client.create_flavor(f"of-{name}", 2, 512, **{"kongming:template": template})
+            servers[name] = client.create_server(name, flavor)
+            api.build(servers[name], "c1" if name == "web" else "c2")
+        client.clear()
+        yield OwnNova(api, client, servers, rack["aggregate"]["uuid"])
 
 
 @pytest.fixture
@@ -131,7 +125,7 @@ def test_output_is_as_it_was_reviewed(
     for name, server in own_nova.servers.items():
         text = text.replace(server, SERVERS[name])
     text = text.replace(own_nova.rack, RACK)
-    compare(GOLDEN / f"{command.replace(' ', '-')}.txt", text)
+    assert text == golden(GOLDEN / f"{command.replace(' ', '-')}.txt", text)
 
 
 def test_every_command_has_a_golden_file() -> None:
