@@ -85,6 +85,14 @@ class ConfigurationError(KongMingError):
         super().__init__(f"option {option}: {reason}")
 
 
+class MissingFile(KongMingError):
+    """A configuration file that was named is not there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"there is no file {path}")
+
+
 class InvalidDomain(KongMingError):
     """The XML of a domain cannot be read."""
 

@@ -139,6 +139,8 @@ class Checks(upgradecheck.UpgradeCommands):
             verdict = inventory.not_checked("Nova")
         except exceptions.ConfigurationError as error:
             verdict = Verdict.of("", [failure(str(error), "write the option as its help says")])
+        except exceptions.MissingFile as error:
+            verdict = Verdict.of("", [failure(str(error), "name the file that is meant")])
         return upgradecheck.Result(verdict.code, verdict.details)
 
 

@@ -79,6 +79,7 @@ class Files:
         """nova.conf.
 
         :raises ConfigurationError: if it cannot be read
+        :raises MissingFile: if it is not there
         """
 
         def read(conf: cfg.ConfigOpts) -> NovaFile:
@@ -97,6 +98,7 @@ class Files:
         """placement.conf.
 
         :raises ConfigurationError: if it cannot be read
+        :raises MissingFile: if it is not there
         """
 
         def read(conf: cfg.ConfigOpts) -> PlacementFile:
@@ -114,6 +116,7 @@ class Files:
         """The agent's file, beside nova.conf if that is here.
 
         :raises ConfigurationError: if a file or a CPU set in it cannot be read
+        :raises MissingFile: if one is not there
         """
 
         def read(conf: cfg.ConfigOpts) -> AgentFile:
@@ -150,5 +153,7 @@ def _read(
     try:
         conf([], project="kongming", default_config_files=list(files), default_config_dirs=[])
         return read(conf)
+    except cfg.ConfigFilesNotFoundError as error:
+        raise exceptions.MissingFile(", ".join(file for file in files if not Path(file).exists())) from error
     except cfg.Error as error:
         raise exceptions.ConfigurationError(", ".join(files), str(error)) from error

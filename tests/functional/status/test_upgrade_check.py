@@ -22,8 +22,10 @@ from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools, desired_tree
 from kongming_sched.template import PinningTemplate
 from tests.functional.cli.conftest import NOWHERE, Nova
+from tests.functional.cli.shell import Done
 from tests.functional.cli.state import unchanged
 from tests.functional.conftest import PlacementService
+from tests.functional.transcript import golden, transcript
 from tests.lab import cloud as lab_cloud
 from tests.lab.nova_api import NovaApi
 from tests.lab.placement_api import TOKEN, PlacementApi
@@ -31,6 +33,8 @@ from tests.lab.scheduler import FILTERS, Scheduler
 from tests.unit.topologies import two_nodes_smt2
 
 STATUS = [sys.executable, "-c", "import sys; from kongming_sched.status.command import main; sys.exit(main())"]
+GOLDEN = Path(__file__).parent / "golden" / "upgrade-check.txt"
+"""``KONGMING_RENEW=1`` writes it anew."""
 HOST, BARE, GONE = (f"57a70000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
 AGGREGATE = "57a70000-0000-4000-8000-00000000000a"
 
@@ -115,14 +119,26 @@ class Desk:
         """Run the check with the files of a right cloud, in which these options have another value."""
         options = []
         for kind, content in FILES.items():
-            path = self.directory / f"{kind}.conf"
+            path = Path(f"{kind}.conf")
             text = content
             for option, value in changes.items():
                 text = re.sub(rf"^{option} = .*$", f"{option} = {value}", text, flags=re.MULTILINE)
-            path.write_text(text)
+            (self.directory / path).write_text(text)
             options += [f"--{kind}-config-file", str(path)]
-        command = [*STATUS, *options, "upgrade", "check", *words]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        return self.type(*options, "upgrade", "check", *words)
+
+    def type(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run kongming-status."""
+        environment = {**self.environment, "COLUMNS": "80"}
+        return subprocess.run(
+            [*STATUS, *words],
+            cwd=self.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def check(self, **changes: str) -> tuple[int, dict[str, tuple[int, str]]]:
         """Exit code, and result and details by check."""
@@ -173,6 +189,27 @@ def test_the_table(desk: Desk) -> None:
     assert sum("Result: Warning" in line for line in lines) == 1
     assert "nova.scheduler.weights.all_weighers, " in done.stdout
     assert "kongming_sched.weighers.all_weighers." in done.stdout
+
+
+def test_output_is_as_it_was_reviewed(desk: Desk) -> None:
+    """Word for word: help, a cloud in which all is well, files that hurt, and wrong usage."""
+    asked = {
+        "--help": desk.type("--help"),
+        "upgrade check  # all is well": desk.run(),
+        "upgrade check  # other files": desk.run(allocation_conflict_retry_count="10", cpu_shared_set="0-1"),
+        "upgrade check --json  # other files": desk.run("--json", enabled_filters="ComputeFilter"),
+        "upgrade": desk.type("upgrade"),
+        "--nova-config-file nowhere.conf upgrade check": desk.type(
+            "--nova-config-file", "nowhere.conf", "upgrade", "check"
+        ),
+    }
+    text = "".join(
+        transcript(f"kongming-status {words}", Done(done.returncode, done.stdout, done.stderr))
+        for words, done in asked.items()
+    )
+    text = text.replace(f"{desk.directory}/", "")
+
+    assert text == golden(GOLDEN, text)
 
 
 @pytest.mark.parametrize(
