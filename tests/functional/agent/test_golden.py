@@ -8,7 +8,6 @@ simulated; in tests/functional/agent/test_look_commands.py they are real.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shlex
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import pytest
 from kongming_sched.agent import command, release_command, site
 from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.world import World, store_templates, working_agent
-from tests.functional.cli.shell import Done, as_a_process_of_its_own
+from tests.functional.cli.shell import Done, run_here
 from tests.functional.conftest import PlacementService
 from tests.functional.transcript import check_schema, golden, transcript
 from tests.unit.test_packaging import setup_cfg
@@ -29,11 +28,11 @@ GOLDEN = Path(__file__).parent / "golden"
 CONFIGURATION = """\
 [kongming_agent]
 host = compute-1
-dedicated_cpu_set = 1-3,9-11,5-7,13-15
-shared_cpu_set = 8,12
-housekeeping_cpu_set = 0,4
-vcpu_allocation_ratio = 4.0
-reserved_memory_mb = 1024
+dedicated_cpu_set = {pools.dedicated}
+shared_cpu_set = {pools.shared}
+housekeeping_cpu_set = {pools.housekeeping}
+vcpu_allocation_ratio = {pools.vcpu_allocation_ratio}
+reserved_memory_mb = {pools.reserved_memory_mb}
 run_directory = run
 [placement]
 auth_type = admin_token
@@ -98,7 +97,8 @@ def world(placement: PlacementService, tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(module, "Host", lambda: world.host)
     monkeypatch.setattr(command.HostApp, "NAME", "kongming-host")  # which cliff reads from this process's name
     monkeypatch.chdir(tmp_path)
-    Path("agent.conf").write_text(CONFIGURATION.format(endpoint=placement.endpoint, token=placement.token))
+    words = {"endpoint": placement.endpoint, "token": placement.token, "pools": world.pools}
+    Path("agent.conf").write_text(CONFIGURATION.format(**words))
     foreign = Path("theirs/qemu.d/90-kongming")
     foreign.parent.mkdir(parents=True)
     foreign.write_text("#!/bin/sh\n")
@@ -129,14 +129,8 @@ def ask(words: str) -> Done:
     arguments = shlex.split(words)
     if not {"--config-file", "--help"} & set(arguments):
         arguments += ["--config-file", "agent.conf"]
-    out, err = io.StringIO(), io.StringIO()
     environment = {name: value for name, value in os.environ.items() if name != "TERM"} | {"COLUMNS": "80"}
-    with as_a_process_of_its_own(environment, b""), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = command.main(arguments)
-        except SystemExit as error:  # argparse's
-            code = error.code if isinstance(error.code, int) else 1
-    return Done(code, out.getvalue(), err.getvalue())
+    return run_here(lambda: command.main(arguments), environment)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

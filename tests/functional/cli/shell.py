@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -51,26 +51,36 @@ class Shell:
         :param line: words that hold no blanks
         :param words: more words
         """
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            as_a_process_of_its_own(self.environment, stdin),
-            mock.patch.object(shell.OpenStackShell, "NAME", "openstack"),  # which cliff reads from this process's name
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                code = shell.OpenStackShell().run([*line.split(), *words])
-            except SystemExit as error:  # argparse's
-                code = error.code if isinstance(error.code, int) else 1
-        return Done(code, out.getvalue(), err.getvalue())
+        with mock.patch.object(shell.OpenStackShell, "NAME", "openstack"):  # which cliff reads from this process's name
+            arguments = [*line.split(), *words]
+            return run_here(lambda: int(shell.OpenStackShell().run(arguments)), self.environment, stdin)
 
     def json(self, line: str, *words: str) -> Any:
         """What a command that succeeds prints as JSON."""
         return self(line, *words, "-f", "json").json
 
 
+def run_here(program: Callable[[], int], environment: Mapping[str, str], stdin: bytes = b"") -> Done:
+    """Run a command in this process as if it were one of its own.
+
+    :param program: gives its exit code
+    :param environment: all that it finds in its own
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        _as_a_process_of_its_own(environment, stdin),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            code = program()
+        except SystemExit as error:  # argparse's
+            code = error.code if isinstance(error.code, int) else 1
+    return Done(code, out.getvalue(), err.getvalue())
+
+
 @contextlib.contextmanager
-def as_a_process_of_its_own(environment: Mapping[str, str], stdin: bytes) -> Iterator[None]:
+def _as_a_process_of_its_own(environment: Mapping[str, str], stdin: bytes) -> Iterator[None]:
     """Keep what osc does to its process, and what it remembers from one command to the next, out of the tests."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
