@@ -12,7 +12,7 @@ from typing import Any
 
 import libvirt
 
-from tests.lab.hypervisor import URI
+from testbed.lab.hypervisor import URI
 
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 

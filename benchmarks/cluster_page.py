@@ -19,15 +19,15 @@ from pathlib import Path
 from benchmarks import report
 from kongming_sched.cli.cluster import Cluster, make_cluster
 from kongming_sched.cli.cluster_page import cluster_page
-from kongming_sched.cli.compute import Flavor, Server
-from kongming_sched.cli.hosts import hosts_of
-from kongming_sched.cli.nodes import nodes_of
+from kongming_sched.cloud.compute import Flavor, Server
+from kongming_sched.cloud.hosts import hosts_of
+from kongming_sched.cloud.nodes import nodes_of
 from kongming_sched.placement import names
 from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.placement.templates import StoredTemplate, TemplateList
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import PinningTemplate
-from tests.functional.agent.browser import browser
+from testbed.browser import browser
 
 NODES, PCPUS, MEMORY_MB, SHARED = 2, 56, 262144, 64
 TEMPLATES = [

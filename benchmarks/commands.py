@@ -26,8 +26,8 @@ from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory, PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.lab import cloud
-from tests.lab.placement_api import TOKEN, PlacementApi
+from testbed.lab import cloud
+from testbed.lab.placement_api import TOKEN, PlacementApi
 
 TRAITS_OF_HOST = 60
 """How many traits nova-compute sets on a provider; most of them tell features of the CPU."""

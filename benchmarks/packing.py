@@ -21,11 +21,11 @@ from nova.virt import hardware
 
 from benchmarks import nova_numa, report
 from kongming_sched.allocator import Demand, allocate
-from kongming_sched.ordering import Candidate, HostRoom, order, stranded
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, NumaStrategy, PinningRequest
+from kongming_sched.scheduler.ordering import Candidate, HostRoom, order, stranded
 from kongming_sched.template import ThreadPolicy, count_cpus
-from tests.unit.topologies import make_topology
+from testbed.topologies import make_topology
 
 HOSTS, NODES, CORES, THREADS = 50, 2, 32, 2
 CPUS = CORES * THREADS

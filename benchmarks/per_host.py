@@ -19,18 +19,18 @@ from nova.scheduler.filters.numa_topology_filter import NUMATopologyFilter
 
 from benchmarks import nova_numa, report
 from kongming_sched.conf import scheduler as conf
-from kongming_sched.filters import cloud
 from kongming_sched.filters.numa import KongmingNumaFilter
 from kongming_sched.filters.template import KongmingTemplateFilter
 from kongming_sched.placement import flavor, names
-from kongming_sched.placement.snapshot import CloudView
 from kongming_sched.placement.summaries import ProviderSummary
+from kongming_sched.scheduler import worker
+from kongming_sched.scheduler.snapshot import CloudView
 from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers.affinity import KongmingTemplateAffinityWeigher
 from kongming_sched.weighers.packing import KongmingPackingWeigher
 from kongming_sched.weighers.reserve import KongmingReserveWeigher
+from testbed.topologies import make_topology
 from tests.functional.nova.scheduler import make_host_state, make_spec
-from tests.unit.topologies import make_topology
 
 MEMORY_MB = 8192
 MAX_CANDIDATES = 1000
@@ -129,7 +129,7 @@ class Case:
 def compare(hosts: int, free: Sequence[int], cells: Sequence[int], passes: bool, repeats: int) -> dict[str, float]:
     """Microseconds per host of both; ends the program if they do not agree on whether the server fits."""
     case = Case(hosts, free, cells)
-    cloud.SNAPSHOT = FixedView(case.view)  # type: ignore[assignment]  # serves what it would
+    worker.SNAPSHOT = FixedView(case.view)  # type: ignore[assignment]  # serves what it would
     filters = [cls() for cls in OUR_FILTERS]
     expected = hosts if passes else 0
 
@@ -179,8 +179,8 @@ def main() -> None:
     options = report.parser(__doc__)
     options.add_argument("--repeats", type=int, default=7)
     args = options.parse_args()
-    conf.register_opts(cloud.CONF)
-    cloud.CONF([], default_config_files=[])
+    conf.register_opts(worker.CONF)
+    worker.CONF([], default_config_files=[])
     half = [32, 32]
     figures: dict[str, Any] = {
         "fits": compare(200, half, [8], True, args.repeats),

@@ -23,9 +23,9 @@ import libvirt
 
 from benchmarks import report
 from kongming_sched.template import PinningTemplate
-from tests.lab.compute_host import ComputeHost, compute_host
-from tests.lab.hypervisor import URI
-from tests.lab.process import ChildProcess
+from testbed.lab.compute_host import ComputeHost, compute_host
+from testbed.lab.hypervisor import URI
+from testbed.lab.process import ChildProcess
 
 ROUNDS = 30
 WARM_UP = 2

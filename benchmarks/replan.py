@@ -12,15 +12,15 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from benchmarks import report
-from kongming_sched.agent.guest import Domain, Guest, Identity, Threads
-from kongming_sched.agent.layout import GuestLayout
-from kongming_sched.agent.plan import plan
+from kongming_sched.agent.decide.layout import GuestLayout
+from kongming_sched.agent.decide.plan import plan
+from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
 from kongming_sched.allocator import Demand, allocate
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import ThreadPolicy
 from kongming_sched.topology import Core
-from tests.unit.topologies import make_topology
+from testbed.topologies import make_topology
 
 REPEATS = 15
 NODE_CPUS = 128

@@ -32,13 +32,13 @@ from placement import db_api as placement_db
 from placement.db.sqlalchemy import models as placement_models
 
 from benchmarks import nova_numa, report
-from kongming_sched.filters import cloud
 from kongming_sched.placement import flavor, names
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.snapshot import NodeSnapshot
+from kongming_sched.scheduler import worker
+from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.template import PinningTemplate
-from tests.functional.adapters import Counting
-from tests.unit.topologies import make_topology
+from testbed.adapters import Counting
+from testbed.topologies import make_topology
 
 NODES, CPUS, FREE, VCPUS, MEMORY_MB = 2, 64, 32, 8, 8192
 NODE_MEMORY_MB = 131072
@@ -90,10 +90,10 @@ class World(test.TestCase):
         fill_placement(PlacementClient(self.counting), roots)
         self._fill_nova(roots)
         managers = {name: self._make_manager(*variant) for name, variant in VARIANTS.items()}
-        cloud.SNAPSHOT = NodeSnapshot(lambda: PlacementClient(self.counting), lambda: 1e9)
+        worker.SNAPSHOT = NodeSnapshot(lambda: PlacementClient(self.counting), lambda: 1e9)
         started_at = time.perf_counter()
-        cloud.SNAPSHOT.get()
-        cloud.SNAPSHOT.wait(600)
+        worker.SNAPSHOT.get()
+        worker.SNAPSHOT.wait(600)
         snapshot_seconds = time.perf_counter() - started_at
         self.counting.requests.clear()
         walls: dict[str, list[float]] = {name: [] for name in VARIANTS}

@@ -23,7 +23,7 @@ from keystoneauth1 import adapter, session, token_endpoint
 from benchmarks import report
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.snapshot import NodeSnapshot
+from kongming_sched.scheduler.snapshot import NodeSnapshot
 
 TRAITS_OF_HOST = 60
 """How many traits nova-compute sets on a provider; most of them tell features of the CPU."""

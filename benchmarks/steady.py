@@ -23,10 +23,10 @@ from typing import Any
 from benchmarks import report
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.template import PinningTemplate
-from tests.lab.compute_host import ComputeHost, compute_host
-from tests.lab.folded_agent import DEDICATED, HOUSEKEEPING, NODES, TOPOLOGY
-from tests.lab.guests import Guest
-from tests.lab.process import ChildProcess
+from testbed.lab.compute_host import ComputeHost, compute_host
+from testbed.lab.folded_agent import DEDICATED, HOUSEKEEPING, NODES, TOPOLOGY
+from testbed.lab.guests import Guest
+from testbed.lab.process import ChildProcess
 
 GUESTS, VCPUS = 200, 8
 PASSES = 30
@@ -142,7 +142,7 @@ def measure(host: ComputeHost, guests: int, passes: int) -> dict[str, Any]:
         "housekeeping_cpu_set": HOUSEKEEPING,
         "interval_seconds": INTERVAL_SECONDS,
     }
-    program = [sys.executable, "-m", "tests.lab.folded_agent"]
+    program = [sys.executable, "-m", "testbed.lab.folded_agent"]
     with host.agent(program=program, **options) as agent:
         host.wait_until_offered(agent, min(DEDICATED), TEMPLATE.name)
         started_at = time.monotonic()

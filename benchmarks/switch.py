@@ -24,9 +24,9 @@ from typing import Any
 from benchmarks import report
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.lab.compute_host import ComputeHost, compute_host
-from tests.lab.guests import Guest
-from tests.lab.process import REPOSITORY, ChildProcess
+from testbed.lab.compute_host import ComputeHost, compute_host
+from testbed.lab.guests import Guest
+from testbed.lab.process import REPOSITORY, ChildProcess
 
 GUESTS = 20
 SWITCHES = 10

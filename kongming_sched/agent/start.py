@@ -14,7 +14,7 @@ def agent(args: list[str] | None = None) -> int:
     """The program kongming-agent."""
     if not _has_extra("kongming-agent"):
         return 1
-    from kongming_sched.agent import service
+    from kongming_sched.agent.loop import service
 
     return service.main(args)
 
@@ -23,9 +23,9 @@ def host(args: list[str] | None = None) -> int:
     """The program kongming-host."""
     if not _has_extra("kongming-host"):
         return 1
-    from kongming_sched.agent import command
+    from kongming_sched.agent.commands import app
 
-    return command.main(args)
+    return app.main(args)
 
 
 def _has_extra(program: str) -> bool:

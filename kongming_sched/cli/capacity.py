@@ -12,13 +12,13 @@ from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
 from kongming_sched.cli import progress
-from kongming_sched.cli.aggregates import members_of
 from kongming_sched.cli.command import Lister
 from kongming_sched.cli.explain import read_request, warn_of_flaw
-from kongming_sched.cli.hosts import pick, read_hosts, taken_of_host
-from kongming_sched.cli.nodes import threads_per_core
+from kongming_sched.cloud.aggregates import members_of
+from kongming_sched.cloud.hosts import pick, read_hosts, taken_of_host
+from kongming_sched.cloud.nodes import threads_per_core
+from kongming_sched.cloud.obstacles import HostRoom
 from kongming_sched.placement.flavor import cell_requests
-from kongming_sched.placement.obstacles import HostRoom
 from kongming_sched.template import PinningTemplate
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from kongming_sched import exceptions
 from kongming_sched.cli import columns, progress
 from kongming_sched.cli.capacity import demand_of
-from kongming_sched.cli.compute import ComputeClient, Server
-from kongming_sched.cli.hosts import hosts_of, read_bare_hosts
-from kongming_sched.cli.nodes import RESOURCES, Node, nodes_of
 from kongming_sched.cli.template_rows import offering
+from kongming_sched.cloud.compute import ComputeClient, Server
+from kongming_sched.cloud.hosts import hosts_of, read_bare_hosts
+from kongming_sched.cloud.nodes import RESOURCES, Node, nodes_of
+from kongming_sched.cloud.obstacles import DISABLED, HostRoom
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.obstacles import DISABLED, HostRoom
 from kongming_sched.placement.templates import TemplateList
 from kongming_sched.request import TEMPLATE_KEY
 

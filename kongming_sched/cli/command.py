@@ -15,9 +15,9 @@ from osc_lib import exceptions as osc_exceptions
 from osc_lib.command import command
 
 from kongming_sched import exceptions
+from kongming_sched.cli.change_plan import COLUMNS, Effect, Plan
 from kongming_sched.cli.columns import Nothing
-from kongming_sched.cli.compute import ComputeClient
-from kongming_sched.cli.report import COLUMNS, Effect, Plan
+from kongming_sched.cloud.compute import ComputeClient
 from kongming_sched.help_text import keep_paragraphs
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore

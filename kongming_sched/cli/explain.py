@@ -13,16 +13,16 @@ from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
 from kongming_sched.cli import columns
-from kongming_sched.cli.aggregates import members, members_of
 from kongming_sched.cli.command import Lister
-from kongming_sched.cli.compute import Flavor
-from kongming_sched.cli.flaws import find_flaw
-from kongming_sched.cli.hosts import pick, read_bare_hosts, read_hosts, taken_of_host
-from kongming_sched.cli.nodes import amounts
+from kongming_sched.cloud.aggregates import members, members_of
+from kongming_sched.cloud.capacity import NodeRoom
+from kongming_sched.cloud.compute import Flavor
+from kongming_sched.cloud.flaws import find_flaw
+from kongming_sched.cloud.hosts import pick, read_bare_hosts, read_hosts, taken_of_host
+from kongming_sched.cloud.nodes import amounts
+from kongming_sched.cloud.obstacles import HostRoom, Kind, Obstacle, find_obstacle
 from kongming_sched.placement import names
-from kongming_sched.placement.capacity import NodeRoom
 from kongming_sched.placement.flavor import check_request
-from kongming_sched.placement.obstacles import HostRoom, Kind, Obstacle, find_obstacle
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
 

@@ -1,93 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a command is about to do: carried out, or with ``--dry-run`` told line by line."""
+"""``openstack kongming report``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
 
-COLUMNS = ("effect", "subject", "host", "detail")
-
-
-class Effect(StrEnum):
-    """What a line of a report tells."""
-
-    CHANGE = "change"
-    """Is written, to Placement or to Nova."""
-    MOVE = "move"
-    """Threads or memory of a running server get other CPUs or another node."""
-    LIMIT = "limit"
-    """A running server gets another share of its CPUs."""
-    CONFLICT = "conflict"
-    """Stands against it: the command refuses, or a host cannot honour it."""
+from kongming_sched.cli.cluster import read_cluster, read_servers
+from kongming_sched.cli.cluster_page import cluster_page
+from kongming_sched.cli.command import Command
+from kongming_sched.pages.document import write_page
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A line of a report.
+class Report(Command):
+    """Write a page about the whole cloud: hosts, their NUMA nodes, what is free, templates and servers.
 
-    :ivar subject: what it is about, as in ``template gold``
-    :ivar host: where it happens; None if that is not on a host
+    One file holds all of it, and a box in it finds hosts by name, server, template or state. Placement is asked a few
+    times for the whole cloud, and Nova once for each thousand servers; --no-servers leaves them out.
+
+    Example::
+
+        openstack kongming report --html cloud.html
     """
 
-    effect: Effect
-    subject: str
-    detail: str
-    host: str | None = None
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the file and what to leave out."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--html", metavar="<file>", type=Path, required=True, help="Where to write the page (- to print)"
+        )
+        parser.add_argument(
+            "--title", metavar="<title>", default="KongMing", help="What to call it (default: KongMing)"
+        )
+        parser.add_argument("--no-servers", action="store_true", help="Leave the servers out, and do not ask Nova")
+        return parser
 
-    @property
-    def row(self) -> tuple[str, str, str | None, str]:
-        """By :data:`COLUMNS`."""
-        return str(self.effect), self.subject, self.host, self.detail
-
-
-def _nothing() -> Iterable[Entry]:
-    return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a command is about to do.
-
-    :ivar subject: what it is about, and ``host`` where that is, if it is on one
-    :ivar changes: what is written; nothing is done or looked for if that is nothing
-    :ivar refusals: why it cannot be, looked for one after the other
-    :ivar effects: what else happens, looked for in a dry run only, and only if nothing stands against it
-    :ivar carry_out: writes
-    """
-
-    subject: str
-    changes: Sequence[Entry]
-    carry_out: Callable[[], object]
-    refusals: Iterable[Exception] = ()
-    effects: Callable[[], Iterable[Entry]] = _nothing
-    host: str | None = None
-
-    def run(self) -> None:
-        """Do it.
-
-        :raises Exception: the first refusal, before anything is written
-        """
-        if not self.changes:
-            return
-        for refusal in self.refusals:
-            raise refusal
-        self.carry_out()
-
-    def report(self) -> Iterator[Entry]:
-        """All of it, line by line; nothing is written."""
-        if not self.changes:
-            return
-        yield from self.changes
-        refused = [Entry(Effect.CONFLICT, self.subject, str(refusal), self.host) for refusal in self.refusals]
-        yield from refused or self.effects()
-
-
-def changed(before: object, after: object) -> str:
-    """As in ``5-6 -> 7-8``; a dash stands for nothing."""
-    return f"{_word(before)} -> {_word(after)}"
-
-
-def _word(value: object) -> str:
-    return "-" if value is None or value == "" else str(value)
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Read the cloud and write the page."""
+        servers = None if parsed_args.no_servers else read_servers(self.compute)
+        cluster = read_cluster(self.placement, self.templates.list(), servers)
+        for note in cluster.notes:
+            self.log.warning("%s", note)
+        write_page(parsed_args.html, cluster_page(cluster, datetime.now(UTC), parsed_args.title))

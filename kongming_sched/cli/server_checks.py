@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from kongming_sched import exceptions
 from kongming_sched.cli.command import Common
-from kongming_sched.cli.compute import Server
-from kongming_sched.cli.nodes import node_id, threads_per_core
+from kongming_sched.cloud.compute import Server
+from kongming_sched.cloud.nodes import node_id, threads_per_core
 from kongming_sched.override import ServerOverride, overriding_template, seats
 from kongming_sched.placement import names
 from kongming_sched.placement.nodes import NodeRegistry

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kongming_sched.cli import columns
-from kongming_sched.cli.nodes import Node
+from kongming_sched.cloud.nodes import Node
 from kongming_sched.placement.templates import StoredTemplate
 
 SHORT = ("name", "version", "vcpus", "cells", "hosts")

@@ -7,7 +7,7 @@ import nova.conf
 from nova.scheduler import filters
 
 from kongming_sched.conf import scheduler
-from kongming_sched.filters import plugins
+from kongming_sched.scheduler import plugins
 
 
 def all_filters() -> list[type]:

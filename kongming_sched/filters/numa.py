@@ -8,12 +8,12 @@ from typing import Any
 
 from nova.scheduler import filters
 
-from kongming_sched.filters import cloud
-from kongming_sched.filters.book import Book
-from kongming_sched.ordering import Candidate, order
 from kongming_sched.placement.candidates import Mismatch
-from kongming_sched.placement.snapshot import CloudView
 from kongming_sched.request import NumaStrategy, PinningRequest
+from kongming_sched.scheduler import worker
+from kongming_sched.scheduler.book import Book
+from kongming_sched.scheduler.ordering import Candidate, order
+from kongming_sched.scheduler.snapshot import CloudView
 
 
 class KongmingNumaFilter(filters.BaseHostFilter):
@@ -24,12 +24,12 @@ class KongmingNumaFilter(filters.BaseHostFilter):
 
     def filter_all(self, filter_obj_list: Iterable[Any], spec_obj: Any) -> Iterable[Any]:
         """Run once per server."""
-        request = cloud.valid_request(spec_obj)
+        request = worker.valid_request(spec_obj)
         if request is None:
             return filter_obj_list
         host_states = list(filter_obj_list)
-        view = cloud.SNAPSHOT.get()
-        strategy = cloud.numa_strategy(request)
+        view = worker.SNAPSHOT.get()
+        strategy = worker.numa_strategy(request)
         for host_state in host_states:
             candidates = _order(host_state, request, strategy, spec_obj.instance_uuid, view)
             host_state.allocation_candidates = candidates

@@ -10,10 +10,10 @@ from nova.scheduler import filters
 from oslo_log import log as logging
 
 from kongming_sched import exceptions
-from kongming_sched.filters import cloud
-from kongming_sched.filters.book import Book
 from kongming_sched.placement.candidates import Mismatch
 from kongming_sched.request import PinningRequest
+from kongming_sched.scheduler import worker
+from kongming_sched.scheduler.book import Book
 
 LOG = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class KongmingTemplateFilter(filters.BaseHostFilter):
     def filter_all(self, filter_obj_list: Iterable[Any], spec_obj: Any) -> Iterable[Any]:
         """Run once per server."""
         try:
-            request = cloud.pinning_request(spec_obj)
+            request = worker.pinning_request(spec_obj)
         except exceptions.InvalidRequest as error:
             LOG.warning(
                 "No host for server %s, flavor %s: %s. 'openstack kongming flavor show' says what the flavor asks.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
 
-from kongming_sched.cli.nodes import Node
+from kongming_sched.cloud.nodes import Node
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.templates import TemplateList

@@ -12,9 +12,9 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.cli.compute import ComputeClient, Flavor, Hypervisor
-from kongming_sched.cli.nodes import Node, read_nodes
 from kongming_sched.cli.plugin import make_client
+from kongming_sched.cloud.compute import ComputeClient, Flavor, Hypervisor
+from kongming_sched.cloud.nodes import Node, read_nodes
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.templates import TemplateList, TemplateStore

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from kongming_sched.cli.compute import Flavor, Hypervisor
-from kongming_sched.cli.flaws import find_flaw, is_ours
-from kongming_sched.cli.nodes import Node
+from kongming_sched.cloud.compute import Flavor, Hypervisor
+from kongming_sched.cloud.flaws import find_flaw, is_ours
+from kongming_sched.cloud.nodes import Node
 from kongming_sched.exceptions import TemplateNotFound
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.templates import TemplateList

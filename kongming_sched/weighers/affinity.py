@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kongming_sched.filters import cloud, servers
-from kongming_sched.filters.book import Book
+from kongming_sched.scheduler import servers, worker
+from kongming_sched.scheduler.book import Book
 from kongming_sched.weighers.weigher import KongmingWeigher
 
 
@@ -22,8 +22,8 @@ class KongmingTemplateAffinityWeigher(KongmingWeigher):
     option = "template_affinity_weight_multiplier"
 
     def _weigh(self, host_states: Sequence[Any], spec: Any) -> list[float] | None:
-        request = cloud.valid_request(spec)
-        if request is None or not cloud.is_wanted(host_states, self.option):
+        request = worker.valid_request(spec)
+        if request is None or not worker.is_wanted(host_states, self.option):
             return None
         counts = servers.MEMORY.count(host_states, request.template, besides=spec.instance_uuid)
         return [

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kongming_sched.filters import book, cloud
-from kongming_sched.ordering import draw
 from kongming_sched.request import NumaStrategy
+from kongming_sched.scheduler import book, worker
+from kongming_sched.scheduler.ordering import draw
 from kongming_sched.weighers.weigher import KongmingWeigher
 
 
@@ -24,12 +24,12 @@ class KongmingPackingWeigher(KongmingWeigher):
     option = "packing_weight_multiplier"
 
     def _weigh(self, host_states: Sequence[Any], spec: Any) -> list[float] | None:
-        request = cloud.valid_request(spec)
+        request = worker.valid_request(spec)
         if request is None:
             return None
-        if cloud.numa_strategy(request) is NumaStrategy.SCATTER:
+        if worker.numa_strategy(request) is NumaStrategy.SCATTER:
             return [draw(spec.instance_uuid, host_state.uuid) for host_state in host_states]
-        view = cloud.SNAPSHOT.get()
+        view = worker.SNAPSHOT.get()
         left = [book.stranded_room(host_state, request, view) for host_state in host_states]
         worst = max((amount for amount in left if amount is not None), default=0)
         return [-float(worst if amount is None else amount) for amount in left]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kongming_sched.filters import cloud
+from kongming_sched.scheduler import worker
 from kongming_sched.weighers.weigher import KongmingWeigher
 
 
@@ -20,8 +20,8 @@ class KongmingReserveWeigher(KongmingWeigher):
     option = "reserve_weight_multiplier"
 
     def _weigh(self, host_states: Sequence[Any], spec: Any) -> list[float] | None:
-        if cloud.names_template(spec) or not cloud.is_wanted(host_states, self.option):
+        if worker.names_template(spec) or not worker.is_wanted(host_states, self.option):
             return None
-        view = cloud.SNAPSHOT.get()
+        view = worker.SNAPSHOT.get()
         free = view.free_pcpus if view else {}
         return [-float(free.get(host_state.uuid, 0)) for host_state in host_states]

@@ -10,7 +10,7 @@ from typing import Any
 
 from nova.scheduler import weights
 
-from kongming_sched.filters import cloud
+from kongming_sched.scheduler import worker
 
 
 class KongmingWeigher(weights.BaseHostWeigher, abc.ABC):
@@ -29,7 +29,7 @@ class KongmingWeigher(weights.BaseHostWeigher, abc.ABC):
 
     def weight_multiplier(self, host_state: Any) -> float:
         """The aggregate's multiplier, or else the option; 0 after a request to which the weigher had nothing to say."""
-        return 0.0 if getattr(self._of_thread, "is_idle", False) else cloud.multiplier(host_state, self.option)
+        return 0.0 if getattr(self._of_thread, "is_idle", False) else worker.multiplier(host_state, self.option)
 
     def weigh_objects(self, weighed_obj_list: Sequence[Any], weight_properties: Any) -> list[float]:
         """Weigh all hosts at once."""

@@ -9,16 +9,17 @@ from collections.abc import Callable
 
 import pytest
 
-from kongming_sched.filters import all_filters, cloud, plugins
-from kongming_sched.filters.announcement import Announcement
+from kongming_sched.filters import all_filters
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.snapshot import NodeSnapshot
+from kongming_sched.scheduler import plugins, worker
+from kongming_sched.scheduler.announcement import Announcement
+from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.weighers import all_weighers
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import register as register
 from tests.functional.conftest import PlacementService
 from tests.functional.test_snapshot import Gate
-from tests.unit.topologies import two_nodes_smt2
 
 LOADED = (
     "KongMing has filters KongmingNumaFilter, KongmingTemplateFilter; weighers KongmingPackingWeigher,"
@@ -33,7 +34,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) ->
     monkeypatch.setattr(plugins, "LOADED", {})
     all_filters()
     all_weighers()
-    caplog.set_level(logging.INFO, "kongming_sched.filters.announcement")
+    caplog.set_level(logging.INFO, "kongming_sched.scheduler.announcement")
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -131,11 +132,11 @@ def test_the_workers_own_snapshot_is_announced(
     placement: PlacementService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """That of the filters and weighers, by Nova's options."""
-    monkeypatch.setattr(cloud, "make_client", lambda: placement.client)
-    cloud.CONF.set_override("enabled_filters", ENABLED, "filter_scheduler")
+    monkeypatch.setattr(worker, "make_client", lambda: placement.client)
+    worker.CONF.set_override("enabled_filters", ENABLED, "filter_scheduler")
     try:
-        ask(cloud.make_snapshot())
+        ask(worker.make_snapshot())
     finally:
-        cloud.CONF.clear_override("enabled_filters", "filter_scheduler")
+        worker.CONF.clear_override("enabled_filters", "filter_scheduler")
 
     assert [LOADED] == [line[: len(LOADED)] for line in said(caplog)]

@@ -17,7 +17,7 @@ from kongming_sched.exceptions import PlacementConflict, PlacementError, Placeme
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory, PlacementClient, Provider
 from kongming_sched.placement.summaries import ProviderSummary
-from tests.functional.adapters import CONFLICT, Answer, Canned, Counting
+from testbed.adapters import CONFLICT, Answer, Canned, Counting
 from tests.functional.conftest import PlacementService
 
 HOST = "5a1e0000-0000-4000-8000-000000000001"

@@ -10,7 +10,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.disabling import disable, enable
 from kongming_sched.placement.nodes import NodeRegistry
-from tests.functional.adapters import Failing, Failure, Meddling
+from testbed.adapters import Failing, Failure, Meddling
 from tests.functional.agent.world import World, store_templates
 from tests.functional.conftest import PlacementService
 

@@ -22,20 +22,21 @@ from stevedore import extension
 from kongming_sched.conf import opts
 from kongming_sched.conf import scheduler as conf
 from kongming_sched.exceptions import ConfigurationError, PlacementUnavailable
-from kongming_sched.filters import all_filters, cloud
+from kongming_sched.filters import all_filters
 from kongming_sched.filters.numa import KongmingNumaFilter
 from kongming_sched.filters.template import KongmingTemplateFilter
 from kongming_sched.placement import flavor, names
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.snapshot import CloudView, NodeSnapshot
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.request import NumaStrategy
+from kongming_sched.scheduler import worker
+from kongming_sched.scheduler.snapshot import CloudView, NodeSnapshot
 from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers import all_weighers
 from kongming_sched.weighers.packing import KongmingPackingWeigher
+from testbed import topologies
 from tests.functional.conftest import PlacementService
 from tests.functional.nova.scheduler import Scheduler, make_host_state, make_spec, node_of, register_host
-from tests.unit import topologies
 
 ROOT = "5a1e0000-0000-4000-8000-000000000001"
 GOLD = {
@@ -61,8 +62,8 @@ AWAY = NodeSnapshot(refuse_client, lambda: 3600.0)
 @pytest.fixture(autouse=True)
 def options() -> Iterator[config_fixture.Config]:
     """Nova's options with ours, as at the start of nova-scheduler; changes last for one test."""
-    conf.register_opts(cloud.CONF)
-    with config_fixture.Config(cloud.CONF) as fixture:
+    conf.register_opts(worker.CONF)
+    with config_fixture.Config(worker.CONF) as fixture:
         yield fixture
 
 
@@ -71,7 +72,7 @@ def renew_snapshot(monkeypatch: pytest.MonkeyPatch, placement: PlacementService)
     """Lets the next request see all NUMA nodes as they are now. They are served until it is called again."""
 
     def renew() -> None:
-        monkeypatch.setattr(cloud, "SNAPSHOT", NodeSnapshot(lambda: placement.client, lambda: 300.0))
+        monkeypatch.setattr(worker, "SNAPSHOT", NodeSnapshot(lambda: placement.client, lambda: 300.0))
 
     renew()
     return renew
@@ -80,7 +81,7 @@ def renew_snapshot(monkeypatch: pytest.MonkeyPatch, placement: PlacementService)
 @pytest.fixture
 def no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks for the use of NUMA nodes fails."""
-    monkeypatch.setattr(cloud, "SNAPSHOT", None)
+    monkeypatch.setattr(worker, "SNAPSHOT", None)
 
 
 def make_template(placement: PlacementService, cells: int = 1) -> PinningTemplate:
@@ -158,7 +159,7 @@ def test_wrong_credentials_are_an_outage(auth_type: str | None, options: config_
     """Whatever Nova and its libraries raise, the snapshot gets an error that it can cope with."""
     options.config(group="placement", auth_type=auth_type)
     with pytest.raises(PlacementUnavailable, match=r"could not be found by \[placement\] of nova.conf"):
-        cloud.make_client()
+        worker.make_client()
 
 
 def test_the_credentials_of_nova_conf_lead_to_placement(
@@ -168,7 +169,7 @@ def test_the_credentials_of_nova_conf_lead_to_placement(
     options.conf.register_opts(loading.get_auth_plugin_conf_options("admin_token"), group="placement")
     options.config(group="placement", auth_type="admin_token", endpoint=placement.endpoint, token=placement.token)
     register_host(placement, "c1", topologies.two_nodes_no_smt())
-    assert 2 == len(cloud.make_client().node_summaries())
+    assert 2 == len(worker.make_client().node_summaries())
 
 
 # Servers that ask nothing
@@ -353,7 +354,7 @@ def test_odd_candidates_break_nothing(candidates: list[Any] | None, root: str | 
     spec = make_spec(TWO_CELLS)
     good = [item for item in candidates or () if root == ROOT and item in (GOOD_01, GOOD_21)]
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(cloud, "SNAPSHOT", AWAY)
+        monkeypatch.setattr(worker, "SNAPSHOT", AWAY)
         assert [host] == list(KongmingNumaFilter().filter_all([host], spec))
         host.num_instances += more_servers
         passed = list(KongmingTemplateFilter().filter_all([host], spec))
@@ -371,7 +372,7 @@ def test_hosts_do_not_take_each_others_candidates(lists: list[list[Any]], share_
     hosts = [make_host_state(f"c{i}", roots[i], copy.deepcopy(given)) for i, given in enumerate(lists)]
     spec = make_spec(TWO_CELLS)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(cloud, "SNAPSHOT", AWAY)
+        monkeypatch.setattr(worker, "SNAPSHOT", AWAY)
         passed = KongmingTemplateFilter().filter_all(hosts, spec)
         passed = KongmingNumaFilter().filter_all(passed, spec)
     assert {host.host for host in passed} <= {host.host for host in hosts if host.uuid == ROOT}
@@ -461,7 +462,7 @@ def test_a_new_snapshot_does_not_count_a_requests_own_servers_twice(
 
 def test_a_multi_create_works_without_a_snapshot(placement: PlacementService, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first server takes Placement's first candidate, each other one the node on which less is booked."""
-    monkeypatch.setattr(cloud, "SNAPSHOT", NodeSnapshot(refuse_client, lambda: 300.0))
+    monkeypatch.setattr(worker, "SNAPSHOT", NodeSnapshot(refuse_client, lambda: 300.0))
     template = make_template(placement)
     root = register_host(placement, "c1", topologies.two_nodes_no_smt(), [template])
     request = Scheduler(placement, make_spec(flavor.extra_specs(template, {}, vcpus=1, memory_mb=256)))

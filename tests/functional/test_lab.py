@@ -24,13 +24,13 @@ import requests
 from kongming_sched.placement.tree import HostPools, check_pools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
-from tests.lab import cast
-from tests.lab.cloud import CLOUD, environment, write_clouds_yaml
-from tests.lab.nova_api import NovaApi
-from tests.lab.placement_api import PlacementApi
-from tests.lab.process import ChildProcess, LabError
-from tests.lab.scheduler import NoValidHostError, Scheduler
-from tests.unit.topologies import make_topology
+from testbed.lab import demo_setup
+from testbed.lab.cloud import CLOUD, environment, write_clouds_yaml
+from testbed.lab.nova_api import NovaApi
+from testbed.lab.placement_api import PlacementApi
+from testbed.lab.process import ChildProcess, LabError
+from testbed.lab.scheduler import NoValidHostError, Scheduler
+from testbed.topologies import make_topology
 
 ROOT = "1ab00000-0000-0000-0000-0000000000aa"
 OPENSTACK = Path(sys.executable).with_name("openstack")
@@ -192,7 +192,7 @@ def test_the_scheduler_is_novas(cloud: Cloud) -> None:
 )
 def test_the_demonstration_shares_out_a_machine(topology: HostTopology, dedicated: str, shared: str) -> None:
     """The first core of a node is shared and up to four others are dedicated, which the agent takes as pools."""
-    pools = cast.choose_pools(topology)
+    pools = demo_setup.choose_pools(topology)
 
     assert (dedicated, shared) == (str(pools.dedicated), str(pools.shared))
     check_pools(topology, HostPools(pools.dedicated, pools.shared, topology.cpus - pools.dedicated))
@@ -201,20 +201,20 @@ def test_the_demonstration_shares_out_a_machine(topology: HostTopology, dedicate
 def test_the_demonstration_needs_two_cores() -> None:
     """On a machine of one core it says what it needs."""
     with pytest.raises(LabError, match="needs two CPU cores"):
-        cast.choose_pools(make_topology(1, 1, threads=2))
+        demo_setup.choose_pools(make_topology(1, 1, threads=2))
 
 
 @pytest.mark.parametrize(
     "template",
     [
-        cast.gold(2, "strict"),
-        cast.bronze(50000),
-        cast.exact(3, "cell", "none"),
-        cast.solo("strict"),
-        cast.twin("strict"),
+        demo_setup.gold(2, "strict"),
+        demo_setup.bronze(50000),
+        demo_setup.exact(3, "cell", "none"),
+        demo_setup.solo("strict"),
+        demo_setup.twin("strict"),
     ],
 )
-def test_the_demonstrations_templates_are_valid(template: cast.Template) -> None:
+def test_the_demonstrations_templates_are_valid(template: demo_setup.Template) -> None:
     """Also those that only larger machines get to see."""
     assert template["name"] == PinningTemplate.from_mapping(template).name
 
@@ -246,7 +246,7 @@ def test_nothing_outlives_the_lab(tmp_path: Path, number: signal.Signals) -> Non
     """Whichever signal ends the lab, its processes end too."""
     script = """
         import pathlib, time
-        from tests.lab.process import ChildProcess, ended_by_signals
+        from testbed.lab.process import ChildProcess, ended_by_signals
         with ended_by_signals(), ChildProcess("sleeper", ["sleep", "60"], pathlib.Path()) as child:
             child.wait_for("itself", lambda: "sleep" in pathlib.Path(f"/proc/{child.pid}/comm").read_text() or None)
             print(child.pid, flush=True)

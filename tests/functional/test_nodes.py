@@ -15,9 +15,9 @@ from kongming_sched.placement.client import Adapter, Inventory, PlacementClient,
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.tree import DesiredNode, HostPools, NodeState, desired_tree
 from kongming_sched.template import PinningTemplate
-from tests.functional.adapters import Counting, Failing, Failure, Meddling
+from testbed.adapters import Counting, Failing, Failure, Meddling
+from testbed.topologies import two_nodes_smt2
 from tests.functional.conftest import PlacementService
-from tests.unit.topologies import two_nodes_smt2
 
 HOST = "5a1e0000-0000-4000-8000-000000000001"
 OTHER_HOST = "5a1e0000-0000-4000-8000-000000000002"

@@ -14,9 +14,10 @@ import pytest
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched.exceptions import PlacementUnavailable
-from kongming_sched.placement import names, snapshot
+from kongming_sched.placement import names
 from kongming_sched.placement.client import Adapter, Inventory, PlacementClient, Response
-from kongming_sched.placement.snapshot import CloudView, NodeSnapshot
+from kongming_sched.scheduler import snapshot
+from kongming_sched.scheduler.snapshot import CloudView, NodeSnapshot
 from tests.functional.conftest import PlacementService
 
 ROOT = "5a1e0000-0000-4000-8000-000000000001"

@@ -14,7 +14,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.templates import TemplateStore
 from kongming_tempest_plugin.placement import Placement, TempestAdapter
 from kongming_tempest_plugin.templates import make_template
-from tests.lab.placement_api import TOKEN, PlacementApi
+from testbed.lab.placement_api import TOKEN, PlacementApi
 
 
 class TokenProvider:

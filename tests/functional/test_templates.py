@@ -19,7 +19,7 @@ from kongming_sched.placement import codec, names
 from kongming_sched.placement.client import Adapter, PlacementClient
 from kongming_sched.placement.templates import StoredTemplate, TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.functional.adapters import Counting, Failing, Failure, Meddling
+from testbed.adapters import Counting, Failing, Failure, Meddling
 from tests.functional.conftest import PlacementService
 from tests.unit.strategies import large_templates, templates
 

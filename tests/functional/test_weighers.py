@@ -11,19 +11,19 @@ from nova.scheduler import host_manager, weights
 from oslo_config import fixture as config_fixture
 
 from kongming_sched.conf import scheduler as conf
-from kongming_sched.filters import cloud, servers
 from kongming_sched.placement import flavor
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.snapshot import NodeSnapshot
 from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.scheduler import servers, worker
+from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers.affinity import KongmingTemplateAffinityWeigher
 from kongming_sched.weighers.packing import KongmingPackingWeigher
 from kongming_sched.weighers.reserve import KongmingReserveWeigher
-from tests.functional.adapters import Counting
+from testbed import topologies
+from testbed.adapters import Counting
 from tests.functional.conftest import PlacementService
 from tests.functional.nova.scheduler import Scheduler, make_host_state, make_spec, register_host
-from tests.unit import topologies
 
 TEMPLATE = PinningTemplate.from_mapping({"name": "gold", "cells": [{"vcpus": "0-1", "cpus": "dedicated"}]})
 GOLD = flavor.extra_specs(TEMPLATE, {}, vcpus=2, memory_mb=256)
@@ -32,8 +32,8 @@ GOLD = flavor.extra_specs(TEMPLATE, {}, vcpus=2, memory_mb=256)
 @pytest.fixture(autouse=True)
 def options() -> Iterator[config_fixture.Config]:
     """Nova's options with ours, as at the start of nova-scheduler; changes last for one test."""
-    conf.register_opts(cloud.CONF)
-    with config_fixture.Config(cloud.CONF) as fixture:
+    conf.register_opts(worker.CONF)
+    with config_fixture.Config(worker.CONF) as fixture:
         yield fixture
 
 
@@ -44,7 +44,7 @@ def asked(placement: PlacementService, monkeypatch: pytest.MonkeyPatch) -> Count
     for name, cores in {"eight": 9, "two": 3, "four": 5}.items():
         register_host(placement, name, topologies.make_topology(1, cores), [TEMPLATE])
     counting = Counting(placement.adapter)
-    monkeypatch.setattr(cloud, "SNAPSHOT", NodeSnapshot(lambda: PlacementClient(counting), lambda: 300.0))
+    monkeypatch.setattr(worker, "SNAPSHOT", NodeSnapshot(lambda: PlacementClient(counting), lambda: 300.0))
     return counting
 
 
@@ -86,7 +86,7 @@ def test_scattered_servers_draw_their_host(placement: PlacementService) -> None:
 @pytest.mark.usefixtures("asked")
 def test_an_unknown_host_weighs_as_the_worst(placement: PlacementService) -> None:
     """Its agent has registered it after the snapshot was taken; it must not win for that."""
-    cloud.SNAPSHOT.get()
+    worker.SNAPSHOT.get()
     register_host(placement, "new", topologies.make_topology(1, 3), [TEMPLATE])
     hosts = find_hosts(placement, "new", "two", "four")
     assert [("two", 5.0), ("new", 0.0), ("four", 0.0)] == weigh(KongmingPackingWeigher, hosts, GOLD)

@@ -21,8 +21,8 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.flavor import extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.cloud.plan import Plan, load_plan
-from tests.cloud.service import read_record, record_file
+from testbed.cloud.plan import Plan, load_plan
+from testbed.cloud.service import read_record, record_file
 from tests.scenario.hosts import PATIENCE_SECONDS, Hosts
 from tests.scenario.machines import Kernel
 from tests.scenario.views import Views, libvirt_pins

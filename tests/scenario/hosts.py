@@ -7,9 +7,9 @@ from typing import Any
 
 import libvirt
 
-from tests.cloud import emulated_host
-from tests.cloud.looks import libvirt_uri
-from tests.cloud.plan import Plan
+from testbed.cloud import emulated_host
+from testbed.cloud.looks import libvirt_uri
+from testbed.cloud.plan import Plan
 from tests.scenario.events import Stopwatch, start_loop
 from tests.scenario.machines import EmulatedMachine, HostCpus, Machine, ThisMachine
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kongming_sched.cpuset import CpuSet
-from tests.numa_host import looks
-from tests.numa_host.caller import Caller
+from testbed.numa_host import kernel_view
+from testbed.numa_host.command_client import Caller
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Kernel:
 
     @classmethod
     def parse(cls, described: Mapping[str, Any] | None) -> Kernel | None:
-        """What tests.numa_host.looks has described."""
+        """What testbed.numa_host.kernel_view has described."""
         if described is None:
             return None
         vcpus = {int(vcpu): CpuSet.parse(cpus) for vcpu, cpus in described["vcpus"].items()}
@@ -52,7 +52,7 @@ class HostCpus:
 
     @classmethod
     def parse(cls, described: Mapping[str, Any]) -> HostCpus:
-        """What tests.numa_host.looks has described."""
+        """What testbed.numa_host.kernel_view has described."""
         siblings, nodes = (
             {int(number): CpuSet.parse(cpus) for number, cpus in described[name].items()}
             for name in ("siblings", "nodes")
@@ -76,11 +76,11 @@ class ThisMachine:
 
     def cpus(self) -> HostCpus:
         """Its CPUs."""
-        return HostCpus.parse(looks.describe_host())
+        return HostCpus.parse(kernel_view.describe_host())
 
     def kernel_view(self, server: str) -> Kernel | None:
         """A guest, if it runs here."""
-        return Kernel.parse(looks.describe_guest(server))
+        return Kernel.parse(kernel_view.describe_guest(server))
 
     def kill(self, pid: int) -> None:
         """Kill a process at once."""
@@ -97,11 +97,11 @@ class EmulatedMachine:
 
     def cpus(self) -> HostCpus:
         """Its CPUs."""
-        return HostCpus.parse(json.loads(self._run("python3", "-m", "tests.numa_host.looks")))
+        return HostCpus.parse(json.loads(self._run("python3", "-m", "testbed.numa_host.kernel_view")))
 
     def kernel_view(self, server: str) -> Kernel | None:
         """A guest, if it runs there."""
-        return Kernel.parse(json.loads(self._run("python3", "-m", "tests.numa_host.looks", server)))
+        return Kernel.parse(json.loads(self._run("python3", "-m", "testbed.numa_host.kernel_view", server)))
 
     def kill(self, pid: int) -> None:
         """Kill a process at once."""

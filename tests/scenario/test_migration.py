@@ -17,8 +17,8 @@ import pytest
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.template import PinningTemplate
-from tests.cloud.service import read_record, record_file
-from tests.numa_host import looks
+from testbed.cloud.service import read_record, record_file
+from testbed.numa_host import kernel_view
 from tests.scenario.actions import Subject
 from tests.scenario.cloud import PREFIX, Cloud
 from tests.scenario.views import is_pinned_for_good
@@ -45,9 +45,9 @@ def watched(subject: Subject) -> Iterator[list[Sample]]:
     def sample() -> None:
         pid = None
         while not over.is_set():
-            pid = pid or next((found for found in looks.find_guests(subject.server) if found != before), None)
+            pid = pid or next((found for found in kernel_view.find_guests(subject.server) if found != before), None)
             with suppress(FileNotFoundError, ProcessLookupError):
-                if pid is not None and (seen := looks.affinity(pid).vcpus):
+                if pid is not None and (seen := kernel_view.affinity(pid).vcpus):
                     samples.append((time.monotonic(), seen[0]))
             time.sleep(0.001)
 
@@ -125,7 +125,7 @@ def left_at(subject: Subject, source: str) -> list[str]:
     (root,) = cloud.placement.providers(name=source)
     nodes = {root.uuid, *(names.node_uuid(root.uuid, node) for node in cloud.hosts.cpus(source).nodes)}
     left += [f"claim of {uuid}" for uuid in cloud.allocations(subject.server) if uuid in nodes]
-    return left + [f"process {pid}" for pid in looks.find_guests(subject.server) if pid != subject.guest.pid]
+    return left + [f"process {pid}" for pid in kernel_view.find_guests(subject.server) if pid != subject.guest.pid]
 
 
 def test_back_and_forth(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:

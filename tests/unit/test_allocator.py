@@ -16,7 +16,7 @@ from kongming_sched.allocator import Demand, Layout, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.template import ThreadPolicy, count_cpus
 from kongming_sched.topology import Core
-from tests.unit import topologies
+from testbed import topologies
 
 NO_SMT = topologies.one_node_no_smt().nodes[0].cores
 """Cores 0 1 2 3."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import InvalidTopology
 from kongming_sched.topology import Core, HostTopology, NumaNode
-from tests.unit import topologies
+from testbed import topologies
 
 
 @given(

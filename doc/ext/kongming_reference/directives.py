@@ -17,7 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from kongming_reference import symbols
 from kongming_sched import exceptions, qos, schemas, validators
-from kongming_sched.agent.metrics import Metrics
+from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.placement import codec, flavor, names
 from kongming_sched.status.command import Checks
 from kongming_sched.template import PinningTemplate

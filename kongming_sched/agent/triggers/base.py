@@ -15,7 +15,7 @@ from stevedore import driver
 from stevedore import exception as stevedore_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.agent.metadata import Metadata
+from kongming_sched.agent.state.server_metadata import Metadata
 
 NAMESPACE = "kongming_sched.agent.triggers"
 OPTION = "[kongming_agent] triggers"

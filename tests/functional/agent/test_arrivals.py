@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from kongming_sched.agent.arrivals import PATIENCE_SECONDS, Answer, Bookings
-from kongming_sched.agent.backoff import Backoff
-from kongming_sched.agent.reconcile import Reconciler
+from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.state.backoff import Backoff
+from kongming_sched.agent.state.reservations import PATIENCE_SECONDS, Answer, Bookings
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
-from tests.functional.adapters import Answer as Canned500
-from tests.functional.adapters import Canned
+from testbed.adapters import Answer as Canned500
+from testbed.adapters import Canned
+from testbed.simulated_host import domain_xml
 from tests.functional.agent.world import TEMPLATES, World, store_templates
 from tests.functional.conftest import PlacementService
-from tests.simulated_host import domain_xml
 
 
 class Destination(World):

@@ -18,24 +18,24 @@ import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 from oslo_config import cfg
 
-from kongming_sched.agent.checkup import Checkup
-from kongming_sched.agent.findings import Finding
-from kongming_sched.agent.guest import identify
-from kongming_sched.agent.hook_command import HookFile
-from kongming_sched.agent.inspection import of_guests
-from kongming_sched.agent.listener import Listener
-from kongming_sched.agent.service import parse
+from kongming_sched.agent.commands.hook import HookFile
+from kongming_sched.agent.inspect.check import Checkup
+from kongming_sched.agent.inspect.cloud_findings import of_guests
+from kongming_sched.agent.inspect.findings import Finding
+from kongming_sched.agent.inspect.site import Running
+from kongming_sched.agent.ipc.listener import Listener
+from kongming_sched.agent.loop.service import parse
+from kongming_sched.agent.model.guest import identify
 from kongming_sched.agent.settings import parse_settings
-from kongming_sched.agent.site import Running
 from kongming_sched.placement import names
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
+from testbed.lab.placement_api import TOKEN, PlacementApi
 from tests.functional.agent.test_preview import preview
 from tests.functional.agent.test_service import AGENT
 from tests.functional.agent.world import World, store_templates
 from tests.functional.cli.state import unchanged
 from tests.functional.conftest import PlacementService
-from tests.lab.placement_api import TOKEN, PlacementApi
 
 SOLO = {"name": "solo", "cells": [{"vcpus": "0", "cpus": "dedicated", "memory": "none"}]}
 QUAD = {"name": "quad", "cells": [{"vcpus": "0-3", "cpus": "dedicated", "memory": "none"}]}

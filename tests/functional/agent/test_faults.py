@@ -14,7 +14,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Adapter, Response
-from tests.functional.adapters import CONFLICT, Answer, Canned, Failing, Failure
+from testbed.adapters import CONFLICT, Answer, Canned, Failing, Failure
 from tests.functional.agent.world import DEDICATED, World, store_templates
 from tests.functional.conftest import PlacementService
 

@@ -25,20 +25,20 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.backoff import Backoff
-from kongming_sched.agent.guest import Domain
-from kongming_sched.agent.host import Host
-from kongming_sched.agent.hypervisor import LibvirtHypervisor
-from kongming_sched.agent.reconcile import Reconciler
+from kongming_sched.agent.host.kernel import Host
+from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.model.guest import Domain
+from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools
 from kongming_sched.template import PinningTemplate
-from tests.lab.compute_host import AGENT, ComputeHost, compute_host
-from tests.lab.guests import Affinity, Guest
-from tests.lab.placement_api import PlacementApi
-from tests.lab.process import ChildProcess
+from testbed.lab.compute_host import AGENT, ComputeHost, compute_host
+from testbed.lab.guests import Affinity, Guest
+from testbed.lab.placement_api import PlacementApi
+from testbed.lab.process import ChildProcess
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start libvirtd and read the threads of its guests"),

@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.backoff import Backoff
-from kongming_sched.agent.follow import Follower
-from kongming_sched.agent.mover import Mover
-from kongming_sched.agent.orders import HostLooks
+from kongming_sched.agent.act.follow_memory import Follower
+from kongming_sched.agent.act.mover import Mover
+from kongming_sched.agent.loop.orders import HostLooks
+from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from tests.functional.agent.world import World, store_templates

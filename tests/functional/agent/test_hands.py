@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.drift import Drift
-from kongming_sched.agent.guest import identify
-from kongming_sched.agent.mover import Mover
-from kongming_sched.agent.orders import HostLooks
-from kongming_sched.agent.released import FILE_NAME, Released, save_released
-from kongming_sched.agent.strict import Stray
+from kongming_sched.agent.act.mover import Mover
+from kongming_sched.agent.decide.bound_memory import Stray
+from kongming_sched.agent.loop.orders import HostLooks
+from kongming_sched.agent.model.guest import identify
+from kongming_sched.agent.state.history import Drift
+from kongming_sched.agent.state.released import FILE_NAME, Released, save_released
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from tests.functional.agent.world import World, store_templates

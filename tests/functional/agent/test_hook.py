@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent import hook
-from kongming_sched.agent.hook_command import HookFile
-from kongming_sched.agent.listener import Listener
-from tests.unit.agent.test_hook import ANSWER, OTHERS, OURS, PINS, edited
+from kongming_sched.agent.commands.hook import HookFile
+from kongming_sched.agent.ipc import qemu_hook
+from kongming_sched.agent.ipc.listener import Listener
+from tests.unit.agent.ipc.test_qemu_hook import ANSWER, OTHERS, OURS, PINS, edited
 
-HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.command import main; sys.exit(main())"]
+HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.app import main; sys.exit(main())"]
 GUEST = OURS[0].read_bytes()
-WITHOUT_PINS = hook.without_pins(GUEST)
+WITHOUT_PINS = qemu_hook.without_pins(GUEST)
 
 
 @pytest.fixture
@@ -302,8 +302,8 @@ def test_somebody_else_has_no_answer() -> None:
         pytest.param((b"",), id="nothing"),
         pytest.param((b"GET / HTTP/1.1\r\n\r\n",), id="another protocol"),
         pytest.param((b"kongming-arrival 2\n<domain/>",), id="another release"),
-        pytest.param((hook.GREETING + b"\xff",), id="not text"),
-        pytest.param((hook.GREETING, *[b"x" * (1 << 20)] * 5), id="too long"),
+        pytest.param((qemu_hook.GREETING + b"\xff",), id="not text"),
+        pytest.param((qemu_hook.GREETING, *[b"x" * (1 << 20)] * 5), id="too long"),
     ],
 )
 def test_what_no_hook_says(loop: Loop, parts: tuple[bytes, ...]) -> None:
@@ -315,9 +315,9 @@ def test_what_no_hook_says(loop: Loop, parts: tuple[bytes, ...]) -> None:
 def test_one_that_does_not_finish(loop: Loop) -> None:
     """Whoever says nothing more is hung up on after a second, and others are answered meanwhile."""
     started = time.monotonic()
-    slow = threading.Thread(target=talk, args=(loop, hook.GREETING), kwargs={"finish": False})
+    slow = threading.Thread(target=talk, args=(loop, qemu_hook.GREETING), kwargs={"finish": False})
     slow.start()
-    answer = talk(loop, hook.GREETING, b"<domain/>")
+    answer = talk(loop, qemu_hook.GREETING, b"<domain/>")
     answered = time.monotonic() - started
     slow.join()
 
@@ -331,7 +331,7 @@ def test_many_at_once(loop: Loop) -> None:
     """More hooks than connections are allowed at a time are all answered."""
     answers: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(talk(loop, hook.GREETING, b"<domain/>"))) for _ in range(40)
+        threading.Thread(target=lambda: answers.append(talk(loop, qemu_hook.GREETING, b"<domain/>"))) for _ in range(40)
     ]
     for thread in threads:
         thread.start()
@@ -347,7 +347,7 @@ def test_second_agent(loop: Loop) -> None:
     with pytest.raises(exceptions.ConfigurationError, match="another agent listens"):
         Listener(loop.listener.path.parent, lambda: None).open()
 
-    assert talk(loop, hook.GREETING, b"<domain/>")
+    assert talk(loop, qemu_hook.GREETING, b"<domain/>")
 
 
 def test_socket_of_a_killed_agent(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_socket_of_a_killed_agent(tmp_path: Path) -> None:
         left.bind(str(tmp_path / "run" / "agent.sock"))
 
     with Loop(tmp_path / "run") as loop:
-        assert talk(loop, hook.GREETING, b"<domain/>")
+        assert talk(loop, qemu_hook.GREETING, b"<domain/>")
         assert 0o700 == stat.S_IMODE((tmp_path / "run").stat().st_mode)
     assert not (tmp_path / "run" / "agent.sock").exists()
 
@@ -378,7 +378,7 @@ def test_closed_while_a_hook_waits(tmp_path: Path) -> None:
     with loop:
         threading.Timer(0.2, loop.listener.close).start()
         started = time.monotonic()
-        answer = talk(loop, hook.GREETING, b"<domain/>")
+        answer = talk(loop, qemu_hook.GREETING, b"<domain/>")
 
     assert b"" == answer
     assert time.monotonic() - started < 0.9

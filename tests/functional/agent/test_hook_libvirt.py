@@ -18,21 +18,21 @@ import libvirt
 import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 
-from kongming_sched.agent.hook_command import HookFile
+from kongming_sched.agent.commands.hook import HookFile
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests, extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
+from testbed.lab import demo_setup, lab
+from testbed.lab import hypervisor as lab_hypervisor
+from testbed.lab.guests import Affinity, Guest, Guests
+from testbed.lab.nova_api import placement_section
+from testbed.lab.placement_api import TOKEN, PlacementApi
+from testbed.lab.process import ChildProcess
+from testbed.lab.scheduler import Flavor, Scheduled
 from tests.functional.conftest import PlacementService
-from tests.lab import cast, lab
-from tests.lab import hypervisor as lab_hypervisor
-from tests.lab.guests import Affinity, Guest, Guests
-from tests.lab.nova_api import placement_section
-from tests.lab.placement_api import TOKEN, PlacementApi
-from tests.lab.process import ChildProcess
-from tests.lab.scheduler import Flavor, Scheduled
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start libvirtd"),
@@ -59,7 +59,7 @@ class Site:
     guests: Guests
     connection: Any
     topology: HostTopology
-    pools: cast.Pools
+    pools: demo_setup.Pools
     controllers: frozenset[str]
     root: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -166,7 +166,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         connection = running.connect()
         stack.callback(connection.close)
         _, topology = lab_hypervisor.read_host(running)
-        pools = cast.choose_pools(topology)
+        pools = demo_setup.choose_pools(topology)
         yield Site(directory, placement, guests, connection, topology, pools, running.controllers)
 
 

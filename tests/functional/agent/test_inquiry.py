@@ -12,16 +12,16 @@ import requests
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.agent.inquiry import FEW, Inquiry
-from kongming_sched.agent.metadata import Metadata
-from kongming_sched.agent.nova import NovaClient
-from kongming_sched.agent.overrides import Wish
+from kongming_sched.agent.decide.overrides import Wish
 from kongming_sched.agent.settings import nova_adapter
+from kongming_sched.agent.state.server_metadata import Metadata
+from kongming_sched.agent.triggers.metadata_poller import FEW, Inquiry
+from kongming_sched.agent.triggers.nova import NovaClient
 from kongming_sched.conf import agent as agent_conf
+from testbed.lab.nova_api import NovaApi
+from testbed.lab.placement_api import TOKEN
 from tests.functional.cli.conftest import Nova, paging_nova
 from tests.functional.cli.neutron import neutron_without_ports
-from tests.lab.nova_api import NovaApi
-from tests.lab.placement_api import TOKEN
 
 GONE = "5e00e000-0000-4000-8000-000000000001"
 HOST = "node1.example.org"

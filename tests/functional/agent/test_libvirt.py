@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.confine import Confinement, Stranger
-from kongming_sched.agent.guest import Domain, Threads, identify
-from kongming_sched.agent.host import Host
-from kongming_sched.agent.hypervisor import LibvirtHypervisor
-from kongming_sched.agent.layout import SCHEDULER_DEFAULTS
+from kongming_sched.agent.act.confine import Confinement, Stranger
+from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
+from kongming_sched.agent.host.kernel import Host
+from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.model.guest import Domain, Threads, identify
 from kongming_sched.cpuset import CpuSet
-from tests.lab import hypervisor as lab_hypervisor
-from tests.lab.guests import Guest, Guests
-from tests.lab.scheduler import Flavor, Scheduled
+from testbed.lab import hypervisor as lab_hypervisor
+from testbed.lab.guests import Guest, Guests
+from testbed.lab.scheduler import Flavor, Scheduled
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start libvirtd and read the threads of its guests"),

@@ -16,21 +16,21 @@ from typing import Any
 import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 
-from kongming_sched.agent.host import Host
-from kongming_sched.agent.hypervisor import LibvirtHypervisor
+from kongming_sched.agent.host.kernel import Host
+from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.flavor import cell_requests, extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
+from testbed.lab import hypervisor as lab_hypervisor
+from testbed.lab.guests import Guest, Guests
+from testbed.lab.placement_api import TOKEN, PlacementApi
+from testbed.lab.scheduler import Flavor, Scheduled
 from tests.functional.agent.test_service import AGENT, HOST
 from tests.functional.cli.state import state_of
 from tests.functional.conftest import PlacementService
-from tests.lab import hypervisor as lab_hypervisor
-from tests.lab.guests import Guest, Guests
-from tests.lab.placement_api import TOKEN, PlacementApi
-from tests.lab.scheduler import Flavor, Scheduled
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start libvirtd and read the threads of its guests"),

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.page import page
-from tests.functional.agent.browser import PROGRAMS, Browser, browser
-from tests.unit.agent.host_maps import guest, two_nodes
+from kongming_sched.agent.commands.map_page import page
+from testbed.browser import PROGRAMS, Browser, browser
+from tests.unit.agent.inspect.host_maps import guest, two_nodes
 
 pytestmark = [
     pytest.mark.skipif(

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.mover import Mover
-from kongming_sched.agent.orders import HostLooks
+from kongming_sched.agent.act.mover import Mover
+from kongming_sched.agent.loop.orders import HostLooks
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
-from tests.functional.adapters import Failing, Failure, Meddling
+from testbed.adapters import Failing, Failure, Meddling
 from tests.functional.agent.test_faults import Countdown, Interrupted, Killed
 from tests.functional.agent.world import World, store_templates
 from tests.functional.conftest import PlacementService

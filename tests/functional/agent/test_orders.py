@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.listener import Listener
-from kongming_sched.agent.order_client import GREETING
+from kongming_sched.agent.ipc.client import GREETING
+from kongming_sched.agent.ipc.listener import Listener
 from tests.functional.agent.world import World, store_templates, working_agent
 from tests.functional.conftest import PlacementService
 
-HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.command import main; sys.exit(main())"]
+HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.app import main; sys.exit(main())"]
 Command = Callable[..., tuple[int, list[str], str]]
 
 

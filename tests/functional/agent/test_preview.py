@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.arrivals import Bookings
-from kongming_sched.agent.backoff import Backoff
-from kongming_sched.agent.guest import Domain, Threads
-from kongming_sched.agent.preview import Preview
-from kongming_sched.agent.reconcile import Reconciler
-from kongming_sched.agent.site import ReadOnly
-from kongming_sched.agent.views import Comparison, compare, libvirt_pins
+from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.inspect.compare import Comparison, compare, libvirt_pins
+from kongming_sched.agent.inspect.site import ReadOnly
+from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.model.guest import Domain, Threads
+from kongming_sched.agent.state.backoff import Backoff
+from kongming_sched.agent.state.reservations import Bookings
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.functional.adapters import Counting
+from testbed.adapters import Counting
+from testbed.simulated_host import domain_xml
 from tests.functional.agent.world import World, store_templates
 from tests.functional.conftest import PlacementService
-from tests.simulated_host import domain_xml
 
 EVERYWHERE = CpuSet.parse("0-15")
 

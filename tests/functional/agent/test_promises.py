@@ -29,8 +29,8 @@ from hypothesis.stateful import (
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.agent.mover import Mover
-from kongming_sched.agent.orders import HostLooks
+from kongming_sched.agent.act.mover import Mover
+from kongming_sched.agent.loop.orders import HostLooks
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
@@ -39,12 +39,12 @@ from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import Core, HostTopology
-from tests.functional.adapters import Failing, Failure
+from testbed.adapters import Failing, Failure
+from testbed.topologies import make_topology
 from tests.functional.agent.promises import Expectation, cpus_of_two, not_as_promised
 from tests.functional.agent.test_faults import Countdown, Interrupted, Killed
 from tests.functional.agent.world import MEMORY_MB, World
 from tests.functional.conftest import PlacementService
-from tests.unit.topologies import make_topology
 
 MAX_EXAMPLES, STEPS = int(os.environ.get("KONGMING_EXAMPLES", "5")), 30
 """Few, because each example is a host of its own in the real Placement; more by the environment, to search for bugs."""

@@ -8,7 +8,7 @@ import pytest
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.functional.adapters import Counting
+from testbed.adapters import Counting
 from tests.functional.agent.world import TEMPLATES, World, store_templates
 from tests.functional.conftest import PlacementService
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.released import Released, load_released
+from kongming_sched.agent.state.released import Released, load_released
 
-HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.command import main; sys.exit(main())"]
+HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.app import main; sys.exit(main())"]
 ID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-AGENT = [sys.executable, "-c", "import sys; from kongming_sched.agent.service import main; sys.exit(main())"]
-HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.command import main; sys.exit(main())"]
+AGENT = [sys.executable, "-c", "import sys; from kongming_sched.agent.loop.service import main; sys.exit(main())"]
+HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.app import main; sys.exit(main())"]
 
 WORKING = """\
 [kongming_agent]

@@ -7,7 +7,7 @@ import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
-from tests.functional.adapters import Meddling
+from testbed.adapters import Meddling
 from tests.functional.agent.world import World, store_templates
 from tests.functional.conftest import PlacementService
 

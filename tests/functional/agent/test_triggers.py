@@ -15,8 +15,8 @@ from nova import context, rpc
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.agent.metadata import Metadata
-from kongming_sched.agent.overrides import Wish
+from kongming_sched.agent.decide.overrides import Wish
+from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.agent.triggers import listening
 from kongming_sched.agent.triggers.base import DomainEvents, Surroundings, Triggers
 from kongming_sched.conf import agent as agent_conf

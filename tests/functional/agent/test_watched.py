@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.systemd import Systemd
-from kongming_sched.agent.watch import Watch
+from kongming_sched.agent.telemetry.systemd import Systemd
+from kongming_sched.agent.telemetry.telemetry import Watch
 from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.test_service import AGENT, WORKING
 from tests.functional.agent.world import World, store_templates

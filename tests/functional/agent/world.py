@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kongming_sched import exceptions
-from kongming_sched.agent.backoff import Backoff
-from kongming_sched.agent.confine import Confinement
-from kongming_sched.agent.listener import Listener
-from kongming_sched.agent.metadata import Metadata
-from kongming_sched.agent.orders import HostLooks, carry_out
-from kongming_sched.agent.reconcile import Outcome, Reconciler
-from kongming_sched.agent.released import FILE_NAME, ReleasedFile
-from kongming_sched.agent.strangers import Strangers
+from kongming_sched.agent.act.confine import Confinement
+from kongming_sched.agent.act.unmanaged import Strangers
+from kongming_sched.agent.ipc.listener import Listener
+from kongming_sched.agent.loop.orders import HostLooks, carry_out
+from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
+from kongming_sched.agent.state.backoff import Backoff
+from kongming_sched.agent.state.released import FILE_NAME, ReleasedFile
+from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Adapter, PlacementClient
@@ -26,9 +26,9 @@ from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
+from testbed.simulated_host import SimulatedHost
+from testbed.topologies import two_nodes_smt2
 from tests.functional.conftest import PlacementService
-from tests.simulated_host import SimulatedHost
-from tests.unit.topologies import two_nodes_smt2
 
 DEDICATED = CpuSet.parse("1-3,9-11,5-7,13-15")
 """Three cores of each node; cores 0,8 and 4,12 are left for the housekeeping."""

@@ -18,13 +18,13 @@ from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools, desired_tree
 from kongming_sched.topology import HostTopology
+from testbed.lab import cloud
+from testbed.lab.nova_api import NovaApi
+from testbed.lab.placement_api import TOKEN
 from tests.functional.cli.neutron import neutron_without_ports
 from tests.functional.cli.samples import GOLD
 from tests.functional.cli.shell import Shell
 from tests.functional.conftest import PlacementService
-from tests.lab import cloud
-from tests.lab.nova_api import NovaApi
-from tests.lab.placement_api import TOKEN
 
 NOWHERE = "http://127.0.0.1:1"
 """An endpoint at which nothing listens."""

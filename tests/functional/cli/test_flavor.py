@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from kongming_sched.cli.compute import ComputeClient, Flavor
-from kongming_sched.cli.extra_specs import CLOSED
+from kongming_sched.cloud.compute import ComputeClient, Flavor
+from kongming_sched.cloud.extra_specs import CLOSED
 from kongming_sched.exceptions import ComputeError
+from testbed.topologies import one_node_no_smt, two_nodes_smt2
 from tests.functional.cli.conftest import Nova, Register, Write
 from tests.functional.cli.samples import GOLD, SILVER
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.state import unchanged
 from tests.functional.conftest import PlacementService
-from tests.unit.topologies import one_node_no_smt, two_nodes_smt2
 
 GOLD_SPECS = {
     "kongming:template": "gold",

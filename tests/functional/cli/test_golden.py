@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kongming_sched.placement import names
+from testbed.topologies import one_node_no_smt, two_nodes_smt2
 from tests.functional.cli.conftest import InCloud, Nova, Register, paging_nova
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.transcripts import EMPTY, FILES, FULL
@@ -21,7 +22,6 @@ from tests.functional.conftest import PlacementService
 from tests.functional.transcript import check_schema, golden, transcript
 from tests.lab.nova_api import NovaApi
 from tests.unit.test_packaging import setup_cfg
-from tests.unit.topologies import one_node_no_smt, two_nodes_smt2
 
 GOLDEN = Path(__file__).parent / "golden"
 RACK = "a99e0000-0000-4000-8000-000000000001"

@@ -10,11 +10,11 @@ import pytest
 
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
+from testbed.topologies import one_node_no_smt, two_nodes_smt2
 from tests.functional.cli.conftest import Register, Write
 from tests.functional.cli.samples import GOLD, SILVER
 from tests.functional.cli.shell import Shell
 from tests.functional.conftest import PlacementService
-from tests.unit.topologies import one_node_no_smt, two_nodes_smt2
 
 SERVER = "5e00e000-0000-4000-8000-000000000001"
 OTHER = "5e00e000-0000-4000-8000-000000000002"

@@ -8,12 +8,12 @@ import json
 import pytest
 
 from kongming_sched.placement import names
+from testbed.topologies import one_node_no_smt, two_nodes_smt2
 from tests.functional.cli.conftest import Register, Write
 from tests.functional.cli.samples import AGGREGATE, GOLD
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.state import state_of, unchanged
 from tests.functional.conftest import PlacementService
-from tests.unit.topologies import one_node_no_smt, two_nodes_smt2
 
 
 @pytest.fixture

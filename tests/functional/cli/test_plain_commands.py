@@ -9,12 +9,12 @@ import pytest
 
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
+from testbed.lab.nova_api import NovaApi
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import Nova, Register, Write
 from tests.functional.cli.samples import AGGREGATE, GOLD
 from tests.functional.cli.shell import Shell
 from tests.functional.conftest import PlacementService
-from tests.lab.nova_api import NovaApi
-from tests.unit.topologies import two_nodes_smt2
 
 GOLD_TRAITS = [
     "CUSTOM_KONGMING_TEMPLATE",

@@ -24,9 +24,9 @@ from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools, desired_tree
 from kongming_sched.template import PinningTemplate
-from tests.lab import cloud
-from tests.lab.placement_api import TOKEN, PlacementApi
-from tests.unit.topologies import two_nodes_smt2
+from testbed.lab import cloud
+from testbed.lab.placement_api import TOKEN, PlacementApi
+from testbed.topologies import two_nodes_smt2
 
 EXAMPLES = Path(__file__).parents[3] / "doc" / "examples"
 PLANNER = runpy.run_path(str(EXAMPLES / "planner.py"))

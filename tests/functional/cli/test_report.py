@@ -11,15 +11,15 @@ import pytest
 from kongming_sched.cli.cluster import read_cluster
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
-from tests.functional.adapters import Counting
+from testbed.adapters import Counting
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import NOWHERE, InCloud, Nova, Register, Write
 from tests.functional.cli.samples import GOLD
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.state import unchanged
 from tests.functional.cli.test_flavor import GOLD_SPECS
 from tests.functional.conftest import PlacementService
-from tests.unit.test_cluster_page import Words
-from tests.unit.topologies import two_nodes_smt2
+from tests.unit.cli.test_cluster_page import Words
 
 BARE = "ba4e0000-0000-4000-8000-000000000001"
 

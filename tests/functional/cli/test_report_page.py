@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from kongming_sched.cli.cluster_page import cluster_page
-from tests.functional.agent.browser import PROGRAMS, Browser, browser
+from testbed.browser import PROGRAMS, Browser, browser
 from tests.functional.agent.test_map_page import CONTRASTS
-from tests.unit.clusters import NASTY, small_cloud
+from tests.unit.cli.clusters import NASTY, small_cloud
 
 pytestmark = [
     pytest.mark.skipif(

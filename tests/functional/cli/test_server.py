@@ -6,18 +6,18 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from kongming_sched.cli.compute import Flavor, Server
-from kongming_sched.cli.server_look import read_claims
+from kongming_sched.cli.server_show import read_claims
+from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.functional.adapters import Counting
+from testbed.adapters import Counting
+from testbed.lab.nova_api import NovaApi
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import Nova, Register
 from tests.functional.cli.shell import Shell
 from tests.functional.conftest import PlacementService
-from tests.lab.nova_api import NovaApi
-from tests.unit.topologies import two_nodes_smt2
 
 TEMPLATES = {
     "pair": "cells: [{vcpus: 0-1, cpus: dedicated}]\noverride: allowed",

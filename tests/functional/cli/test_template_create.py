@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import pytest
 
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import Register, Write
 from tests.functional.cli.samples import AGGREGATE, GOLD, GOLD_FIELDS, OTHER, SILVER
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.state import unchanged
 from tests.functional.conftest import PlacementService
-from tests.unit.topologies import two_nodes_smt2
 
 
 def test_create_prints_what_is_stored(openstack: Shell, write: Write) -> None:

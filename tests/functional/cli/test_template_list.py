@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import Register, Write
 from tests.functional.cli.samples import SILVER
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.state import unchanged
 from tests.functional.conftest import PlacementService
-from tests.unit.topologies import two_nodes_smt2
 
 
 def test_list_counts_the_hosts_that_offer_each(openstack: Shell, write: Write, gold: str, register: Register) -> None:

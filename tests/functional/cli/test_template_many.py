@@ -14,13 +14,13 @@ from kongming_sched.placement import names
 from kongming_sched.placement.client import Adapter, PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from tests.functional.adapters import Failing, Failure, Meddling
+from testbed.adapters import Failing, Failure, Meddling
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import Nova, Register, Write
 from tests.functional.cli.samples import AGGREGATE, GOLD, OTHER, SILVER
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.state import state_of, unchanged
 from tests.functional.conftest import PlacementService
-from tests.unit.topologies import two_nodes_smt2
 
 BOTH = f"{GOLD}---\n{SILVER}"
 

@@ -7,11 +7,11 @@ import re
 import shlex
 from pathlib import Path
 
+from testbed.lab.nova_api import NovaApi
+from testbed.quickstart.document import Command, File, agrees, steps
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import Nova, Register
 from tests.functional.cli.shell import Done, Shell
-from tests.lab.nova_api import NovaApi
-from tests.quickstart.document import Command, File, agrees, steps
-from tests.unit.topologies import two_nodes_smt2
 
 PAGE = Path(__file__).parents[3] / "doc/source/twins.rst"
 HOST = "compute-1"

@@ -15,15 +15,15 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import base
 
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.filters import cloud
 from kongming_sched.placement import flavor, names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
-from kongming_sched.placement.snapshot import NodeSnapshot
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools, desired_tree
+from kongming_sched.scheduler import worker
+from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.template import PinningTemplate
-from tests.unit import topologies
+from testbed import topologies
 
 POOLS = HostPools(dedicated=CpuSet.parse("1-3,5-7"), housekeeping=CpuSet.parse("0,4"))
 """Of two_nodes_no_smt: three dedicated CPUs on each node."""
@@ -65,7 +65,7 @@ class Cloud(base.LibvirtMigrationMixin, base.ServersTestBase):
 
     def use_credentials(self) -> None:
         """Credentials for Placement in nova.conf."""
-        cloud.CONF.register_opts(loading.get_auth_plugin_conf_options("admin_token"), group="placement")
+        worker.CONF.register_opts(loading.get_auth_plugin_conf_options("admin_token"), group="placement")
         self.flags(
             auth_type="admin_token",
             endpoint=self.placement_fixture.endpoint,
@@ -75,8 +75,8 @@ class Cloud(base.LibvirtMigrationMixin, base.ServersTestBase):
 
     def renew_snapshot(self) -> None:
         """Let the next request see all NUMA nodes as they are now."""
-        snapshot = NodeSnapshot(cloud.make_client, lambda: 300.0)
-        self.useFixture(fixtures.MonkeyPatch("kongming_sched.filters.cloud.SNAPSHOT", snapshot))
+        snapshot = NodeSnapshot(worker.make_client, lambda: 300.0)
+        self.useFixture(fixtures.MonkeyPatch("kongming_sched.scheduler.worker.SNAPSHOT", snapshot))
 
     def add_host(self, name: str, *templates: PinningTemplate) -> str:
         """Start a nova-compute, and register the host's NUMA nodes as the agent does. Gives the host's provider."""

@@ -10,7 +10,7 @@ from unittest import mock
 
 from nova import exception as nova_exception
 
-from kongming_sched.filters import servers as known_servers
+from kongming_sched.scheduler import servers as known_servers
 from tests.functional.nova.cloud import Cloud
 
 ONE = {"vcpus": "0", "cpus": "dedicated"}

@@ -21,16 +21,16 @@ from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import HostPools, desired_tree
 from kongming_sched.template import PinningTemplate
+from testbed.lab import cloud as lab_cloud
+from testbed.lab.nova_api import NovaApi
+from testbed.lab.placement_api import TOKEN, PlacementApi
+from testbed.lab.scheduler import FILTERS, Scheduler
+from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import NOWHERE, Nova
 from tests.functional.cli.shell import Done
 from tests.functional.cli.state import unchanged
 from tests.functional.conftest import PlacementService
 from tests.functional.transcript import golden, transcript
-from tests.lab import cloud as lab_cloud
-from tests.lab.nova_api import NovaApi
-from tests.lab.placement_api import TOKEN, PlacementApi
-from tests.lab.scheduler import FILTERS, Scheduler
-from tests.unit.topologies import two_nodes_smt2
 
 STATUS = [sys.executable, "-c", "import sys; from kongming_sched.status.command import main; sys.exit(main())"]
 GOLDEN = Path(__file__).parent / "golden" / "upgrade-check.txt"

@@ -12,7 +12,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.settings import placement_adapter, read_settings
 from kongming_sched.conf import agent
 from kongming_sched.cpuset import CpuSet
-from tests.unit.topologies import one_node_smt2
+from testbed.topologies import one_node_smt2
 
 
 def configure(tmp_path: Path, text: str) -> cfg.ConfigOpts:

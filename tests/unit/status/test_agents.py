@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from oslo_upgradecheck.upgradecheck import Code
 
-from kongming_sched.cli.nodes import Node
+from kongming_sched.cloud.nodes import Node
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.summaries import ProviderSummary

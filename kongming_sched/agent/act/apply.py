@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries a plan out, guest by guest: what fails is undone for that guest, and the others go on.
+
+A guest whose CPUs do not become free, because another one failed, is set back too. It has not failed itself, and may
+find other CPUs in the next plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kongming_sched import exceptions
+from kongming_sched.agent.decide.plan import Action, Kind, Occupancy, Unit
+from kongming_sched.agent.model.guest import Domain, Guest, Threads
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.topology import HostTopology
+
+
+class Hypervisor(Protocol):
+    """What the agent needs of libvirt; see LibvirtHypervisor for what each method does and raises."""
+
+    def host_name(self) -> str: ...  # noqa: D102
+    def topology(self) -> HostTopology: ...  # noqa: D102
+    def domains(self) -> list[Domain]: ...  # noqa: D102
+    def take_started(self) -> frozenset[str]: ...  # noqa: D102
+    def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None: ...  # noqa: D102
+    def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None: ...  # noqa: D102
+    def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None: ...  # noqa: D102
+    def bind_memory(self, domain: Domain, nodes: CpuSet) -> None: ...  # noqa: D102
+    def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None: ...  # noqa: D102
+    def is_busy(self, domain: Domain) -> bool: ...  # noqa: D102
+    def repair_definition(self, domain: Domain) -> bool | None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
+class Kernel(Protocol):
+    """What the agent needs of /proc and /sys; see Host."""
+
+    def threads(self, domain: Domain) -> Threads: ...  # noqa: D102
+    def default_shares(self) -> int: ...  # noqa: D102
+    def memory_mb(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
+    def vcpu_quotas(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
+    def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class Applied:
+    """What came of a plan.
+
+    :ivar done: the actions that hold now
+    :ivar failed: server id to the reason why its guest is not as it should be
+    :ivar kept_out: server id to who still uses the CPUs that its guest should have; it may have others instead
+    :ivar seen: server id to the threads of guests that the kernel was asked for again
+    """
+
+    done: list[Action] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    kept_out: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Threads] = field(default_factory=dict)
+
+
+class Applier:
+    """Carries out one plan.
+
+    :param units: all threads of all guests as they are, of which the plan moves some
+    :param dedicated: the host's dedicated pool, of whose CPUs no two guests may have one
+    :ivar occupancy: who is on which of these CPUs
+    """
+
+    def __init__(
+        self, hypervisor: Hypervisor, kernel: Kernel, guests: Iterable[Guest], units: Iterable[Unit], dedicated: CpuSet
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._kernel = kernel
+        self._guests = {guest.uuid: guest for guest in guests}
+        self._dedicated = dedicated
+        self.occupancy = Occupancy(units, dedicated)
+        self._gone: set[str] = set()
+
+    def run(self, actions: Sequence[Action]) -> Applied:
+        """Do what can be done.
+
+        :raises HypervisorUnavailable: if libvirtd went away; the next look at the host repairs what is half done
+        """
+        applied = Applied()
+        for action in actions:
+            if action.guest in applied.failed or action.guest in applied.kept_out or action.guest in self._gone:
+                continue
+            if action.is_pin and (blocker := self.occupancy.blocker(action.guest, action.cpus)):
+                applied.kept_out[action.guest] = (
+                    f"server {self._guests.get(blocker, blocker)} still uses CPU {action.cpus} and could not be moved"
+                )
+                self._undo(action.guest, applied)
+                continue
+            try:
+                self._do(action)
+                applied.done.append(action)
+            except exceptions.GuestGone:
+                self._forget(action.guest)
+            except exceptions.HypervisorUnavailable:
+                raise
+            except exceptions.HypervisorError as error:
+                applied.failed[action.guest] = str(error)
+                self._undo(action.guest, applied, action)
+        self._check(applied)
+        return applied
+
+    def _do(self, action: Action) -> None:
+        if action.is_pin:
+            self.occupancy.doubt(action)  # a call that fails may have had its effect
+        self._call(action)
+        if action.is_pin:
+            self.occupancy.move(action)
+
+    def _call(self, action: Action) -> None:
+        domain = self._guests[action.guest].domain
+        if action.kind is Kind.VCPU:
+            self._hypervisor.pin_vcpu(domain, action.index, action.cpus)
+        elif action.kind is Kind.EMULATOR:
+            self._hypervisor.pin_emulator(domain, action.cpus)
+        elif action.kind is Kind.IOTHREAD:
+            self._hypervisor.pin_iothread(domain, action.index, action.cpus)
+        elif action.kind is Kind.MEMORY:
+            self._hypervisor.bind_memory(domain, action.cpus)
+        elif action.kind is Kind.QUOTA:
+            self._kernel.set_vcpu_quota(domain, action.index, action.parameters["quota_us"])
+        else:
+            self._hypervisor.set_scheduler(domain, action.parameters)
+
+    def _undo(self, guest: str, applied: Applied, failed: Action | None = None) -> None:
+        """Set a guest back to how it was, as far as nobody has taken its CPUs meanwhile.
+
+        :param failed: what may have been done halfway
+        """
+        reasons = applied.failed if failed else applied.kept_out
+        done = [action for action in applied.done if action.guest == guest]
+        for action in reversed([*done, failed] if failed else done):
+            back = self._reverse(action)
+            if not back.cpus and not back.parameters:
+                continue
+            if back.is_pin and (owner := self.occupancy.owner(guest, back.cpus)):
+                server = self._guests.get(owner, owner)
+                reasons[guest] += f"; and it cannot go back to CPU {back.cpus}, which server {server} has now"
+                continue
+            try:
+                self._do(back)
+                if action is not failed:
+                    applied.done.remove(action)
+            except exceptions.GuestGone:
+                self._forget(guest)
+                return
+            except exceptions.HypervisorUnavailable:
+                raise
+            except exceptions.HypervisorError as error:
+                reasons[guest] += f"; and then, {error}"
+
+    def _reverse(self, action: Action) -> Action:
+        """Back to where it was. A thread that floated does not get back onto CPUs that belong to others by now."""
+        cpus = action.before
+        if action.is_pin and not cpus <= self._dedicated:
+            cpus -= self._dedicated
+        return Action(
+            action.guest,
+            action.kind,
+            action.index,
+            cpus,
+            action.cpus,
+            action.parameters_before,
+            action.parameters,
+        )
+
+    def _check(self, applied: Applied) -> None:
+        """Believe the kernel, not libvirt: it may report a pin that the kernel did not take."""
+        wanted = {(action.guest, action.kind, action.index): action.cpus for action in applied.done if action.is_pin}
+        for guest in sorted({key[0] for key in wanted} - applied.failed.keys() - self._gone):
+            try:
+                threads = self._kernel.threads(self._guests[guest].domain)
+            except exceptions.GuestGone:
+                self._forget(guest)
+                continue
+            applied.seen[guest] = threads
+            actual = {(guest, Kind.VCPU, vcpu): cpus for vcpu, cpus in threads.vcpus.items()}
+            actual |= {(guest, Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
+            actual[guest, Kind.EMULATOR, 0] = threads.emulator
+            for key, cpus in actual.items():
+                if key in wanted and wanted[key] != cpus:
+                    what = f"{key[1]} {key[2]}" if key[1] is not Kind.EMULATOR else str(key[1])
+                    applied.failed[guest] = f"libvirt pinned {what} to {wanted[key]}, but the kernel has it on {cpus}"
+
+    def _forget(self, guest: str) -> None:
+        self._gone.add(guest)
+        self.occupancy.drop(guest)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests without a template: kept off the dedicated pool, if the operator wants that, and given back what they had.
+
+What their threads had is written down before the first of them is pinned, so that it can be restored by whoever comes
+after: this agent when the option goes off, the next one after a crash, or ``kongming-host release --all``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from kongming_sched import exceptions
+from kongming_sched.agent.decide.plan import Kind
+from kongming_sched.agent.model.guest import Domain, Identity, Threads
+from kongming_sched.agent.state.json_file import read_state, write_state
+from kongming_sched.cpuset import CpuSet
+
+FILE_NAME = "confined.json"
+
+_Key = tuple[Kind, int]
+
+
+class PinCalls(Protocol):
+    """What is needed of libvirt; see LibvirtHypervisor."""
+
+    def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None: ...  # noqa: D102
+    def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None: ...  # noqa: D102
+    def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None: ...  # noqa: D102
+    def is_busy(self, domain: Domain) -> bool: ...  # noqa: D102
+
+
+class Reader(Protocol):
+    """What is needed of the kernel; see Host."""
+
+    def threads(self, domain: Domain) -> Threads: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A running guest without a template."""
+
+    domain: Domain
+    identity: Identity
+
+    def __str__(self) -> str:
+        return f"{self.identity.server} ({self.domain.uuid})"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the threads of a run of a guest had, and what they were given."""
+
+    start: str
+    before: Mapping[_Key, CpuSet]
+    given: Mapping[_Key, CpuSet]
+
+
+@dataclass(slots=True)
+class Confined:
+    """What came of it.
+
+    :ivar done: server to what was pinned
+    :ivar problems: server to why it is still on the pool
+    """
+
+    done: list[tuple[str, str]] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+class Confinement:
+    """Confines and restores the strangers of a host.
+
+    :param path: the file of records; None to keep them in memory
+    """
+
+    def __init__(self, hypervisor: PinCalls, kernel: Reader, path: Path | None = None) -> None:
+        self._hypervisor = hypervisor
+        self._kernel = kernel
+        self._path = path
+        self._records = _load(path) if path else {}
+
+    def run(
+        self, strangers: Iterable[Stranger], dedicated: CpuSet, online: CpuSet, is_wanted: Callable[[Stranger], bool]
+    ) -> Confined:
+        """Bring the threads of each stranger to where they should be.
+
+        :param dedicated: the pool that they are to be kept off
+        :param is_wanted: whether a stranger is to be confined; any other gets back what it had
+        """
+        confined = Confined()
+        here = {stranger.domain.uuid: stranger for stranger in strangers}
+        self._keep({uuid: record for uuid, record in self._records.items() if _is_of(record, here.get(uuid))})
+        for uuid, stranger in sorted(here.items()):
+            wanted = is_wanted(stranger)
+            if not wanted and uuid not in self._records:
+                continue
+            try:
+                if wanted:
+                    self._confine(stranger, dedicated, online, confined)
+                else:
+                    self._restore(stranger, online, confined)
+            except exceptions.GuestGone:
+                continue
+            except exceptions.HypervisorUnavailable:
+                raise
+            except (exceptions.HypervisorError, OSError) as error:
+                confined.problems[str(stranger)] = str(error)
+        return confined
+
+    def _confine(self, stranger: Stranger, dedicated: CpuSet, online: CpuSet, confined: Confined) -> None:
+        uuid = stranger.domain.uuid
+        threads = _affinities(self._kernel.threads(stranger.domain))
+        record = self._records.get(uuid, Record(stranger.identity.start, {}, {}))
+        moves = plan_confinement(threads, record, dedicated, online)
+        inside = CpuSet.union(cpus & dedicated for key, cpus in threads.items() if key not in moves)
+        if inside:
+            confined.problems[str(stranger)] = (
+                f"it has no template and is pinned to CPU {inside} of dedicated_cpu_set alone; pin it elsewhere, or"
+                " take these CPUs out of dedicated_cpu_set"
+            )
+        if moves and not self._hypervisor.is_busy(stranger.domain):
+            before = {key: threads[key] for key in moves} | dict(record.before)
+            self._save(self._records | {uuid: Record(record.start, before, {**record.given, **moves})})
+            self._pin(stranger, threads, moves, confined)
+
+    def _restore(self, stranger: Stranger, online: CpuSet, confined: Confined) -> None:
+        """Give threads back what they had, but those that somebody else has pinned since."""
+        record = self._records[stranger.domain.uuid]
+        threads = _affinities(self._kernel.threads(stranger.domain))
+        moves = {
+            key: record.before[key] & online
+            for key, cpus in threads.items()
+            if key in record.given and cpus == record.given[key] and record.before[key] & online
+        }
+        if moves and self._hypervisor.is_busy(stranger.domain):
+            return
+        self._pin(stranger, threads, moves, confined)
+        self._save({uuid: kept for uuid, kept in self._records.items() if uuid != stranger.domain.uuid})
+
+    def _pin(
+        self, stranger: Stranger, threads: Mapping[_Key, CpuSet], moves: Mapping[_Key, CpuSet], confined: Confined
+    ) -> None:
+        for kind, index in sorted(moves):
+            cpus = moves[kind, index]
+            if kind is Kind.VCPU:
+                self._hypervisor.pin_vcpu(stranger.domain, index, cpus)
+            elif kind is Kind.EMULATOR:
+                self._hypervisor.pin_emulator(stranger.domain, cpus)
+            else:
+                self._hypervisor.pin_iothread(stranger.domain, index, cpus)
+            what = str(kind) if kind is Kind.EMULATOR else f"{kind} {index}"
+            confined.done.append((str(stranger), f"{what}: CPU {threads[kind, index]} -> {cpus}"))
+
+    def _keep(self, records: dict[str, Record]) -> None:
+        """Drop records of guests that are gone. Where that cannot be written down they are dropped again later."""
+        with contextlib.suppress(OSError):
+            self._save(records)
+        self._records = records
+
+    def _save(self, records: dict[str, Record]) -> None:
+        if self._path is not None and records != self._records:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_state(self._path, {uuid: _to_json(record) for uuid, record in records.items()})
+        self._records = records
+
+
+def plan_confinement(
+    threads: Mapping[_Key, CpuSet], record: Record, dedicated: CpuSet, online: CpuSet
+) -> dict[_Key, CpuSet]:
+    """Where threads are to be pinned. Pure.
+
+    A thread keeps all of what it had before but the pool; one that is pinned clear of the pool is left alone, and so is
+    one that would have nothing left.
+    """
+    moves = {}
+    for key, cpus in threads.items():
+        if cpus.isdisjoint(dedicated) and cpus != record.given.get(key):
+            continue
+        wanted = (record.before.get(key, cpus) & online) - dedicated
+        if wanted and wanted != cpus:
+            moves[key] = wanted
+    return moves
+
+
+def _affinities(threads: Threads) -> dict[_Key, CpuSet]:
+    found: dict[_Key, CpuSet] = {(Kind.VCPU, vcpu): cpus for vcpu, cpus in threads.vcpus.items()}
+    found[Kind.EMULATOR, 0] = threads.emulator
+    return found | {(Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
+
+
+def _is_of(record: Record, stranger: Stranger | None) -> bool:
+    return stranger is not None and record.start == stranger.identity.start
+
+
+def _to_json(record: Record) -> dict[str, object]:
+    def rows(pins: Mapping[_Key, CpuSet]) -> list[list[object]]:
+        return [[str(kind), index, str(pins[kind, index])] for kind, index in sorted(pins)]
+
+    return {"start": record.start, "before": rows(record.before), "given": rows(record.given)}
+
+
+def _load(path: Path) -> dict[str, Record]:
+    """The records of the agent that ran before. A file that cannot be read holds none."""
+
+    def pins(rows: Iterable[tuple[str, int, str]]) -> dict[_Key, CpuSet]:
+        return {(Kind(kind), int(index)): CpuSet.parse(cpus) for kind, index, cpus in rows}
+
+    try:
+        state = read_state(path) or {}
+        return {
+            str(uuid): Record(str(entry["start"]), pins(entry["before"]), pins(entry["given"]))
+            for uuid, entry in state.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, exceptions.InvalidCpuSet):
+        return {}

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests that ask for no template: what KongMing put on them is taken off, and they are confined if that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kongming_sched import exceptions
+from kongming_sched.agent.act.apply import Hypervisor, Kernel
+from kongming_sched.agent.act.confine import Confined, Confinement, Stranger
+from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
+from kongming_sched.agent.state.history import Ledger
+from kongming_sched.agent.state.released import Released
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.topology import HostTopology
+
+
+class Strangers:
+    """Looks after them.
+
+    :param confinement: what they had before they were confined
+    :param confine_unmanaged: whether they are to be kept off the dedicated pool
+    """
+
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        kernel: Kernel,
+        confinement: Confinement | None = None,
+        confine_unmanaged: bool = False,
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._kernel = kernel
+        self._confinement = Confinement(hypervisor, kernel) if confinement is None else confinement
+        self._confine_unmanaged = confine_unmanaged
+
+    def run(
+        self,
+        strangers: Sequence[Stranger],
+        topology: HostTopology,
+        dedicated: CpuSet,
+        ledger: Ledger,
+        released: Released,
+    ) -> Confined:
+        """Bring them to where they should be.
+
+        :param ledger: of the guests of templates, one of which may have become a stranger while it ran
+        :raises HypervisorUnavailable: if libvirt went away
+        """
+        problems = {}
+        for stranger in [stranger for stranger in strangers if ledger.knows(*_run_of(stranger))]:
+            try:
+                self._lift(stranger, topology)
+            except exceptions.GuestGone:
+                continue
+            except exceptions.HypervisorUnavailable:
+                raise
+            except exceptions.HypervisorError as error:
+                problems[str(stranger)] = str(error)
+                continue
+            ledger.forget(stranger.domain.uuid)
+
+        def is_wanted(stranger: Stranger) -> bool:
+            return self._confine_unmanaged and not released.covers(*_run_of(stranger))
+
+        confined = self._confinement.run(strangers, dedicated, topology.cpus, is_wanted)
+        confined.problems |= problems
+        return confined
+
+    def _lift(self, stranger: Stranger, topology: HostTopology) -> None:
+        """Let its threads run on all CPUs and its memory lie on all nodes, with its flavor's own QoS."""
+        domain, identity = stranger.domain, stranger.identity
+        threads = self._kernel.threads(domain)
+        for vcpu in threads.vcpus:
+            self._hypervisor.pin_vcpu(domain, vcpu, topology.cpus)
+        self._hypervisor.pin_emulator(domain, topology.cpus)
+        for number in threads.iothreads:
+            self._hypervisor.pin_iothread(domain, number, topology.cpus)
+        nodes = CpuSet.of(node.id for node in topology.nodes)
+        if identity.memory_mode == "restrictive" and identity.memory_nodes != nodes:
+            self._hypervisor.bind_memory(domain, nodes)
+        values = {**SCHEDULER_DEFAULTS, "cpu_shares": self._kernel.default_shares(), **identity.quota}
+        if domain.scheduler:
+            self._hypervisor.set_scheduler(domain, {name: values[name] for name in domain.scheduler})
+
+
+def _run_of(stranger: Stranger) -> tuple[str, str]:
+    return stranger.domain.uuid, stranger.identity.start

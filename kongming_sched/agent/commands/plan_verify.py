@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kongming-host plan and verify: what the agent would do and why, and whether all agree. They change nothing."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cliff.lister import Lister
+
+from kongming_sched import exceptions
+from kongming_sched.agent.commands.common import Common
+from kongming_sched.agent.inspect.compare import compare
+from kongming_sched.agent.inspect.site import open_site
+from kongming_sched.cpuset import CpuSet
+
+
+class _Look(Common, Lister):
+    """A table about this host; without a row no table is printed."""
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]
+    ) -> int:
+        """Print nothing for people if there is nothing; programs get an empty list."""
+        rows = list(data)
+        if not rows and parsed_args.formatter in ("table", "value"):
+            return 0
+        return int(super().produce_output(parsed_args, column_names, rows))
+
+
+class Plan(_Look):
+    """Show what the agent would do now, and the reason of each move. Nothing is changed.
+
+    Without output there is nothing to be done.
+
+    Example::
+
+      kongming-host plan
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Look, and give a line per action in the order in which they would be carried out."""
+        steps = open_site(parsed_args.config_file).preview().steps()
+        rows: list[tuple[object, ...]] = [
+            (number, step.subject, step.action, step.reason) for number, step in enumerate(steps, 1)
+        ]
+        return ("Step", "Subject", "Action", "Reason"), rows
+
+
+class Verify(_Look):
+    """Compare the three views of every guest: what Placement holds, libvirt's word, and the kernel's threads.
+
+    Ends with exit code 1 if something does not agree; the column Fault says who, what and where. Run it again after a
+    moment if guests have just been started or moved.
+
+    Example::
+
+      kongming-host verify --faults
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take how much to show."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--faults", action="store_true", help="Show only what does not agree")
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Print the comparison; 1 if something does not agree."""
+        self._is_well = True
+        super().run(parsed_args)
+        return 0 if self._is_well else 1
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Look, and give a line per thread of every guest."""
+        site = open_site(parsed_args.config_file)
+        preview = site.preview()
+        others = [guest for guest in site.running() if guest.identity.request is None and not guest.fault]
+        memory: dict[str, CpuSet] = {}
+        for guest in preview.guests:
+            with contextlib.suppress(exceptions.GuestGone):
+                memory[guest.uuid] = site.kernel.memory_nodes(guest.domain)
+        found = compare(preview, [(item.domain, item.identity.server, item.threads) for item in others], memory)
+        self._is_well = not any(item.fault for item in found)
+        rows: list[tuple[object, ...]] = [
+            (item.subject, item.what, item.placement, item.libvirt, item.kernel, item.fault)
+            for item in found
+            if item.fault or not parsed_args.faults
+        ]
+        return ("Subject", "What", "Placement", "libvirt", "Kernel", "Fault"), rows

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kongming-host release and adopt: guests that an administrator takes into his own hands, and gives back."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from cliff.command import Command
+
+from kongming_sched import exceptions
+from kongming_sched.agent.act import confine
+from kongming_sched.agent.act.confine import Confined, Confinement, Stranger
+from kongming_sched.agent.commands.common import Common, read_files
+from kongming_sched.agent.host.kernel import Host
+from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.model.guest import Domain, Identity, identify
+from kongming_sched.agent.state import released
+from kongming_sched.cpuset import CpuSet
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A running guest, as far as it can be told apart from others."""
+
+    domain: Domain
+    identity: Identity
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What it can be called."""
+        return self.domain.uuid, self.domain.name, self.identity.server
+
+    def __str__(self) -> str:
+        return f"{self.identity.server} ({self.domain.uuid})"
+
+
+class _OnServers(Common, Command):
+    """A command that is given a server, or all."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take a server, or all."""
+        parser = super().get_parser(prog_name)
+        who = parser.add_mutually_exclusive_group(required=True)
+        who.add_argument("server", nargs="?", metavar="SERVER", help="Id or name of a running server, or of its domain")
+        who.add_argument("--all", action="store_true", help="All guests of this host, also those that start later")
+        return parser
+
+    def read_options(self, arguments: argparse.Namespace) -> None:
+        """Read what the agent reads."""
+        conf = read_files(arguments.config_file)
+        self.directory = Path(conf.kongming_agent.run_directory)
+        self.file = self.directory / released.FILE_NAME
+        self.hypervisor = LibvirtHypervisor(conf.kongming_agent.libvirt_uri)
+        self.servers = [RunningServer(domain, _identify(domain)) for domain in self.hypervisor.domains()]
+
+    def find(self, name: str) -> RunningServer:
+        """The one running server of a name.
+
+        :raises GuestNotFound: if there is none, or more than one
+        """
+        found = [server for server in self.servers if name in server.names]
+        if len(found) != 1:
+            reason = f"is the name of {', '.join(map(str, found))}; say which" if found else "does not run here"
+            raise exceptions.GuestNotFound(name, reason)
+        return found[0]
+
+    def load(self) -> released.Released:
+        """Who is released, of those that still run."""
+        running = [(server.domain.uuid, server.identity.start) for server in self.servers]
+        return released.load_released(self.file).of(running)
+
+
+class Release(_OnServers):
+    """Let the agent leave a server alone, so that its pins can be set by hand.
+
+    Nobody else gets the CPUs on which it is. This ends with 'adopt', and when the server is stopped, rebooted the hard
+    way or migrated. With --all KongMing leaves the host: no template is offered any more, and guests that
+    confine_unmanaged keeps off the pool get back what they had.
+
+    Example::
+
+      kongming-host release web-1
+      kongming-host release --all
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Write it down, for the agent's next look."""
+        self.read_options(parsed_args)
+        before = self.load()
+        if parsed_args.all:
+            released.save_released(self.file, released.Released(before.starts, everyone=True))
+            print("the agent leaves all servers alone from its next look on, and they keep their pins")
+            self._report(self._restore())
+            return
+        server = self.find(parsed_args.server)
+        released.save_released(self.file, before.plus(server.domain.uuid, server.identity.start))
+        print(f"the agent leaves {server} alone from its next look on, until it is adopted or starts anew")
+
+    def _restore(self) -> Confined:
+        """Give guests without a template back what they had; an agent that runs does the same."""
+        confinement = Confinement(self.hypervisor, Host(), self.directory / confine.FILE_NAME)
+        strangers = [Stranger(server.domain, server.identity) for server in self.servers]
+        return confinement.run(strangers, CpuSet(), self.hypervisor.topology().cpus, lambda _stranger: False)
+
+    def _report(self, confined: Confined) -> None:
+        for server, what in confined.done:
+            print(f"{server}: {what}")
+        for server, reason in confined.problems.items():
+            print(f"{server}: not restored: {reason}")
+
+
+class Adopt(_OnServers):
+    """Let the agent look after a server again that was released; it goes back to the pins of its template.
+
+    Example::
+
+      kongming-host adopt web-1
+      kongming-host adopt --all
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Write it down, for the agent's next look."""
+        self.read_options(parsed_args)
+        before = self.load()
+        if parsed_args.all:
+            released.save_released(self.file, released.Released())
+            print("the agent looks after all servers from its next look on")
+            return
+        server = self.find(parsed_args.server)
+        if before.everyone:
+            raise exceptions.GuestNotFound(parsed_args.server, "is released with all others; use 'adopt --all'")
+        if not before.covers(server.domain.uuid, server.identity.start):
+            print(f"{server} is not released")
+            return
+        released.save_released(self.file, before.minus(server.domain.uuid))
+        print(f"the agent looks after {server} from its next look on")
+
+
+def _identify(domain: Domain) -> Identity:
+    """What a domain says of itself; of one that asks for what cannot be at least its own name."""
+    try:
+        return identify(domain)
+    except (exceptions.InvalidDomain, exceptions.InvalidRequest):
+        return Identity(domain.name, 0, None)

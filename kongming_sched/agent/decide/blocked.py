@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What guests that cannot be moved now mean to the others: which CPUs are not to be had, and who must wait. Pure.
+
+A guest cannot be moved while it migrates, while it is left alone after a failure, and once a change of it has failed
+during a look. Its threads that are pinned inside the dedicated pool keep their CPUs. Those that float do not: nobody
+has given these CPUs to it, and the others would otherwise float like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kongming_sched.agent.model.guest import Guest
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.template import CpuPolicy, PinningTemplate, ThreadPolicy, count_cpus
+from kongming_sched.topology import HostTopology
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacles:
+    """What the others have to go round.
+
+    :ivar occupied: CPUs of the dedicated pool on which threads of immovable guests are pinned
+    :ivar blocked: the CPUs that nobody may be placed on: those, the idle siblings that belong to them, and the CPUs of
+        guests that wait
+    :ivar waiting: server id of guests whose template names occupied CPUs to the reason why they stay as they are
+    """
+
+    occupied: CpuSet
+    blocked: CpuSet
+    waiting: Mapping[str, str]
+
+
+def find_obstacles(
+    topology: HostTopology,
+    dedicated: CpuSet,
+    templates: Mapping[str, PinningTemplate],
+    immovable: Iterable[Guest],
+    explicit: Iterable[tuple[Guest, CpuSet]],
+) -> Obstacles:
+    """Who is in the way of whom.
+
+    :param dedicated: the host's dedicated pool
+    :param explicit: movable guests of explicit cells, with the CPUs that their templates name. Where one of these is
+        occupied the guest stays, and its own CPUs are occupied too; so this goes on until it settles
+    """
+    owners: dict[int, Guest] = {}
+    occupied = blocked = CpuSet()
+    for guest in immovable:
+        cpus = pinned_cpus(guest, dedicated)
+        owners |= {cpu: guest for cpu in cpus if cpu not in owners}
+        occupied |= cpus
+        blocked |= cpus | CpuSet.union(_idle_siblings(guest, topology, dedicated, templates))
+    waiting: dict[str, str] = {}
+    candidates = list(explicit)
+    while stuck := [(guest, cpus) for guest, wanted in candidates if (cpus := _taken(guest, wanted, owners))]:
+        for guest, cpus in stuck:
+            waiting[guest.uuid] = f"CPU {cpus} is in use by server {owners[cpus.first]}, which cannot be moved now"
+        for guest, _ in stuck:
+            mine = pinned_cpus(guest, dedicated)
+            owners |= {cpu: guest for cpu in mine if cpu not in owners}
+            blocked |= mine
+        candidates = [(guest, wanted) for guest, wanted in candidates if guest.uuid not in waiting]
+    return Obstacles(occupied, blocked, waiting)
+
+
+def pinned_cpus(guest: Guest, dedicated: CpuSet) -> CpuSet:
+    """The CPUs of the dedicated pool to which threads of a guest are pinned."""
+    threads = guest.threads
+    affinities = [*threads.vcpus.values(), threads.emulator, *threads.iothreads.values()]
+    return CpuSet.union(cpus for cpus in affinities if cpus <= dedicated)
+
+
+def _taken(guest: Guest, wanted: CpuSet, owners: Mapping[int, Guest]) -> CpuSet:
+    return CpuSet.of(cpu for cpu in wanted if cpu in owners and owners[cpu].uuid != guest.uuid)
+
+
+def _idle_siblings(
+    guest: Guest, topology: HostTopology, dedicated: CpuSet, templates: Mapping[str, PinningTemplate]
+) -> Iterator[CpuSet]:
+    """The cores that a guest of whole cores is on, unless it is on more of them than it has claimed."""
+    template = templates.get(guest.request.template)
+    cores = {cpu: core for node in topology.nodes for core in node.cores for cpu in core.cpus}
+    for cell in template.cells if template else ():
+        if cell.cpus is not CpuPolicy.DEDICATED or cell.threads not in (ThreadPolicy.REQUIRE, ThreadPolicy.ISOLATE):
+            continue
+        affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in cell.vcpus]
+        mine = {cores[cpu] for cpus in affinities if cpus <= dedicated for cpu in cpus if cpu in cores}
+        width = max((len(core.cpus) for core in mine), default=1)
+        if len(mine) * width <= count_cpus(len(cell.vcpus), cell.threads, width):
+            yield CpuSet.union(core.cpus for core in mine)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests whose memory Nova has bound for good, on another node than their claim is of. Pure.
+
+Nova binds memory ``strict`` where an image or a flavor gives a server a NUMA topology. libvirt refuses to change that
+while the guest runs, so its vCPUs have to follow its memory: to the node where the memory is, if there is room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kongming_sched.agent.model.guest import Guest
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.tree import DesiredNode, NodeState
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A guest whose vCPUs have to follow its memory.
+
+    :ivar claimed: the host NUMA node that its allocation names
+    :ivar bound: the node that its memory is on
+    :ivar obstacle: why its claim cannot be moved there; empty if it can
+    """
+
+    claimed: int
+    bound: int
+    obstacle: str
+
+
+def find_stray(
+    guest: Guest,
+    nodes: tuple[int, ...],
+    desired: Mapping[int, DesiredNode],
+    states: Mapping[int, NodeState],
+    refusals: Mapping[int, str],
+) -> Stray | None:
+    """What can be done for a guest with a strict binding; None if it is not that, or spans nodes.
+
+    :param nodes: the node that each of its cells has claimed
+    :param desired: node providers as they should be, by NUMA node
+    :param states: node providers as they are, by NUMA node
+    :param refusals: NUMA node to why it does not offer the guest's template, for those that do not
+    """
+    bound = guest.identity.memory_nodes
+    if len(nodes) != 1 or len(bound) != 1 or bound == CpuSet.of(nodes):
+        return None
+    node = bound.first
+    return Stray(nodes[0], node, _obstacle(guest, node, desired, states, refusals))
+
+
+def _obstacle(
+    guest: Guest,
+    node: int,
+    desired: Mapping[int, DesiredNode],
+    states: Mapping[int, NodeState],
+    refusals: Mapping[int, str],
+) -> str:
+    if node not in desired or node not in states:
+        return "it gives no CPUs to servers of templates"
+    if node in refusals:
+        return refusals[node]
+    for name, amount in sorted(guest.request.cells[0].resources.items()):
+        inventory = desired[node].inventories.get(name)
+        free = (inventory.capacity if inventory else 0) - states[node].used(name)
+        if amount > free:
+            return f"needs {name}={amount}, free {max(free, 0)}"
+    return ""
+
+
+def describe(stray: Stray | None, guest: Guest, wanted: CpuSet) -> str:
+    """The report of a guest whose memory is elsewhere and cannot be moved."""
+    identity = guest.identity
+    fact = f"its memory was bound to node {identity.memory_nodes} ({identity.memory_mode}) at its start"
+    if stray is None:
+        return f"{fact}, and libvirt can only move it to node {wanted} after a stop and start"
+    fact += f" and its claim is of node {stray.claimed}"
+    if stray.obstacle:
+        return f"{fact}; node {stray.bound} has no place for it: {stray.obstacle}"
+    return f"{fact}; its claim and its vCPUs follow it there next"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""On which host NUMA node each cell of a guest lies, from its allocations: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kongming_sched.agent.model.guest import Guest
+from kongming_sched.placement import names
+from kongming_sched.placement.tree import NodeState
+from kongming_sched.request import CellRequest
+
+_Claim = Mapping[int, Mapping[str, int]]
+
+
+def find_claims(guests: Iterable[Guest], states: Mapping[int, NodeState]) -> dict[str, tuple[int, ...]]:
+    """The node of each cell of those guests whose claim is here, by server id.
+
+    A server's own allocation comes first. Nova books the source of a move under the migration's id while the guest
+    still runs, and so whatever belongs to no running guest and is exactly what a guest asks for is taken as its own.
+
+    :param states: this host's node providers by NUMA node id
+    """
+    claims = _claims_by_consumer(states)
+    found: dict[str, tuple[int, ...]] = {}
+    others: list[Guest] = []
+    for guest in sorted(guests, key=lambda guest: guest.uuid):
+        nodes = match_cells(guest.request.cells, claims.get(guest.uuid, {}))
+        if nodes is None:
+            others.append(guest)
+        else:
+            found[guest.uuid] = nodes
+            del claims[guest.uuid]
+    for uuid in [guest.uuid for guest in others]:
+        claims.pop(uuid, None)
+    for guest in others:
+        for consumer in sorted(claims):
+            nodes = match_cells(guest.request.cells, claims[consumer])
+            if nodes is not None:
+                found[guest.uuid] = nodes
+                del claims[consumer]
+                break
+    return found
+
+
+def match_cells(cells: Sequence[CellRequest], claim: _Claim) -> tuple[int, ...] | None:
+    """A node of its own for each cell, on which exactly that was claimed which the cell asks for.
+
+    Equal cells take nodes in ascending order, so that the answer is always the same.
+
+    :param claim: NUMA node id to resource class to amount
+    """
+    if len(claim) != len(cells):
+        return None
+
+    def place(index: int, free: frozenset[int]) -> tuple[int, ...] | None:
+        if index == len(cells):
+            return ()
+        for node in sorted(free):
+            if claim[node] == cells[index].resources and _is_exact(cells[index], node):
+                rest = place(index + 1, free - {node})
+                if rest is not None:
+                    return (node, *rest)
+        return None
+
+    return place(0, frozenset(claim))
+
+
+def _is_exact(cell: CellRequest, node: int) -> bool:
+    """Whether a cell that names its node is on it."""
+    wanted = {names.node_id_of(trait) for trait in cell.required} - {None}
+    return not wanted or wanted == {node}
+
+
+def _claims_by_consumer(states: Mapping[int, NodeState]) -> dict[str, dict[int, Mapping[str, int]]]:
+    claims: dict[str, dict[int, Mapping[str, int]]] = {}
+    for node, state in states.items():
+        for consumer, resources in state.allocations.items():
+            claims.setdefault(consumer, {})[node] = resources
+    return claims

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host should look like: its node providers, and the pins of every guest of a template. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from kongming_sched.agent.decide.blocked import Obstacles, find_obstacles
+from kongming_sched.agent.decide.bound_memory import Stray, describe, find_stray
+from kongming_sched.agent.decide.claims import find_claims
+from kongming_sched.agent.decide.overrides import (
+    Choices,
+    DedicatedCell,
+    NodeDemands,
+    Wish,
+    choose,
+    displaced,
+    held_up,
+    wished,
+)
+from kongming_sched.agent.model.guest import Guest
+from kongming_sched.allocator import Demand, allocate, usable_cores
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.tree import DesiredTree, HostPools, NodeState, desired_tree
+from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate
+from kongming_sched.topology import HostTopology
+
+SCHEDULER_DEFAULTS = {"vcpu_period": 100_000, "vcpu_quota": -1, "emulator_period": 100_000, "emulator_quota": -1}
+"""What libvirt and the kernel give a guest of whom nothing is said, its shares apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """Everything that was observed of a host at one time.
+
+    :ivar root_uuid: the compute node's provider
+    :ivar states: this host's node providers, by provider id
+    :ivar templates: those that are offered to this host, by name
+    :ivar default_shares: the kernel's cpu shares of a guest that nobody has given others (1024 or, on cgroup v2, 100)
+    :ivar immovable: server ids of guests that cannot be changed now; the others find their places round them
+    :ivar overrides: server id to what its own metadata asks for
+    :ivar seats: server id to the host CPUs that its vCPUs were given before, wherever somebody has moved them since
+    :ivar released: those of the immovable guests that somebody wants to be as they are, which is no problem
+    """
+
+    topology: HostTopology
+    pools: HostPools
+    root_uuid: str
+    root_name: str
+    states: Mapping[str, NodeState]
+    templates: Mapping[str, PinningTemplate]
+    guests: tuple[Guest, ...]
+    default_shares: int = 1024
+    immovable: frozenset[str] = frozenset()
+    overrides: Mapping[str, Wish] = field(default_factory=dict)
+    seats: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
+    released: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestLayout:
+    """How a guest should be.
+
+    :ivar vcpus: the host CPUs of each vCPU
+    :ivar memory_nodes: host NUMA nodes for its memory; empty if that is to stay as it is
+    :ivar scheduler: libvirt's scheduler parameters
+    :ivar quotas: the quota of each vCPU, if the template has one for single vCPUs; ``scheduler`` then has none
+    """
+
+    vcpus: tuple[CpuSet, ...]
+    emulator: CpuSet
+    memory_nodes: CpuSet = field(default_factory=CpuSet)
+    scheduler: Mapping[str, int] = field(default_factory=dict)
+    quotas: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostLayout:
+    """How a host should be.
+
+    :ivar guests: server id to layout
+    :ivar problems: server id to the reason why a guest is not as its template says
+    :ivar claims: server id to the node of each cell, of those whose claim is here
+    :ivar wishes: the part of the problems that is about what a server's own metadata asks for
+    :ivar granted: server id to the metadata by which it is other than its flavor says
+    :ivar strays: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
+    """
+
+    tree: DesiredTree
+    guests: Mapping[str, GuestLayout]
+    problems: Mapping[str, str]
+    claims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    wishes: Mapping[str, str] = field(default_factory=dict)
+    granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    strays: Mapping[str, Stray] = field(default_factory=dict)
+
+
+def lay_out(view: HostView) -> HostLayout:
+    """Decide where everything belongs.
+
+    Guests whose claim or template is not as it should be hold the CPUs that they have, so that nobody else gets them.
+    Holding CPUs may make a template impossible here, and its guests hold theirs too, so this goes on until it settles.
+    """
+    nodes = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
+    claims = find_claims(view.guests, {id: view.states[uuid] for id, uuid in nodes.items() if uuid in view.states})
+    held = CpuSet()
+    while True:
+        tree = desired_tree(
+            view.root_uuid, view.root_name, view.topology, view.pools, view.templates.values(), view.states, held
+        )
+        choices = choose(view, tree, claims, _obstacle)
+        guests = choices.guests
+        ours = [guest for guest in guests if guest.uuid not in view.released]
+        problems = {guest.uuid: reason for guest in ours if (reason := _obstacle(view, tree, claims, guest))}
+        left = [guest for guest in guests if guest.uuid in problems]
+        now_held = held | _held(view, left, [guest for guest in guests if guest.uuid not in problems])
+        if now_held == held:
+            break
+        held = now_held
+    return _Builder(replace(view, guests=guests), tree, claims, problems, choices).build()
+
+
+def _obstacle(view: HostView, tree: DesiredTree, claims: Mapping[str, tuple[int, ...]], guest: Guest) -> str | None:
+    """Why a guest cannot be placed by its template; None if it can."""
+    name = guest.request.template
+    template = view.templates.get(name)
+    if template is None:
+        return f"template {name!r} does not exist or is not offered to this host"
+    if template.vcpus != guest.identity.vcpus:
+        return f"it has {guest.identity.vcpus} vCPUs and template {name!r} has {template.vcpus}"
+    nodes = claims.get(guest.uuid)
+    if nodes is None:
+        return "its flavor's groups are not claimed on this host's node providers"
+    if len(nodes) != len(template.cells):
+        return f"its flavor has {len(nodes)} cells and template {name!r} has {len(template.cells)}"
+    for index, node_id in enumerate(nodes):
+        claimed = {key: value for key, value in guest.request.cells[index].resources.items() if key != names.MEMORY_MB}
+        node = view.topology.node(node_id)
+        wanted = cell_requests(template, 0, node.threads_per_core if node else 1)[index].resources
+        if claimed != wanted:
+            return f"cell {index} has claimed {_words(claimed)}, and template {name!r} now takes {_words(wanted)}"
+        if template.cells[index].node not in (None, node_id):
+            return f"cell {index} is on node {node_id}, and template {name!r} now asks for {template.cells[index].node}"
+        if template.cells[index].cpus is not CpuPolicy.DEDICATED and (refusal := tree.refusal(name, node_id)):
+            return f"node {node_id} cannot honour template {name!r} now: {refusal}"
+    return None
+
+
+def _words(resources: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={amount}" for name, amount in sorted(resources.items())) or "nothing"
+
+
+def _held(view: HostView, left: Iterable[Guest], others: Iterable[Guest]) -> CpuSet:
+    """The dedicated CPUs on which guests sit that are left as they are, unless a rightful guest sits there."""
+    rightful = CpuSet.union(cpus for guest in others for cpus in _pinned(view, guest))
+    return CpuSet.union(cpus for guest in left for cpus in _pinned(view, guest) if cpus.isdisjoint(rightful))
+
+
+def _pinned(view: HostView, guest: Guest) -> Iterator[CpuSet]:
+    """The affinities of those vCPUs that are pinned inside the dedicated pool."""
+    return (cpus for cpus in guest.threads.vcpus.values() if cpus and cpus <= view.pools.dedicated)
+
+
+class _Builder:
+    """Gives every guest its CPUs."""
+
+    def __init__(
+        self,
+        view: HostView,
+        tree: DesiredTree,
+        claims: Mapping[str, tuple[int, ...]],
+        problems: dict[str, str],
+        choices: Choices,
+    ) -> None:
+        self.choices = choices
+        self.waiting: dict[str, str] = {}
+        self.view = view
+        self.tree = tree
+        self.claims = claims
+        self.problems = problems
+        self.housekeeping = view.pools.housekeeping & view.topology.cpus
+        self.seats: dict[str, dict[int, CpuSet]] = {}
+        self.strays: dict[str, Stray] = {}
+
+    def build(self) -> HostLayout:
+        fixed = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
+        movable = [guest for guest in self.view.guests if guest.uuid not in self.view.immovable]
+        placed = [guest for guest in movable if guest.uuid not in self.problems]
+        obstacles = self.find_obstacles(fixed, placed)
+        self.problems |= obstacles.waiting
+        placed = [guest for guest in placed if guest.uuid not in self.problems]
+        nodes = {node.id: self.demands(node.id, placed, obstacles.blocked) for node in self.view.topology.nodes}
+        asked = {uuid: choice.pins for uuid, choice in self.choices.chosen.items() if choice.pins}
+        self.waiting = held_up(nodes.values(), asked)
+        for guest in placed:
+            self.seat_fixed_cells(guest)
+        for node_id, demands in nodes.items():
+            self.seat_dedicated_cells(node_id, demands)
+        layouts = {guest.uuid: self.layout(guest) for guest in placed if guest.uuid not in self.problems}
+        wishes, granted = self.judge_overrides(layouts)
+        problems = {**wishes, **self.problems}
+        taken = obstacles.occupied | CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
+        layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed}
+        for guest in [guest for guest in movable if guest.uuid not in layouts]:
+            layout = layouts[guest.uuid] = self.confine(guest, taken)
+            taken |= CpuSet.union(layout.vcpus)
+        return HostLayout(self.tree, layouts, problems, self.claims, wishes, granted, self.strays)
+
+    def judge_overrides(
+        self, layouts: Mapping[str, GuestLayout]
+    ) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
+        """What is wrong with the metadata of guests that nothing else is wrong with; and the metadata that is granted.
+
+        :param layouts: of the guests that have their CPUs
+        """
+        chosen = self.choices.chosen
+        moved = displaced(chosen, {uuid: layout.vcpus for uuid, layout in layouts.items()})
+        wrong = {**self.choices.refused, **dict(moved), **self.waiting}
+        wishes = {uuid: reason for uuid, reason in wrong.items() if uuid not in self.problems}
+        granted = {uuid: chosen[uuid].metadata for uuid in layouts if uuid in chosen and uuid not in self.waiting}
+        return wishes, granted
+
+    def pins_asked_for(self, guest: Guest) -> tuple[CpuSet, ...]:
+        """The CPUs by a guest's own metadata; empty if it has those of its template."""
+        choices = self.choices.before if guest.uuid in self.waiting else self.choices.chosen
+        choice = choices.get(guest.uuid)
+        return choice.pins if choice else ()
+
+    def template(self, guest: Guest) -> PinningTemplate:
+        return self.view.templates[guest.request.template]
+
+    def seat_fixed_cells(self, guest: Guest) -> None:
+        """Shared and explicit cells: nothing is to be chosen."""
+        seats = self.seats.setdefault(guest.uuid, {})
+        asked = self.pins_asked_for(guest)
+        for cell, node_id in zip(self.template(guest).cells, self.claims[guest.uuid], strict=True):
+            if asked and cell.cpus is not CpuPolicy.DEDICATED:
+                seats |= {vcpu: asked[vcpu] for vcpu in cell.vcpus}
+            elif cell.cpus is CpuPolicy.EXPLICIT:
+                seats |= dict(zip(cell.vcpus, cell.pins, strict=True))
+            elif cell.cpus is CpuPolicy.SHARED:
+                node = self.view.topology.node(node_id)
+                seats |= dict.fromkeys(cell.vcpus, self.view.pools.shared & (node.cpus if node else CpuSet()))
+
+    def find_obstacles(self, fixed: Sequence[Guest], placed: Sequence[Guest]) -> Obstacles:
+        explicit = [(guest, host_cpus) for guest in placed if (host_cpus := self.template(guest).host_cpus)]
+        view = self.view
+        return find_obstacles(view.topology, view.pools.dedicated, view.templates, fixed, explicit)
+
+    def demands(self, node_id: int, guests: Iterable[Guest], blocked: CpuSet) -> NodeDemands:
+        """The dedicated cells that have claimed on a node."""
+        node = self.view.topology.node(node_id)
+        cells: list[DedicatedCell] = []
+        for guest in guests:
+            for index, cell in enumerate(self.template(guest).cells):
+                if cell.cpus is CpuPolicy.DEDICATED and self.claims[guest.uuid][index] == node_id:
+                    present = tuple(_single(self.seat(guest, vcpu)) for vcpu in cell.vcpus)
+                    demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
+                    cells.append(DedicatedCell(guest.uuid, cell.vcpus, demand))
+        cores = usable_cores(node.cores, self.tree.pools[node_id]) if node and cells else ()
+        return NodeDemands(cores, tuple(cells), blocked)
+
+    def seat_dedicated_cells(self, node_id: int, node: NodeDemands) -> None:
+        """Dedicated cells of one node, by the allocator."""
+        cells = {cell.demand.key: cell for cell in node.cells}
+        demands = []
+        for cell in node.cells:
+            choice = None if cell.guest in self.waiting else self.choices.chosen.get(cell.guest)
+            demands.append(wished(cell, choice.pins) if choice and choice.pins else cell.demand)
+        layout = allocate(node.cores, demands, node.blocked)
+        for key, cpus in layout.pins.items():
+            cell = cells[key]
+            self.seats[cell.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(cell.vcpus, cpus, strict=True)}
+        for key, reason in layout.unplaced.items():
+            self.problems[cells[key].guest] = f"no room on node {node_id}: {reason}"
+
+    def seat(self, guest: Guest, vcpu: int) -> CpuSet:
+        """Where a vCPU belongs until now: where it was put, or where it is if nothing is known of that."""
+        seats = self.view.seats.get(guest.uuid, ())
+        return seats[vcpu] if vcpu < len(seats) else guest.threads.vcpus.get(vcpu, CpuSet())
+
+    def layout(self, guest: Guest) -> GuestLayout:
+        """A guest that has its CPUs."""
+        template, seats = self.template(guest), self.seats[guest.uuid]
+        vcpus = tuple(seats[vcpu] for vcpu in range(template.vcpus))
+        emulator = CpuSet.union(vcpus) if template.emulator is EmulatorPolicy.CELL else self.housekeeping
+        scheduler, quotas = self.scheduler(guest), {}
+        if scheduler and (own := template.qos.own_quotas_us):
+            quotas = dict.fromkeys(range(template.vcpus), scheduler.pop("vcpu_quota")) | own
+        return GuestLayout(vcpus, emulator, self.memory_nodes(guest), scheduler, quotas)
+
+    def memory_nodes(self, guest: Guest) -> CpuSet:
+        """The nodes to bind a guest's memory to; empty if nothing is to be done."""
+        everywhere = CpuSet.of(node.id for node in self.view.topology.nodes)
+        strict = all(cell.memory is MemoryPolicy.STRICT for cell in self.template(guest).cells)
+        wanted = CpuSet.of(self.claims[guest.uuid]) if strict else everywhere
+        bound, mode = guest.identity.memory_nodes, guest.identity.memory_mode
+        if wanted == bound or (not bound and wanted == everywhere):
+            return CpuSet()
+        if mode not in ("", "restrictive"):
+            self.problems[guest.uuid] = describe(self.stray(guest), guest, wanted)
+            return CpuSet()
+        return wanted
+
+    def stray(self, guest: Guest) -> Stray | None:
+        """A guest whose vCPUs have to follow its memory."""
+        view, tree = self.view, self.tree
+        ids = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
+        desired = {node.uuid: node for node in tree.nodes}
+        refusals = {id: reason for id in ids if (reason := tree.refusal(guest.request.template, id))}
+        found = find_stray(
+            guest,
+            self.claims[guest.uuid],
+            {id: desired[uuid] for id, uuid in ids.items() if uuid in desired},
+            {id: view.states[uuid] for id, uuid in ids.items() if uuid in view.states},
+            refusals,
+        )
+        if found is not None:
+            self.strays[guest.uuid] = found
+        return found
+
+    def scheduler(self, guest: Guest) -> dict[str, int]:
+        """The template's values, else those of the flavor's ``quota:cpu_*``, else the kernel's."""
+        qos = self.template(guest).qos
+        asked = {
+            "cpu_shares": qos.shares,
+            "vcpu_period": qos.period_us,
+            "vcpu_quota": qos.quota_us,
+            "emulator_period": qos.emulator_period_us,
+            "emulator_quota": qos.emulator_quota_us,
+        }
+        wanted = {name: value for name, value in asked.items() if value is not None}
+        if (wanted or qos.vcpu_quotas_us) and not guest.domain.scheduler:
+            self.problems[guest.uuid] = "its template asks for qos, and the host has no cpu controller for guests"
+        defaults = {**SCHEDULER_DEFAULTS, "cpu_shares": self.view.default_shares}
+        values = {**defaults, **guest.identity.quota, **wanted}
+        return {name: values[name] for name in guest.domain.scheduler}
+
+    def confine(self, guest: Guest, taken: CpuSet) -> GuestLayout:
+        """A guest without a place stays where it disturbs nobody; what is in the way goes to the housekeeping CPUs."""
+
+        def stay(cpus: CpuSet) -> CpuSet:
+            inside = cpus & self.view.pools.dedicated
+            return cpus if not inside or (cpus == inside and cpus.isdisjoint(taken)) else self.housekeeping
+
+        affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in range(guest.identity.vcpus)]
+        return GuestLayout(tuple(map(stay, affinities)), stay(guest.threads.emulator))
+
+
+def _as_it_is(guest: Guest) -> GuestLayout:
+    affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in range(guest.identity.vcpus)]
+    return GuestLayout(tuple(affinities), guest.threads.emulator)
+
+
+def _single(cpus: CpuSet) -> int | None:
+    return cpus.first if len(cpus) == 1 else None

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of what servers' own metadata asks for they get on this host: pure.
+
+An override never changes what is claimed, offered or counted, and so not what Placement is told:
+
+- another template must take exactly what was claimed, and be offered where it was claimed;
+- explicit vCPUs stay within the CPUs that their template sets aside, of which nobody else has one;
+- shared vCPUs stay within their node's shared pool, where nothing is promised to anybody alone;
+- a dedicated vCPU may choose its CPU among those that no other guest has. That is a wish: the guest is seated as if it
+  were there already, and moves like any other when a whole core is needed. So every server that the counts admit still
+  has a place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from kongming_sched import exceptions
+from kongming_sched.agent.model.guest import Guest
+from kongming_sched.allocator import Demand, allocate, usable_cores
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.override import ServerOverride, VcpuPins, overriding_template, seats
+from kongming_sched.placement import names
+from kongming_sched.placement.tree import DesiredTree
+from kongming_sched.request import TEMPLATE_KEY
+from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell
+from kongming_sched.topology import Core
+
+if TYPE_CHECKING:
+    from kongming_sched.agent.decide.layout import HostView
+
+Claims = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a server's metadata asks for.
+
+    :ivar metadata: its keys that mean something here
+    :ivar granted: the last that it was given, which it keeps while what it asks for cannot be
+    """
+
+    metadata: Mapping[str, str]
+    granted: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An override that a guest may have.
+
+    :ivar metadata: in the server's words
+    :ivar pins: the CPUs of each vCPU; empty for those of its template
+    """
+
+    metadata: Mapping[str, str]
+    template: PinningTemplate
+    pins: tuple[CpuSet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What guests may have of what they ask for.
+
+    :ivar guests: all guests; whoever may have another template asks for that one
+    :ivar chosen: server id to what it may have
+    :ivar before: server id to what it was given last, if that still is possible beside the same template
+    :ivar refused: server id to the reason why it does not get what it asks for
+    """
+
+    guests: tuple[Guest, ...]
+    chosen: Mapping[str, Choice]
+    before: Mapping[str, Choice]
+    refused: Mapping[str, str]
+
+
+Obstacle = Callable[["HostView", DesiredTree, Claims, Guest], str | None]
+
+
+def choose(view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle) -> Choices:
+    """Judge the metadata of every guest by all that does not depend on who is where.
+
+    :param obstacle: says why a guest cannot be placed by the template that its request names
+    """
+    guests: list[Guest] = []
+    chosen: dict[str, Choice] = {}
+    before: dict[str, Choice] = {}
+    refused: dict[str, str] = {}
+    for guest in view.guests:
+        wish = view.overrides.get(guest.uuid)
+        found: list[Choice] = []
+        for metadata in (wish.metadata, wish.granted) if wish else ():
+            try:
+                choice = _judge(view, tree, claims, obstacle, guest, metadata)
+            except exceptions.InvalidOverride as error:
+                if wish and metadata is wish.metadata:
+                    refused[guest.uuid] = str(error)
+                continue
+            if choice is not None:
+                found.append(choice)
+        if found:
+            chosen[guest.uuid] = found[0]
+            if found[-1].template == found[0].template:
+                before[guest.uuid] = found[-1]
+            guest = _of_template(guest, found[0].template)
+        guests.append(guest)
+    return Choices(tuple(guests), chosen, before, refused)
+
+
+def _judge(
+    view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle, guest: Guest, metadata: Mapping[str, str]
+) -> Choice | None:
+    """What a guest may have by its metadata; None if that asks for nothing.
+
+    :raises InvalidOverride: if it may not have it
+    """
+    override = ServerOverride.from_metadata(metadata)
+    if override is None:
+        return None
+    own = view.templates.get(guest.request.template)
+    if own is None:
+        reason = f"its own template {guest.request.template!r} does not exist or is not offered to this host"
+        raise exceptions.InvalidOverride(override.first_key, reason)
+    template = overriding_template(own, override, view.templates)
+    if stands_against := obstacle(view, tree, claims, _of_template(guest, template)):
+        raise exceptions.InvalidOverride(override.first_key, stands_against)
+    nodes = claims[guest.uuid]
+    for cell, node_id, asked in zip(template.cells, nodes, guest.request.cells, strict=True):
+        if template is not own and (refusal := tree.refusal(template.name, node_id)):
+            raise exceptions.InvalidOverride(
+                TEMPLATE_KEY, f"node {node_id} does not offer template {template.name!r}: {refusal}"
+            )
+        if template is not own and (cell.memory is MemoryPolicy.STRICT) != (names.MEMORY_MB in asked.resources):
+            raise exceptions.InvalidOverride(
+                TEMPLATE_KEY, f"the server has not claimed memory as template {template.name!r} takes it"
+            )
+    if override.cpus is None:
+        return Choice(metadata, template)
+    pins = seats(template, override.cpus)
+    for cell, node_id in zip(template.cells, nodes, strict=True):
+        _check_pool(view, tree, cell, node_id, pins, override.cpus)
+    return Choice(metadata, template, pins)
+
+
+def _check_pool(
+    view: HostView, tree: DesiredTree, cell: TemplateCell, node_id: int, pins: Sequence[CpuSet], asked: VcpuPins
+) -> None:
+    """See that a cell's CPUs are in the pool that it has claimed from.
+
+    :raises InvalidOverride: naming those that are not
+    """
+    if cell.cpus is CpuPolicy.EXPLICIT:
+        return
+    node = view.topology.node(node_id)
+    cores = node.cores if node else ()
+    pool = tree.pools.get(node_id, CpuSet())
+    if cell.cpus is CpuPolicy.SHARED:
+        pool = view.pools.shared & (node.cpus if node else CpuSet())
+    if outside := CpuSet.union(pins[vcpu] for vcpu in cell.vcpus) - pool:
+        raise exceptions.InvalidOverride(
+            asked.key,
+            f"host CPU {outside} is not in the {cell.cpus} pool of node {node_id}, where the server has claimed, which"
+            f" is {pool or 'empty'}",
+        )
+    if cell.cpus is CpuPolicy.DEDICATED:
+        wish = tuple(pins[vcpu].first for vcpu in cell.vcpus)
+        alone = allocate(usable_cores(cores, pool), [Demand("", len(wish), cell.threads, wish)])
+        if alone.pins.get("") != wish:
+            raise exceptions.InvalidOverride(
+                asked.key,
+                f"host CPU {CpuSet.of(wish)} does not lie on cores as threads {cell.threads} of the template wants it",
+            )
+
+
+def _of_template(guest: Guest, template: PinningTemplate) -> Guest:
+    if guest.request.template == template.name:
+        return guest
+    return replace(guest, request=replace(guest.request, template=template.name))
+
+
+@dataclass(frozen=True, slots=True)
+class DedicatedCell:
+    """A guest's dedicated cell on a node."""
+
+    guest: str
+    vcpus: CpuSet
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDemands:
+    """The dedicated cells of a node, and the cores that they share.
+
+    :ivar blocked: host CPUs of guests that cannot be moved now
+    """
+
+    cores: tuple[Core, ...]
+    cells: tuple[DedicatedCell, ...]
+    blocked: CpuSet = CpuSet()
+
+
+def held_up(nodes: Iterable[NodeDemands], pins: Mapping[str, tuple[CpuSet, ...]]) -> dict[str, str]:
+    """Why guests cannot go to the dedicated CPUs that they ask for, because others have them, by server id.
+
+    Of those that ask for the same CPU the one has it that is there; else the first by id.
+
+    :param pins: server id to the CPUs that are asked for
+    """
+    reasons: dict[str, str] = {}
+    for node in nodes:
+        settled = [cell.demand for cell in node.cells if any(cpu is not None for cpu in cell.demand.present)]
+        has = dict(allocate(node.cores, settled, node.blocked).reserved) if pins and node.cores else {}
+        owners = {cell.demand.key: cell.guest for cell in node.cells}
+        for cell in sorted(node.cells, key=lambda cell: cell.demand.key):
+            if cell.guest not in pins:
+                continue
+            wish = wished(cell, pins[cell.guest])
+            wanted = allocate(node.cores, [wish]).reserved.get(wish.key, CpuSet())
+            if twice := node.blocked & wanted:
+                reasons[cell.guest] = (
+                    f"its metadata asks for host CPU {twice}, on which a guest is that cannot be moved now"
+                )
+            for key, cpus in sorted(has.items()):
+                if owners[key] != cell.guest and (twice := cpus & wanted):
+                    reasons[cell.guest] = (
+                        f"its metadata asks for host CPU {twice}, which server {owners[key]} has; it stays where it is"
+                        " until that is free"
+                    )
+            if cell.guest not in reasons:
+                has[wish.key] = has.get(wish.key, CpuSet()) | wanted
+    return reasons
+
+
+def wished(cell: DedicatedCell, pins: Sequence[CpuSet]) -> Demand:
+    """A cell's demand as if it were where it asks to be."""
+    return replace(cell.demand, present=tuple(pins[vcpu].first for vcpu in cell.vcpus))
+
+
+def displaced(chosen: Mapping[str, Choice], seated: Mapping[str, Sequence[CpuSet]]) -> Iterator[tuple[str, str]]:
+    """The guests that are elsewhere than they ask for because somebody needed a whole core, with words for that."""
+    for uuid, cpus in seated.items():
+        if uuid in chosen and chosen[uuid].pins and tuple(cpus) != chosen[uuid].pins:
+            yield uuid, "the host CPUs that its metadata asks for are needed for the whole cores of others"

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The edges: libvirt, and the kernel's files."""

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kongming-agent --check: what is right and wrong on this host, before anything is changed. Nothing is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from oslo_config import cfg
+
+from kongming_sched import exceptions
+from kongming_sched.agent.commands.hook import DIRECTORY, HookFile
+from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.host.kernel import Host
+from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.inspect import findings, host_findings
+from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
+from kongming_sched.agent.inspect.findings import Finding, Level
+from kongming_sched.agent.inspect.site import ReadOnly, Site
+from kongming_sched.agent.ipc.listener import SOCKET_NAME
+from kongming_sched.agent.settings import Settings, nova_adapter, parse_settings, placement_adapter
+from kongming_sched.agent.triggers.base import Surroundings, Triggers
+from kongming_sched.conf import agent as agent_conf
+from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.topology import HostTopology
+
+_PROBE_SECONDS = 1.0
+
+_PATIENCE_SECONDS = 15.0
+"""How long to wait for Keystone and Placement where ``[placement] timeout`` does not say; else it would be for ever."""
+
+
+def check(conf: cfg.ConfigOpts, stream: TextIO = sys.stdout) -> int:
+    """Look, and print what was found; 1 if the agent cannot work here, else 0."""
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of is found anyway, in other words
+    found = Checkup(conf).run()
+    if conf.brief:
+        stream.write(findings.for_systemd(found))
+    else:
+        is_terminal = stream.isatty()
+        width = shutil.get_terminal_size().columns if is_terminal else None
+        stream.write(findings.for_people(found, width, colour=is_terminal and not os.environ.get("NO_COLOR")))
+    return 0 if findings.is_well(found) else 1
+
+
+class Checkup:
+    """Looks at the host part by part. A part that needs what an earlier one did not get is left out.
+
+    :param conf: parsed options
+    :param hooks: libvirt's directory of hooks
+    :param patience_seconds: how long to wait for an answer over the network
+    """
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, hooks: Path = DIRECTORY, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
+        self._conf = conf
+        conf.set_default("timeout", patience_seconds, group=agent_conf.PLACEMENT)
+        self._hooks = hooks
+        self._kernel = Host()
+        self._settings: Settings | None = None
+        self._hypervisor: LibvirtHypervisor | None = None
+        self._topology: HostTopology | None = None
+        self._site: Site | None = None
+        self._preview: Preview | None = None
+        self._is_served = False
+
+    def run(self) -> list[Finding]:
+        """Everything that was found, in the order in which an operator sets a host up."""
+        parts = (
+            self._configuration,
+            self._libvirt,
+            self._pools,
+            self._controllers,
+            self._run_directory,
+            self._hook,
+            self._metrics,
+            self._placement,
+            self._guests,
+        )
+        found = [finding for part in parts for finding in part()]
+        if self._hypervisor is not None:
+            self._hypervisor.close()
+        return found
+
+    def _configuration(self) -> Iterator[Finding]:
+        files = list(map(str, self._conf.config_file or ()))
+        if not files:
+            yield Finding(
+                Level.ERROR,
+                "configuration",
+                "there is no configuration file",
+                "name nova.conf and the agent's own: --config-file /etc/nova/nova.conf --config-file"
+                " /etc/kongming/kongming-agent.conf",
+            )
+        try:
+            self._settings = parse_settings(self._conf)
+        except (exceptions.ConfigurationError, cfg.Error) as error:
+            yield Finding(Level.ERROR, "configuration", str(error))
+            return
+        if files:
+            yield Finding(Level.OK, "configuration", f"read from {' and '.join(files)}")
+        yield from self._triggers(self._settings)
+
+    def _triggers(self, settings: Settings) -> Iterator[Finding]:
+        try:
+            ask = (lambda _server: None) if nova_adapter(self._conf) else None
+            surroundings = Surroundings(self._conf, settings.host or "", lambda: None, ask=ask)
+            Triggers(settings.triggers, surroundings).check()
+        except exceptions.ConfigurationError as error:
+            yield Finding(Level.ERROR, "configuration", str(error))
+
+    def _libvirt(self) -> Iterator[Finding]:
+        uri = str(self._conf.kongming_agent.libvirt_uri)
+        hypervisor = LibvirtHypervisor(uri)
+        try:
+            yield host_findings.of_version(hypervisor.version())
+            self._hypervisor = hypervisor
+            self._topology = hypervisor.topology()
+            yield from host_findings.of_topology(self._topology)
+        except exceptions.HypervisorError as error:
+            remedy = f"see that it runs (systemctl status libvirtd virtqemud) and that 'virsh -c {uri} list' works"
+            yield Finding(Level.ERROR, "libvirt", str(error), remedy)
+        except exceptions.InvalidTopology as error:
+            yield Finding(Level.ERROR, "topology", str(error), "compare 'virsh capabilities' with 'lscpu -e'")
+
+    def _pools(self) -> Iterator[Finding]:
+        settings, topology = self._settings, self._topology
+        if settings is None:
+            return
+        if topology is not None:
+            pools = settings.unchecked_pools(topology)
+            found = list(host_findings.of_pools(topology, pools))
+            yield from found
+            if self._hypervisor is not None and findings.is_well(found):
+                self._site = Site(self._conf, settings, self._hypervisor, self._kernel, topology, pools)
+        yield from host_findings.of_nova(settings, topology)
+
+    def _controllers(self) -> Iterator[Finding]:
+        yield from host_findings.of_controllers(self._kernel.controllers())
+
+    def _run_directory(self) -> Iterator[Finding]:
+        if self._settings is None:
+            return
+        directory = self._settings.run_directory
+        path = directory / SOCKET_NAME
+        self._is_served = _is_listening(socket.AF_UNIX, str(path))
+        if directory.is_dir() and directory.stat().st_uid != os.geteuid():
+            yield Finding(
+                Level.ERROR,
+                "run directory",
+                f"{directory} belongs to user {directory.stat().st_uid}, and this is user {os.geteuid()}",
+                "run the agent, and this check, as the user to whom it belongs, which should be root",
+            )
+        elif self._is_served:
+            yield Finding(Level.OK, "agent", f"runs, and listens at {path}")
+        else:
+            yield Finding(Level.OK, "agent", f"does not run yet; it will listen at {path}")
+
+    def _hook(self) -> Iterator[Finding]:
+        if self._settings is None:
+            return
+        file = HookFile(self._hooks, self._settings.run_directory / SOCKET_NAME)
+        yield host_findings.of_hook(str(file.path), file.state(), file.others())
+
+    def _metrics(self) -> Iterator[Finding]:
+        settings = self._settings
+        if settings is None or self._is_served or not settings.metrics_port:
+            return
+        place = (settings.metrics_address, settings.metrics_port)
+        if _is_listening(socket.AF_INET6 if ":" in place[0] else socket.AF_INET, place):
+            yield Finding(
+                Level.WARN,
+                "metrics",
+                f"another program listens at {place[0]}:{place[1]}, so that Prometheus would not find the agent",
+                "set [kongming_agent] metrics_port to a port that is free, or to 0 for no metrics",
+            )
+
+    def _placement(self) -> Iterator[Finding]:
+        try:
+            client = PlacementClient(ReadOnly(placement_adapter(self._conf)))
+            name = self._name()
+            if name is None:
+                client.template_providers()
+                yield Finding(Level.OK, "Placement", "answers")
+                return
+            root, _, states = NodeRegistry(client, name).observe()
+            yield of_provider(root, states)
+            if self._site is not None:
+                self._preview = self._site.preview()
+                yield from of_templates(self._preview)
+        except (exceptions.ConfigurationError, exceptions.ProviderNotFound) as error:  # which say what to do
+            yield Finding(Level.ERROR, "Placement", str(error))
+        except exceptions.PlacementError as error:
+            remedy = "see that [placement] of the files above leads to a Placement that answers this host"
+            yield Finding(Level.ERROR, "Placement", str(error), remedy)
+        except (exceptions.HypervisorError, PermissionError) as error:
+            yield Finding(Level.ERROR, "servers", f"cannot be looked at: {error}", "run this as root")
+
+    def _guests(self) -> Iterator[Finding]:
+        if self._site is None:
+            return
+        try:
+            yield from of_guests(self._site.running(), self._preview, self._site.settings, self._site.pools)
+        except (exceptions.HypervisorError, PermissionError) as error:
+            yield Finding(Level.ERROR, "servers", f"cannot be looked at: {error}", "run this as root")
+
+    def _name(self) -> str | None:
+        """The name of the compute node's provider, if that is known."""
+        if host := self._conf.kongming_agent.host:
+            return str(host)
+        return None if self._hypervisor is None else self._hypervisor.host_name()
+
+
+def _is_listening(family: int, address: str | Sequence[object]) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        return probe.connect_ex(address) == 0  # type: ignore[arg-type]  # a path, or a host and a port

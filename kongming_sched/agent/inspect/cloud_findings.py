@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Placement's word on this host, and the servers that run here, mean for the agent: pure, to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.inspect.findings import Finding, Level
+from kongming_sched.agent.inspect.site import Running
+from kongming_sched.agent.settings import Settings
+from kongming_sched.placement import names
+from kongming_sched.placement.client import Provider
+from kongming_sched.placement.tree import HostPools, NodeState
+
+_SHOWN = 5
+
+
+def of_provider(root: Provider, states: Mapping[str, NodeState]) -> Finding:
+    """Of the compute node's provider, and the providers of its NUMA nodes."""
+    nodes = ", ".join(sorted(state.name for state in states.values()))
+    below = f"with {nodes} below" if nodes else "with no NUMA node below yet; the agent makes them"
+    return Finding(Level.OK, "Placement", f"answers; provider {root.name} ({root.uuid}) is there, {below}")
+
+
+def of_templates(preview: Preview) -> Iterator[Finding]:
+    """Of the templates that are offered to this host."""
+    yield from (
+        Finding(Level.WARN, "templates", problem, "write it anew with 'openstack kongming template set --file'")
+        for subject, problem in preview.problems.items()
+        if subject.startswith("template ")
+    )
+    if not preview.templates:
+        yield Finding(Level.OK, "templates", "there is none for this host; see 'openstack kongming template create'")
+        return
+    tree = preview.layout.tree
+    offered = sorted(
+        name for name in preview.templates if any(names.template_trait(name) in node.traits for node in tree.nodes)
+    )
+    if offered:
+        yield Finding(Level.OK, "templates", f"{', '.join(offered)} can be honoured here")
+    for name in sorted(preview.templates.keys() - set(offered)):
+        reasons = {item.node_id: item.reason for item in tree.refusals if item.template == name}
+        words = "; ".join(f"node {node}: {reason}" for node, reason in sorted(reasons.items()))
+        yield Finding(
+            Level.WARN if not offered else Level.OK,
+            "templates",
+            f"{name} cannot be honoured here: {words or 'no node of this host has CPUs in the pools'}",
+            "" if offered else "change the pools or the template, or give the template aggregates without this host",
+        )
+
+
+def of_guests(
+    running: Sequence[Running], preview: Preview | None, settings: Settings, pools: HostPools
+) -> Iterator[Finding]:
+    """Of the servers that run.
+
+    :param preview: what the agent would do; None if Placement does not say what is claimed
+    """
+    mine = [guest for guest in running if guest.identity.request is not None]
+    yield from (
+        Finding(Level.WARN, "servers", f"{_title(guest)}: {guest.fault}", "the agent leaves it alone as it is")
+        for guest in running
+        if guest.fault
+    )
+    if preview is not None:
+        titles = {guest.domain.uuid: _title(guest) for guest in mine}
+        for uuid, problem in preview.layout.problems.items():
+            yield Finding(Level.WARN, "servers", f"{titles.get(uuid, uuid)}: {problem}", "see 'kongming-host verify'")
+    if running and not any(guest.domain.scheduler for guest in running):
+        fact = "libvirt has no controller cpu for servers: shares and quotas of templates are not set"
+        yield Finding(Level.WARN, "cgroups", fact, "look at cgroup_controllers of libvirt's qemu.conf")
+    if not settings.confine_unmanaged:
+        yield from _of_strangers(running, pools)
+    yield Finding(Level.OK, "servers", f"{len(running)} run here, {len(mine)} of a template{_work(preview)}")
+
+
+def _of_strangers(running: Sequence[Running], pools: HostPools) -> Iterator[Finding]:
+    """Of those without a template that may run on CPUs of the dedicated pool."""
+    intruders = [
+        _title(guest)
+        for guest in running
+        if guest.identity.request is None
+        and any(cpus & pools.dedicated for cpus in (*guest.threads.vcpus.values(), guest.threads.emulator))
+    ]
+    if intruders:
+        more = f" and {len(intruders) - _SHOWN} more" if len(intruders) > _SHOWN else ""
+        yield Finding(
+            Level.WARN,
+            "servers",
+            f"without a template, and may run on CPUs of the dedicated pool: {', '.join(intruders[:_SHOWN])}{more}",
+            "keep such servers off it: [compute] cpu_shared_set of nova.conf (they keep what they have until they are"
+            " started anew), or [kongming_agent] confine_unmanaged = true, which acts at once",
+        )
+
+
+def _title(guest: Running) -> str:
+    return f"server {guest.identity.server} ({guest.domain.uuid})"
+
+
+def _work(preview: Preview | None) -> str:
+    if preview is None:
+        return ""
+    count = len(preview.steps())
+    words = f"{count} thing{'s' * (count != 1)} to do" if count else "nothing to do"
+    return f"; the agent has {words} now, see 'kongming-host plan'"

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three views of a host's guests side by side: what Placement gives them, libvirt's word, the kernel's. Pure."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kongming_sched.agent.decide.plan import Kind, Unit
+from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.model.guest import Domain, Guest, Threads
+from kongming_sched.cpuset import CpuSet
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One thing of one guest, in all three views.
+
+    :ivar subject: the server, or what else is wrong
+    :ivar what: as in "vCPU 3"
+    :ivar placement: the CPUs that it should have by what Placement holds; empty where Placement says nothing
+    :ivar fault: who does not agree with whom; empty if all do
+    """
+
+    subject: str
+    what: str
+    placement: str
+    libvirt: str
+    kernel: str
+    fault: str = ""
+
+
+def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:
+    """The pins of a running domain by libvirt's word, which is the live XML.
+
+    :param anywhere: the CPUs of a thread that libvirt has not pinned
+    """
+    root = ET.fromstring(domain.xml)
+    vcpu = root.find("vcpu")
+    text = "" if vcpu is None else vcpu.get("cpuset", "")
+    default = CpuSet.parse(text) if text else anywhere
+
+    def pins(tag: str, index: str) -> dict[int, CpuSet]:
+        return {
+            int(pin.get(index, "0")): CpuSet.parse(pin.get("cpuset", "")) for pin in root.iterfind(f"cputune/{tag}")
+        }
+
+    count = 0 if vcpu is None else int(vcpu.get("current") or vcpu.text or 0)
+    vcpus = dict.fromkeys(range(count), default) | pins("vcpupin", "vcpu")
+    emulator = pins("emulatorpin", "emulator").get(0, default)
+    return Threads(vcpus, emulator, pins("iothreadpin", "iothread"))
+
+
+def compare(
+    preview: Preview, others: Iterable[tuple[Domain, str, Threads]], memory: Mapping[str, CpuSet]
+) -> list[Comparison]:
+    """Everything that there is to compare, server by server.
+
+    :param others: domain, server's name and threads of each guest without a template
+    :param memory: server id to the NUMA nodes that the kernel lets the guest's memory lie on
+    """
+    found = [Comparison(subject, "its description", "", "", "", fault) for subject, fault in preview.problems.items()]
+    found += [
+        Comparison(f"provider {step.subject}", step.action.removeprefix("Placement: "), "", "", "", step.reason)
+        for step in preview.steps()
+        if step.action.startswith("Placement: ")
+    ]
+    comparer = _Comparer(preview)
+    for guest in preview.guests:
+        found += comparer.guest(guest, memory.get(guest.uuid))
+    online = preview.topology.cpus
+    for domain, server, threads in others:
+        pins = libvirt_pins(domain, online)
+        units = [Unit(domain.uuid, *key, cpus, cpus) for key, cpus in sorted(_by_key(threads).items())]
+        found += [_row(f"server {server} ({domain.uuid})", unit, pins, online, None) for unit in units]
+    return found
+
+
+class _Comparer:
+    """Compares the guests of templates."""
+
+    def __init__(self, preview: Preview) -> None:
+        self._preview = preview
+        self._units = preview.units()
+        self._online = preview.topology.cpus
+
+    def guest(self, guest: Guest, memory: CpuSet | None) -> Iterator[Comparison]:
+        subject = f"server {guest}"
+        template = f"template {guest.request.template}"
+        if problem := self._preview.layout.problems.get(guest.uuid) or self._preview.left.get(guest.uuid):
+            yield Comparison(subject, template, "", "", "", problem)
+        pins = libvirt_pins(guest.domain, self._online)
+        for unit in self._units:
+            if unit.guest == guest.uuid:
+                yield _row(subject, unit, pins, self._online, unit.target, self._intruder(unit))
+        yield from self._memory(subject, guest, memory)
+
+    def _intruder(self, unit: Unit) -> str:
+        """Another guest of a template that is on one of the dedicated CPUs of this thread."""
+        dedicated = self._preview.pools.dedicated
+        if unit.kind is not Kind.VCPU or not unit.current <= dedicated:
+            return ""
+        for other in self._units:
+            both = other.current & unit.current
+            if both and other.guest != unit.guest and other.kind is Kind.VCPU and other.current <= dedicated:
+                name = next(guest for guest in self._preview.guests if guest.uuid == other.guest)
+                return f"CPU {both} is used by server {name} too"
+        return ""
+
+    def _memory(self, subject: str, guest: Guest, kernel: CpuSet | None) -> Iterator[Comparison]:
+        """The binding of its memory, where there is one or should be one."""
+        bound = guest.identity.memory_nodes
+        wanted = self._preview.layout.guests[guest.uuid].memory_nodes or bound
+        if not wanted:
+            return
+        faults = []
+        if wanted != bound:
+            faults.append(f"libvirt has bound it to {bound or 'no node'}, and it belongs on node {wanted}")
+        if kernel is not None and bound and kernel != bound:
+            faults.append(f"the kernel lets it lie on node {kernel}")
+        placement, libvirt, seen = (f"node {nodes}" if nodes else "any node" for nodes in (wanted, bound, kernel))
+        yield Comparison(subject, "memory", placement, libvirt, seen, "; ".join(faults))
+
+
+def _row(
+    subject: str, unit: Unit, pins: Threads, online: CpuSet, wanted: CpuSet | None, intruder: str = ""
+) -> Comparison:
+    """One thread. CPUs that are offline do not count: the kernel leaves them out, and libvirt may name them."""
+    reported = _by_key(pins).get((unit.kind, unit.index), online) & online
+    actual = unit.current & online
+    faults = []
+    if wanted is not None and actual != wanted:
+        faults.append(f"the kernel has it on CPU {actual}, and it belongs on {wanted}")
+    if reported != actual:
+        faults.append(f"libvirt says CPU {reported or 'none that is online'}, and the kernel has {actual}")
+    if intruder:
+        faults.append(intruder)
+    what = str(unit.kind) if unit.kind is Kind.EMULATOR else f"{unit.kind} {unit.index}"
+    return Comparison(
+        subject, what, "" if wanted is None else str(wanted), str(reported), str(actual), "; ".join(faults)
+    )
+
+
+def _by_key(threads: Threads) -> dict[tuple[Kind, int], CpuSet]:
+    found = {(Kind.VCPU, vcpu): cpus for vcpu, cpus in threads.vcpus.items()}
+    found[Kind.EMULATOR, 0] = threads.emulator
+    return found | {(Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What facts of a host mean for the agent: pure, from values to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from kongming_sched.agent.inspect.findings import Finding, Level
+from kongming_sched.agent.settings import Settings
+from kongming_sched.allocator import usable_cores
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.tree import HostPools, pool_faults
+from kongming_sched.topology import HostTopology, NumaNode
+
+_TESTED = (9, 0, 0)
+_BINDS_MEMORY = (7, 3, 0)
+"""The first libvirt that knows the mode ``restrictive``, the only one that can be changed while a guest runs."""
+
+_CONTROLLERS = {
+    "cpuset": "the memory of running servers cannot be moved, so that memory: strict is not kept",
+    "cpu": "shares and quotas of templates are not set",
+}
+"""What is lacking without a controller."""
+
+_HOOK_STATES = {
+    "not installed": (Level.WARN, "kongming-host hook install"),
+    "outdated": (Level.WARN, "kongming-host hook install"),
+    "not executable": (Level.WARN, "kongming-host hook install"),
+    "not ours": (Level.ERROR, "move the file away, and run kongming-host hook install"),
+}
+
+
+def of_version(version: tuple[int, int, int]) -> Finding:
+    """Of libvirt's release."""
+    words = f"libvirt {'.'.join(map(str, version))} answers"
+    if version < _BINDS_MEMORY:
+        fact = f"{words}; before 7.3.0 it cannot bind the memory of running servers, so that memory: strict is not kept"
+        return Finding(Level.WARN, "libvirt", fact, "upgrade libvirt, or use templates with memory: none here")
+    if version < _TESTED:
+        return Finding(Level.WARN, "libvirt", f"{words}; 9.0.0 is the oldest that is tested", "upgrade it if you can")
+    return Finding(Level.OK, "libvirt", words)
+
+
+def of_topology(topology: HostTopology) -> Iterator[Finding]:
+    """Of nodes, cores and threads."""
+    nodes = [node for node in topology.nodes if node.cores]
+    threads = sorted({node.threads_per_core for node in nodes})
+    cores = sum(len(node.cores) for node in nodes)
+    yield Finding(
+        Level.OK,
+        "topology",
+        f"{_count(len(nodes), 'NUMA node')}, {_count(cores, 'core')}, {_count(len(topology.cpus), 'CPU')},"
+        f" {' or '.join(map(str, threads))} per core",
+    )
+    if len(threads) > 1:
+        yield Finding(
+            Level.WARN,
+            "topology",
+            "the nodes have cores of different width, so that a flavor whose template takes whole cores fits on some"
+            " of them only",
+            "switch hardware threads on or off on all of them, or see 'openstack kongming flavor set"
+            " --threads-per-core'",
+        )
+
+
+def of_pools(topology: HostTopology, pools: HostPools) -> Iterator[Finding]:
+    """Of the CPUs that the options give to templates."""
+    faults = list(pool_faults(topology, pools))
+    yield from (Finding(Level.ERROR, "CPU pools", str(fault)) for fault in faults)
+    if faults:
+        return
+    if not pools.dedicated | pools.shared:
+        yield _no_pools(topology)
+        return
+    nodes = [node for node in topology.nodes if node.cores]
+    if pools.dedicated:
+        counts = [f"{_count(len(_whole_cores(node, pools)), 'whole core')} on node {node.id}" for node in nodes]
+        yield Finding(Level.OK, "dedicated pool", f"CPU {pools.dedicated}: {', '.join(counts)}")
+    if pools.shared:
+        shared = {node.id: len(pools.shared & node.cpus) for node in nodes}
+        counts = [f"{int(n * pools.vcpu_allocation_ratio)} vCPUs on node {id}" for id, n in shared.items() if n]
+        yield Finding(Level.OK, "shared pool", f"CPU {pools.shared}: {', '.join(counts)}")
+    yield Finding(Level.OK, "housekeeping", f"CPU {pools.housekeeping & topology.cpus}")
+    yield from _of_offline(topology, pools)
+    yield from _of_memory(nodes, pools)
+
+
+def of_nova(settings: Settings, topology: HostTopology | None) -> Iterator[Finding]:
+    """Of the CPUs that Nova gives to servers without a template."""
+    clashes = list(settings.clashes())
+    yield from (Finding(Level.ERROR, "nova.conf", str(clash)) for clash in clashes)
+    if clashes:
+        return
+    novas = {"cpu_shared_set": settings.nova_shared, "cpu_dedicated_set": settings.nova_dedicated}
+    named = [f"{option} = {cpus}" for option, cpus in novas.items() if cpus]
+    if named:
+        yield Finding(Level.OK, "nova.conf", f"[compute] {' and '.join(named)} shares no CPU with the pools")
+    elif settings.confine_unmanaged:
+        yield Finding(Level.OK, "nova.conf", "names no CPUs; confine_unmanaged keeps other servers off the pool")
+    elif settings.dedicated and topology is not None:
+        left = topology.cpus - settings.dedicated - settings.shared
+        yield Finding(
+            Level.WARN,
+            "nova.conf",
+            "[compute] has neither cpu_shared_set nor cpu_dedicated_set, so that Nova lets servers without a template"
+            " run on every CPU, those of the dedicated pool too",
+            f"set [compute] cpu_shared_set = {left} in nova.conf and start nova-compute anew, or else"
+            " [kongming_agent] confine_unmanaged = true",
+        )
+
+
+def of_controllers(controllers: Collection[str]) -> Iterator[Finding]:
+    """Of the kernel's control groups."""
+    missing = [name for name in _CONTROLLERS if name not in controllers]
+    for name in missing:
+        remedy = "boot the kernel with it, and look at cgroup_controllers of libvirt's qemu.conf"
+        yield Finding(Level.WARN, "cgroups", f"the controller {name} is not there: {_CONTROLLERS[name]}", remedy)
+    if not missing:
+        yield Finding(Level.OK, "cgroups", f"the kernel has the controllers {' and '.join(_CONTROLLERS)}")
+
+
+def of_hook(path: str, state: str, others: Sequence[str]) -> Finding:
+    """Of libvirt's hook.
+
+    :param state: as HookFile tells it
+    """
+    if state not in _HOOK_STATES:
+        beside = f"; libvirt runs {', '.join(others)} too" if others else ""
+        return Finding(Level.OK, "libvirt's hook", f"{path} is installed{beside}")
+    level, remedy = _HOOK_STATES[state]
+    words = "is not KongMing's" if state == "not ours" else f"is {state}"
+    return Finding(
+        level,
+        "libvirt's hook",
+        f"{path} {words}: servers that migrate here run with the pins of the host that they come from until the agent"
+        " has seen them",
+        remedy,
+    )
+
+
+def _whole_cores(node: NumaNode, pools: HostPools) -> Sequence[object]:
+    return usable_cores(node.cores, pools.dedicated)
+
+
+def _no_pools(topology: HostTopology) -> Finding:
+    """What to set where nothing is: all but the first core of each node."""
+    proposed = CpuSet.union(core.cpus for node in topology.nodes for core in node.cores[1:])
+    remedy = "set [kongming_agent] dedicated_cpu_set to whole cores that Nova does not use"
+    example = f", for example {proposed}, which leaves the first core of each node to the host" if proposed else ""
+    fact = "dedicated_cpu_set and shared_cpu_set are empty, so that no template is offered here"
+    return Finding(Level.WARN, "CPU pools", fact, remedy + example)
+
+
+def _of_offline(topology: HostTopology, pools: HostPools) -> Iterator[Finding]:
+    offline = (pools.dedicated | pools.shared) & topology.present - topology.cpus
+    if offline:
+        fact = f"CPU {offline} of the pools is offline; nothing is counted of a core that is not whole"
+        yield Finding(Level.WARN, "CPU pools", fact, f"bring it online (chcpu -e {offline}), or take the core out")
+
+
+def _of_memory(nodes: Sequence[NumaNode], pools: HostPools) -> Iterator[Finding]:
+    for node in nodes:
+        if node.cpus & (pools.dedicated | pools.shared) and node.memory_mb <= pools.reserved_memory_mb:
+            fact = (
+                f"node {node.id} has {node.memory_mb} MiB, and reserved_memory_mb = {pools.reserved_memory_mb} leaves"
+                " nothing: templates with memory: strict are not offered there"
+            )
+            yield Finding(Level.WARN, "memory", fact, "lower [kongming_agent] reserved_memory_mb")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host as a picture shows it: nodes, cores, CPUs, and who runs there by the kernel's word. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kongming_sched.agent.model.guest import Identity, Threads
+from kongming_sched.agent.state.released import NOBODY, Released
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.tree import HostPools
+from kongming_sched.topology import HostTopology
+
+UNNAMED_POOL = "-"
+"""The pool of CPUs that are none of KongMing's."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapGuest:
+    """A guest of the picture.
+
+    :ivar number: its place in the list of guests, from 1
+    :ivar template: empty for a guest without one
+    :ivar floats: whether all its vCPUs may run on every CPU of the host
+    :ivar is_released: whether the agent leaves it alone
+    """
+
+    number: int
+    uuid: str
+    name: str
+    template: str
+    vcpus: Mapping[int, CpuSet]
+    emulator: CpuSet
+    floats: bool
+    is_released: bool = False
+
+    @property
+    def cpus(self) -> CpuSet:
+        """Every host CPU on which one of its vCPUs may run."""
+        return CpuSet.union(self.vcpus.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A guest on a CPU.
+
+    :ivar vcpus: those of its vCPUs that may run there
+    :ivar has_emulator: whether QEMU's own threads may
+    """
+
+    guest: MapGuest
+    vcpus: CpuSet
+    has_emulator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MapCpu:
+    """A host CPU.
+
+    :ivar pool: as in "dedicated"; with + between them if there are several
+    """
+
+    cpu: int
+    pool: str
+    tenants: tuple[Tenant, ...]
+
+    @property
+    def pinned(self) -> tuple[Tenant, ...]:
+        """Those that are there because somebody said so: guests that may run anywhere are left out."""
+        return tuple(tenant for tenant in self.tenants if tenant.vcpus and not tenant.guest.floats)
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether two guests have been pinned to a CPU that is for one."""
+        return "dedicated" in self.pool and len(self.pinned) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class MapCore:
+    """A core with its online CPUs.
+
+    :ivar number: counted within its node
+    :ivar cache: the same for all cores that share a last-level cache
+    """
+
+    number: int
+    cache: int
+    cpus: tuple[MapCpu, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapNode:
+    """A NUMA node."""
+
+    id: int
+    memory_mb: int
+    cores: tuple[MapCore, ...]
+
+    @property
+    def cpus(self) -> tuple[MapCpu, ...]:
+        """All its CPUs."""
+        return tuple(cpu for core in self.cores for cpu in core.cpus)
+
+    def count(self, pool: str) -> tuple[int, int]:
+        """How many CPUs of a pool somebody is pinned to, and how many there are."""
+        mine = [cpu for cpu in self.cpus if pool in cpu.pool.split("+")]
+        return sum(1 for cpu in mine if cpu.pinned), len(mine)
+
+
+@dataclass(frozen=True, slots=True)
+class HostMap:
+    """The whole picture.
+
+    :ivar offline: CPUs that the host has and that are not online
+    """
+
+    host: str
+    nodes: tuple[MapNode, ...]
+    guests: tuple[MapGuest, ...]
+    offline: CpuSet
+
+    @property
+    def cpus(self) -> tuple[MapCpu, ...]:
+        """All CPUs of all nodes."""
+        return tuple(cpu for node in self.nodes for cpu in node.cpus)
+
+    def count(self, pool: str) -> tuple[int, int]:
+        """How many CPUs of a pool somebody is pinned to, and how many there are."""
+        counts = [node.count(pool) for node in self.nodes]
+        return sum(taken for taken, _ in counts), sum(total for _, total in counts)
+
+
+def draw(
+    host: str,
+    topology: HostTopology,
+    pools: HostPools,
+    running: Iterable[tuple[str, Identity, Threads]],
+    released: Released = NOBODY,
+) -> HostMap:
+    """Put everything in its place.
+
+    :param running: server id, identity and threads of every running guest
+    :param released: whom the agent leaves alone
+    """
+    ordered = sorted(running, key=lambda item: (item[1].request is None, item[1].server, item[0]))
+    guests = tuple(_guest(number, *item, topology.cpus, released) for number, item in enumerate(ordered, 1))
+    nodes = tuple(
+        MapNode(
+            node.id,
+            node.memory_mb,
+            tuple(
+                MapCore(
+                    number,
+                    core.cache,
+                    tuple(MapCpu(cpu, _pool(cpu, pools), tuple(_tenants(cpu, guests))) for cpu in core.cpus),
+                )
+                for number, core in enumerate(node.cores)
+            ),
+        )
+        for node in topology.nodes
+    )
+    return HostMap(host, nodes, guests, topology.present - topology.cpus)
+
+
+def describe(tenant: Tenant) -> str:
+    """A guest on a CPU in words."""
+    parts = [f"vCPU {tenant.vcpus}"] if tenant.vcpus else []
+    if tenant.has_emulator:
+        parts.append("emulator")
+    words = ", not pinned" * bool(tenant.vcpus and tenant.guest.floats) + ", released" * tenant.guest.is_released
+    return f"{tenant.guest.name} ({' and '.join(parts)}{words})"
+
+
+def _guest(
+    number: int, uuid: str, identity: Identity, threads: Threads, everywhere: CpuSet, released: Released
+) -> MapGuest:
+    floats = all(everywhere <= cpus for cpus in threads.vcpus.values())
+    template = identity.request.template if identity.request else ""
+    name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in identity.server)
+    is_released = released.covers(uuid, identity.start)
+    return MapGuest(number, uuid, name, template, threads.vcpus, threads.emulator, floats, is_released)
+
+
+def _pool(cpu: int, pools: HostPools) -> str:
+    kinds = {"dedicated": pools.dedicated, "shared": pools.shared, "housekeeping": pools.housekeeping}
+    return "+".join(name for name, cpus in kinds.items() if cpu in cpus) or UNNAMED_POOL
+
+
+def _tenants(cpu: int, guests: Iterable[MapGuest]) -> Iterator[Tenant]:
+    for guest in guests:
+        vcpus = CpuSet.of(vcpu for vcpu, cpus in guest.vcpus.items() if cpu in cpus)
+        if vcpus or cpu in guest.emulator:
+            yield Tenant(guest, vcpus, cpu in guest.emulator)

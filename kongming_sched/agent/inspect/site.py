@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This host as the commands of kongming-host reach it: to look at, and not to change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oslo_config import cfg
+
+from kongming_sched import exceptions
+from kongming_sched.agent.commands.common import read_files
+from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.host.kernel import Host
+from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.model.guest import Domain, Identity, Threads, identify
+from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
+from kongming_sched.agent.state import released
+from kongming_sched.agent.state.backoff import Backoff
+from kongming_sched.agent.state.released import ReleasedFile
+from kongming_sched.agent.state.reservations import BOOKINGS_NAME, Bookings
+from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
+from kongming_sched.placement.client import Adapter, PlacementClient, Response
+from kongming_sched.placement.tree import HostPools
+from kongming_sched.topology import HostTopology
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running guest, of a template or not.
+
+    :ivar fault: why its flavor or its XML cannot be read; empty if they can
+    """
+
+    domain: Domain
+    identity: Identity
+    threads: Threads
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The host, by the agent's configuration."""
+
+    conf: cfg.ConfigOpts
+    settings: Settings
+    hypervisor: LibvirtHypervisor
+    kernel: Host
+    topology: HostTopology
+    pools: HostPools
+
+    @property
+    def name(self) -> str:
+        """The name of the host's provider in Placement."""
+        return self.settings.host or self.hypervisor.host_name()
+
+    @property
+    def released_path(self) -> Path:
+        """The file that says whom the agent leaves alone."""
+        return self.settings.run_directory / released.FILE_NAME
+
+    def running(self) -> list[Running]:
+        """Every guest that runs, as libvirt and the kernel see it."""
+        running = []
+        for domain in self.hypervisor.domains():
+            try:
+                threads = self.kernel.threads(domain)
+            except exceptions.GuestGone:
+                continue
+            try:
+                running.append(Running(domain, identify(domain), threads))
+            except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
+                identity = Identity(domain.name, len(threads.vcpus), None)
+                running.append(Running(domain, identity, threads, str(error)))
+        return running
+
+    def preview(self) -> Preview:
+        """What the agent would do now. Nothing is written, here or in Placement.
+
+        :raises PlacementError: if Placement does not tell what is claimed
+        :raises ConfigurationError: if its credentials are missing
+        """
+        client = PlacementClient(ReadOnly(placement_adapter(self.conf)))
+        bookings = Bookings.read_only(self.settings.run_directory / BOOKINGS_NAME)
+        backoff = Backoff(self.settings.interval_seconds)
+        metadata = Metadata(self.settings.run_directory / METADATA_NAME)
+        whom = ReleasedFile(self.released_path)
+        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, bookings, metadata, whom)
+        return reconciler.preview(self.topology, self.pools)
+
+
+class ReadOnly:
+    """Lets nothing but questions through to Placement."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Response:
+        """Ask.
+
+        :raises PlacementError: for everything else
+        """
+        if method != "GET":
+            raise exceptions.PlacementError(f"{method} {url}", "this command only reads")
+        return self._adapter.request(url, method, **kwargs)
+
+
+def open_site(config_files: Sequence[str] | None) -> Site:
+    """Read the configuration and the host.
+
+    :raises ConfigurationError: if the host cannot have what the options ask for
+    :raises HypervisorError: if libvirt does not answer
+    """
+    conf = read_files(config_files)
+    settings = read_settings(conf)
+    hypervisor = LibvirtHypervisor(settings.libvirt_uri)
+    topology = hypervisor.topology()
+    return Site(conf, settings, hypervisor, Host(), topology, settings.pools(topology))

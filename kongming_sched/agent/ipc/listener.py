@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Unix socket on which libvirt's hook asks where an arriving guest belongs, and an operator gives orders.
+
+See hook.py and client.py for what they say. One question per connection, of bounded length, asked within a
+second, from root or the agent's own user. Each connection has a thread, which hands the question to the agent's loop
+and waits for its answer: a hook for a second, an order for as long as moving takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kongming_sched import exceptions
+from kongming_sched.agent.ipc import client
+from kongming_sched.agent.ipc.qemu_hook import GREETING, MAX_BYTES, PATIENCE_SECONDS
+
+SOCKET_NAME = "agent.sock"
+MAX_CONNECTIONS = 16
+"""More guests than this do not arrive within a second; further ones wait in the socket's queue."""
+
+QUEUE_LENGTH = 128
+"""How many hooks may wait to be listened to; one more would be refused at once instead of waiting its second."""
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Question:
+    """A hook or a command that waits.
+
+    :ivar xml: of the guest on its way; of a command, the order
+    """
+
+    def __init__(self, xml: str) -> None:
+        self.xml = xml
+        self._done = threading.Event()
+        self._pins: Mapping[str, object] | None = None
+        self.is_abandoned = False
+
+    def answer(self, pins: Mapping[str, object] | None) -> None:
+        """Give the hook its answer, or none; only the first counts."""
+        if not self._done.is_set():
+            self._pins = pins
+            self._done.set()
+
+    def wait(self, seconds: float) -> Mapping[str, object] | None:
+        """The answer; None if there is none in time, and then nobody needs it any more."""
+        if not self._done.wait(max(seconds, 0)):
+            self.is_abandoned = True
+            return None
+        return self._pins
+
+
+class Listener:
+    """The agent's end of the socket.
+
+    :param directory: made if it is not there, and nobody but the agent's user may look into it
+    :param wake: called whenever a question has come
+    """
+
+    def __init__(self, directory: Path, wake: Callable[[], None]) -> None:
+        self.path = directory / SOCKET_NAME
+        self._wake = wake
+        self._socket: socket.socket | None = None
+        self._questions: list[Question] = []
+        self._orders: list[Question] = []
+        self._lock = threading.Lock()
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    def open(self) -> None:
+        """Begin to listen.
+
+        :raises ConfigurationError: if the directory cannot be used, or another agent listens there
+        """
+        try:
+            self._prepare_directory()
+            if self._is_served():
+                raise exceptions.ConfigurationError("run_directory", f"another agent listens at {self.path}")
+            self.path.unlink(missing_ok=True)
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listening.bind(str(self.path))
+            self.path.chmod(0o600)
+            listening.listen(QUEUE_LENGTH)
+        except OSError as error:
+            raise exceptions.ConfigurationError("run_directory", f"cannot listen at {self.path}: {error}") from error
+        self._socket = listening
+        threading.Thread(target=self._accept, args=(listening,), name="arrivals", daemon=True).start()
+
+    def take(self) -> list[Question]:
+        """The questions that came since the last call and that somebody still waits for."""
+        with self._lock:
+            taken, self._questions = self._questions, []
+        return [question for question in taken if not question.is_abandoned]
+
+    def take_orders(self) -> list[Question]:
+        """The orders that came since the last call and that somebody still waits for."""
+        with self._lock:
+            taken, self._orders = self._orders, []
+        return [order for order in taken if not order.is_abandoned]
+
+    def close(self) -> None:
+        """Listen no more; hooks do without an answer then."""
+        listening, self._socket = self._socket, None
+        if listening is None:
+            return
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        with contextlib.suppress(OSError):  # wakes the thread that accepts
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        for question in [*self.take(), *self.take_orders()]:
+            question.answer(None)
+
+    def _prepare_directory(self) -> None:
+        directory = self.path.parent
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.stat()
+        if status.st_uid != os.geteuid():
+            raise exceptions.ConfigurationError("run_directory", f"{directory} belongs to user {status.st_uid}")
+        directory.chmod(0o700)
+
+    def _is_served(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(PATIENCE_SECONDS)
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                probe.connect(str(self.path))
+                return True
+        return False
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
+            self._free.acquire()
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                if self._socket is not listening:
+                    return  # closed
+                self._free.release()
+                time.sleep(0.1)  # out of descriptors, for example
+                continue
+            threading.Thread(target=self._serve, args=(connection,), name="arrival", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        try:
+            with connection, contextlib.suppress(OSError):
+                received = _receive(connection, deadline) if _is_trusted(connection) else None
+                if received is None:
+                    return
+                is_order, text = received
+                question = Question(text)
+                with self._lock:
+                    (self._orders if is_order else self._questions).append(question)
+                self._wake()
+                pins = question.wait(deadline - time.monotonic() + (client.PATIENCE_SECONDS if is_order else 0))
+                if pins is not None:
+                    connection.settimeout(PATIENCE_SECONDS)
+                    connection.sendall(json.dumps(pins).encode())
+        finally:
+            self._free.release()
+
+
+def _is_trusted(connection: socket.socket) -> bool:
+    """Whether root or our own user is at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(credentials)
+    return user in (0, os.geteuid())
+
+
+def _receive(connection: socket.socket, deadline: float) -> tuple[bool, str] | None:
+    """Whether it is an order, and its text or the XML that is asked about.
+
+    None if that does not come in time, is too long, or is not what a hook or a command says.
+    """
+    received = bytearray()
+    while len(received) <= len(GREETING) + MAX_BYTES:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        chunk = connection.recv(65536)
+        if not chunk:
+            greeting = next((known for known in (GREETING, client.GREETING) if received.startswith(known)), None)
+            if greeting is None:
+                return None
+            try:
+                return greeting == client.GREETING, received[len(greeting) :].decode()
+            except UnicodeDecodeError:
+                return None
+        received += chunk
+    return None

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does what an operator orders, in the agent's own loop, so that nobody works beside it; see order_client.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from kongming_sched import exceptions
+from kongming_sched.agent.act.apply import Hypervisor
+from kongming_sched.agent.act.mover import Mover
+from kongming_sched.agent.decide.layout import HostView
+from kongming_sched.agent.decide.rebalance import describe, rebalance, rooms_of
+from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
+from kongming_sched.agent.model.guest import Guest
+from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.tree import HostPools
+from kongming_sched.topology import HostTopology
+
+
+class HostLooks:
+    """The looks of the running agent, for one order.
+
+    :param report: told of every look
+    """
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        topology: HostTopology,
+        pools: HostPools,
+        report: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
+        self._reconciler = reconciler
+        self._topology = topology
+        self._pools = pools
+        self._report = report
+
+    def view(self) -> HostView:
+        """The host and its claims as they are."""
+        return self._reconciler.view(self._topology, self._pools)
+
+    def guests(self) -> tuple[Guest, ...]:
+        """The running guests of templates."""
+        return self._reconciler.guests()
+
+    def look(self) -> Outcome:
+        """Bring the host to what the claims say."""
+        outcome = self._reconciler.run(self._topology, self._pools)
+        self._report(outcome)
+        return outcome
+
+    def forgive(self, server: str) -> None:
+        """Do not leave a guest alone although a change of it has just failed."""
+        self._reconciler.forgive(server)
+
+
+def carry_out(text: str, looks: HostLooks, hypervisor: Hypervisor, client: PlacementClient) -> dict[str, object]:
+    """Do what an order says; gives the answer.
+
+    :param text: the order as it came
+    :raises KongMingError: if it cannot be done
+    """
+    try:
+        order = json.loads(text)
+        name, server = order["order"], order.get("server")
+        if name == "rebalance":
+            return _rebalance(looks, hypervisor)
+        if name != "move" or not isinstance(server, str):
+            return {"error": f"this agent knows no order {name!r}; it may be of another release than the command"}
+        node, cell, is_dry_run = int(order["node"]), order.get("cell"), bool(order.get("dry_run"))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return {"error": f"this is no order: {error!r}"}
+    mover = Mover(looks, hypervisor, client)
+    return {"lines": (mover.explain if is_dry_run else mover.move)(server, node, cell)}
+
+
+def _rebalance(looks: HostLooks, hypervisor: Hypervisor) -> dict[str, object]:
+    """The moves that would make the most room. The command orders them one by one."""
+    view = looks.view()
+    found = rebalance(rooms_of(view, {guest.uuid for guest in view.guests if _is_busy(hypervisor, guest)}))
+    moves = [{"server": move.server, "name": move.name, "node": move.target} for move in found.moves]
+    return {"lines": describe(found), "moves": moves}
+
+
+def _is_busy(hypervisor: Hypervisor, guest: Guest) -> bool:
+    try:
+        return hypervisor.is_busy(guest.domain)
+    except exceptions.GuestGone:
+        return True

@@ -1,0 +1,442 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One look at the host: observe, plan, apply. Nothing that it needs outlives it but what saves requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from kongming_sched import exceptions
+from kongming_sched.agent.act.apply import Hypervisor, Kernel
+from kongming_sched.agent.act.confine import Stranger
+from kongming_sched.agent.act.pages import MemoryCheck
+from kongming_sched.agent.act.pinning import BUSY, Pinner
+from kongming_sched.agent.act.unmanaged import Strangers
+from kongming_sched.agent.decide.bound_memory import Stray
+from kongming_sched.agent.decide.layout import HostLayout, HostView, lay_out
+from kongming_sched.agent.decide.plan import Action
+from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.model.guest import Guest, Identities
+from kongming_sched.agent.model.outcome import PoolUse, Reason, Seats, pool_use, seats
+from kongming_sched.agent.state.backoff import Backoff
+from kongming_sched.agent.state.history import Drift, Ledger
+from kongming_sched.agent.state.released import ReleasedFile
+from kongming_sched.agent.state.reservations import Answer, Bookings, Expected
+from kongming_sched.agent.state.server_metadata import Metadata
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.client import PlacementClient, Provider
+from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.placement.tree import HostPools, NodeState, Refusal
+from kongming_sched.template import PinningTemplate
+from kongming_sched.topology import HostTopology
+
+_ATTEMPTS = 5
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _PlacementView:
+    """What Placement said."""
+
+    root: Provider
+    states: Mapping[str, NodeState]
+    templates: Mapping[str, PinningTemplate]
+
+    @property
+    def consumers(self) -> set[str]:
+        """Whoever has claimed something on this host."""
+        return {consumer for state in self.states.values() for consumer in state.allocations}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a look found and did.
+
+    :ivar changes: a line for each change in Placement
+    :ivar done: the actions that hold now, by libvirt
+    :ivar problems: subject (a server, a template, Placement) to what is wrong with it
+    :ivar refusals: templates that this host's nodes do not offer
+    :ivar answers: what the guests on their way are told, by the number of the question
+    :ivar repaired: domains whose persistent definition held the pins of another host
+    :ivar drift: what somebody else has changed of guests since they were as they should be
+    :ivar released: guests that an administrator has taken into his own hands
+    :ivar confined: guests without a template, and what was pinned of them to keep them off the pool, or given back
+    :ivar strays: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
+    :ivar retry_seconds: when to look again at the latest; None for the usual time
+    :ivar reasons: subject of a problem to the kind of thing that is wrong
+    :ivar without_template: how many guests run that are none of the agent's business
+    :ivar seats: the threads of all others; None if nothing could be decided about them
+    :ivar use: how full the pools of the nodes are
+    """
+
+    changes: list[str] = field(default_factory=list)
+    done: list[tuple[str, Action]] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    refusals: tuple[Refusal, ...] = ()
+    answers: dict[int, Answer] = field(default_factory=dict)
+    repaired: list[str] = field(default_factory=list)
+    drift: list[Drift] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    confined: list[tuple[str, str]] = field(default_factory=list)
+    strays: dict[str, Stray] = field(default_factory=dict)
+    retry_seconds: float | None = None
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    without_template: int = 0
+    seats: Seats | None = None
+    use: tuple[PoolUse, ...] = ()
+
+    def blame(self, reason: Reason, problems: Mapping[str, str]) -> None:
+        """Add problems of one kind."""
+        self.problems |= problems
+        self.reasons |= dict.fromkeys(problems, reason)
+
+
+class Reconciler:
+    """Brings a host to what Placement, its templates and its guests say, step by safe step.
+
+    :param host_name: the name of the compute node's provider
+    :param bookings: the CPUs of guests on their way
+    :param metadata: what is known of servers' own metadata
+    :param released: guests to be left alone
+    :param strangers: looks after guests without a template
+    """
+
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        kernel: Kernel,
+        client: PlacementClient,
+        host_name: str,
+        backoff: Backoff,
+        bookings: Bookings | None = None,
+        metadata: Metadata | None = None,
+        released: ReleasedFile | None = None,
+        strangers: Strangers | None = None,
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._kernel = kernel
+        self._registry = NodeRegistry(client, host_name)
+        self._store = TemplateStore(client)
+        self._backoff = backoff
+        self._bookings = Bookings() if bookings is None else bookings
+        self._metadata = Metadata() if metadata is None else metadata
+        self._released = ReleasedFile() if released is None else released
+        self._strangers = Strangers(hypervisor, kernel) if strangers is None else strangers
+        self._memory = MemoryCheck(hypervisor, kernel)
+        self._identities = Identities()
+        self._ledger = Ledger()
+        self._evenly_limited: set[str] = set()
+        self._strangers_seen: list[Stranger] = []
+        self._repaired: set[str] = set()
+        self._met: frozenset[tuple[str, str]] = frozenset()
+        self._last: _PlacementView | None = None
+
+    def run(self, topology: HostTopology, pools: HostPools, arriving: Sequence[str] = ()) -> Outcome:
+        """Look once, and do what is to be done.
+
+        Without Placement the guests are held to what it said last.
+
+        :param arriving: the XML of guests on their way, for which a hook asks
+        :raises HypervisorError: if libvirt cannot tell what runs
+        """
+        outcome = Outcome()
+        self._read_released(outcome)
+        self._pin_started(topology, pools, outcome)
+        asked = self._ask_placement(outcome)  # first, for libvirt tells of a guest that starts only when it has started
+        guests = self._observe_guests(outcome)
+        expected = self._bookings.expect(arriving, [guest.uuid for guest in guests], topology.cpus)
+        outcome.answers = dict(expected.refused)
+        self._look_after_strangers(topology, pools, outcome)
+        layout = self._agree_with_placement(topology, pools, guests, expected, asked, outcome)
+        if layout is not None:
+            outcome.refusals = layout.tree.refusals
+            self._metadata.grant([guest.uuid for guest in guests], layout.granted)
+            self._pin(topology, pools, guests, expected, layout, outcome)
+        self._repair_definitions(guests, outcome)
+        self._backoff.keep_only(guest.uuid for guest in guests)
+        outcome.retry_seconds = self._backoff.next_seconds()
+        return outcome
+
+    def view(self, topology: HostTopology, pools: HostPools) -> HostView:
+        """The host and its claims as they are now; nothing is done.
+
+        :raises HypervisorError: if libvirt cannot tell what runs
+        :raises PlacementError: if Placement cannot tell what is claimed
+        """
+        outcome = Outcome()
+        self._read_released(outcome)
+        guests = self._observe_guests(outcome)
+        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
+        seen = self._observe_placement(outcome)
+        return self._view(topology, pools, (*guests, *expected.guests), seen)
+
+    def guests(self) -> tuple[Guest, ...]:
+        """The running guests of flavors that name a template.
+
+        :raises HypervisorError: if libvirt cannot tell what runs
+        """
+        return self._observe_guests(Outcome())
+
+    def forgive(self, server: str) -> None:
+        """Do not leave a guest alone although a change of it has failed."""
+        self._backoff.forget(server)
+
+    def preview(self, topology: HostTopology, pools: HostPools) -> Preview:
+        """What a look would find and do now. Nothing is done.
+
+        :raises HypervisorError: if libvirt cannot tell what runs
+        :raises PlacementError: if Placement cannot tell what is claimed
+        """
+        outcome = Outcome()
+        self._read_released(outcome)
+        guests = self._observe_guests(outcome)
+        seen = self._observe_placement(outcome)
+        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
+        self._bookings.forget_unclaimed(expected, seen.consumers)
+        layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
+        planned, actions, left = self._pinner(topology, pools, expected, seen, outcome).first_plan(layout, guests)
+        states, templates = seen.states, seen.templates
+        return Preview(topology, pools, guests, states, templates, layout, planned, actions, left, outcome.problems)
+
+    def _read_released(self, outcome: Outcome) -> None:
+        """See whom to leave alone; what the file said before holds if it cannot be read."""
+        try:
+            self._released.read()
+        except exceptions.ConfigurationError as error:
+            outcome.blame(Reason.CONFIGURATION, {"released guests": str(error)})
+
+    def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
+        """The running guests of flavors that name a template; all others are kept as strangers."""
+        guests = []
+        self._strangers_seen = []
+        for domain, identity in self._identities.of(self._hypervisor.domains()):
+            if isinstance(identity, exceptions.KongMingError):
+                outcome.blame(Reason.DOMAIN, {f"server {domain.name} ({domain.uuid})": str(identity)})
+                continue
+            if identity.request is None:
+                self._strangers_seen.append(Stranger(domain, identity))
+                continue
+            try:
+                threads = self._kernel.threads(domain)
+                quotas = {} if domain.uuid in self._evenly_limited else self._kernel.vcpu_quotas(domain)
+            except exceptions.GuestGone:
+                continue
+            guests.append(Guest(domain, identity, identity.request, threads, quotas))
+        return tuple(guests)
+
+    def _look_after_strangers(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
+        released = self._released.last
+        confined = self._strangers.run(self._strangers_seen, topology, pools.dedicated, self._ledger, released)
+        outcome.confined = [(f"server {name}", what) for name, what in confined.done]
+        outcome.without_template = len(self._strangers_seen)
+        outcome.blame(Reason.UNMANAGED, {f"server {name}": reason for name, reason in confined.problems.items()})
+
+    def _agree_with_placement(
+        self,
+        topology: HostTopology,
+        pools: HostPools,
+        guests: tuple[Guest, ...],
+        expected: Expected,
+        asked: _PlacementView | exceptions.PlacementError,
+        outcome: Outcome,
+    ) -> HostLayout | None:
+        """Decide, and write the node providers; again from the start if somebody wrote in between.
+
+        :param asked: what Placement said before the guests were read. Who has no place by that and was never met may
+            have claimed since
+        """
+        met, self._met = self._met, frozenset((guest.uuid, guest.identity.start) for guest in guests)
+        strange = {uuid for uuid, _ in self._met - met}
+        for attempt in range(_ATTEMPTS):
+            try:
+                seen = self._last = _unless_error(asked if attempt == 0 else self._ask_placement(outcome))
+                self._bookings.forget_unclaimed(expected, seen.consumers)
+                layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
+                if attempt == 0 and strange & layout.problems.keys():
+                    continue
+                outcome.use = pool_use(layout.tree, seen.states)
+                outcome.changes += self._registry.write(seen.root, layout.tree.nodes, seen.states)
+                return layout
+            except exceptions.PlacementError as error:
+                if error.status == 409 and attempt + 1 < _ATTEMPTS:
+                    continue
+                outcome.blame(Reason.PLACEMENT, {"Placement": str(error)})
+                break
+        if self._last is None:
+            return None
+        return self._lay_out(topology, pools, (*guests, *expected.guests), self._last)
+
+    def _pin_started(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
+        """Pin guests that have just started by what Placement said last, for to ask it again takes longer than pinning.
+
+        That mostly knows them: a guest is defined, which is an event, before it starts. Nobody else is moved for them;
+        who needs that waits for the rest of the look, as does who has no place by what was said.
+        """
+        seen, started = self._last, self._hypervisor.take_started()
+        if seen is None or seen.consumers.isdisjoint(started):
+            return
+        self._evenly_limited |= started  # libvirt makes the control groups of each run anew, and all alike
+        guests = self._observe_guests(Outcome())
+        self._evenly_limited -= started
+        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
+        others = self._backoff.waiting() | {guest.uuid: "" for guest in guests if guest.uuid not in started}
+        everyone = (*guests, *expected.guests)
+        layout = self._lay_out(topology, pools, everyone, seen, frozenset(others))
+        others |= layout.problems
+        pinned = self._pinner(topology, pools, expected, seen, outcome).run(layout, guests, others)
+        names = {guest.uuid: f"server {guest}" for guest in guests}
+        outcome.done += [(names[action.guest], action) for action in pinned.done]
+        self._backoff.record(pinned.failed, ())
+
+    def _ask_placement(self, outcome: Outcome) -> _PlacementView | exceptions.PlacementError:
+        """What Placement says, or why it does not; whoever needs it deals with that."""
+        try:
+            return self._observe_placement(outcome)
+        except exceptions.PlacementError as error:
+            return error
+
+    def _observe_placement(self, outcome: Outcome) -> _PlacementView:
+        root, aggregates, states = self._registry.observe()
+        stored = self._store.list()
+        for broken in stored.broken:
+            outcome.blame(Reason.TEMPLATE, {f"template {broken.name}": str(broken)})
+        templates = {name: item.template for name, item in stored.templates.items() if item.is_offered_to(aggregates)}
+        return _PlacementView(root, states, templates)
+
+    def _lay_out(
+        self,
+        topology: HostTopology,
+        pools: HostPools,
+        guests: tuple[Guest, ...],
+        seen: _PlacementView,
+        immovable: frozenset[str] = frozenset(),
+    ) -> HostLayout:
+        view = self._view(topology, pools, guests, seen)
+        return lay_out(replace(view, immovable=view.immovable | immovable))
+
+    def _view(
+        self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], seen: _PlacementView
+    ) -> HostView:
+        released = self._released_of(guests)
+        return HostView(
+            topology,
+            pools,
+            seen.root.uuid,
+            seen.root.name,
+            seen.states,
+            {} if self._released.last.everyone else seen.templates,
+            guests,
+            self._kernel.default_shares(),
+            released,
+            self._metadata.wishes(),
+            self._ledger.seats(guests),
+            released,
+        )
+
+    def _released_of(self, guests: Iterable[Guest]) -> frozenset[str]:
+        released = self._released.last
+        return frozenset(guest.uuid for guest in guests if released.covers(guest.uuid, guest.identity.start))
+
+    def _pin(
+        self,
+        topology: HostTopology,
+        pools: HostPools,
+        guests: tuple[Guest, ...],
+        expected: Expected,
+        layout: HostLayout,
+        outcome: Outcome,
+    ) -> None:
+        """Pin whoever can be pinned now, then tell those on their way."""
+        names = {guest.uuid: f"server {guest}" for guest in (*guests, *expected.guests)}
+        seen = self._last
+        if seen is None:
+            return
+        pinner = self._pinner(topology, pools, expected, seen, outcome)
+        waiting, released = self._backoff.waiting(), self._released_of(guests)
+        outcome.released = sorted(names[uuid] for uuid in released)
+        outcome.drift = self._ledger.drift([guest for guest in guests if guest.uuid not in released], layout.guests)
+        pinned = pinner.run(layout, guests, waiting | dict.fromkeys(released, "it is released"))
+        outcome.done += [(names[action.guest], action) for action in pinned.done]
+        wrong = {uuid: why for uuid, why in (pinned.left | pinned.failed).items() if uuid not in released}
+        outcome.seats = seats(guests, {**pinned.layout.guests, **_only(layout.guests, wrong)}, pinned.done, pinned.seen)
+        layout, outcome.strays = pinned.layout, dict(pinned.layout.strays)
+        unsettled = {*wrong, *released, *(layout.problems.keys() - layout.wishes.keys())}
+        pages = self._settle([guest for guest in guests if guest.uuid not in unsettled], guests, layout, topology)
+        refused = pinned.failed | _only(_only(pinned.left, waiting), wrong)
+        busy = {uuid: reason for uuid, reason in pinned.left.items() if reason == BUSY}
+        kinds = {
+            Reason.NO_PLACE: layout.problems,
+            Reason.METADATA: layout.wishes,
+            Reason.MEMORY: pages,
+            Reason.WAITING: wrong,
+            Reason.REFUSED: refused,
+            Reason.BUSY: busy,
+        }
+        for kind, problems in kinds.items():
+            outcome.blame(kind, {names[uuid]: reason for uuid, reason in problems.items()})
+        self._backoff.record(pinned.failed, [uuid for uuid in names if uuid not in wrong])
+        outcome.answers = self._bookings.book(
+            expected, layout.guests, layout.problems, pinned.occupancy, pinner.housekeeping
+        )
+
+    def _pinner(
+        self, topology: HostTopology, pools: HostPools, expected: Expected, seen: _PlacementView, outcome: Outcome
+    ) -> Pinner:
+        def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:
+            return self._lay_out(topology, pools, (*guests, *expected.guests), seen, immovable)
+
+        return Pinner(
+            self._hypervisor,
+            self._kernel,
+            lay_out_round,
+            lambda: self._observe_guests(outcome),
+            expected.booked.values(),
+            pools.dedicated,
+            pools.housekeeping & topology.cpus,
+        )
+
+    def _settle(
+        self, settled: Sequence[Guest], guests: Sequence[Guest], layout: HostLayout, topology: HostTopology
+    ) -> dict[str, str]:
+        """Count the pages of guests that are as they should be, and remember what the next look compares with.
+
+        :returns: server id to what is wrong with its pages
+        """
+        self._ledger.record(settled, layout.guests)
+        self._ledger.keep_only({guest.uuid for guest in guests})
+        even = [guest.uuid for guest in settled if len(set(guest.quotas.values())) <= 1]
+        self._evenly_limited = {uuid for uuid in even if not layout.guests[uuid].quotas}
+        nodes = CpuSet.of(node.id for node in topology.nodes)
+        return self._memory.run(settled, layout.guests, nodes)
+
+    def _repair_definitions(self, guests: Iterable[Guest], outcome: Outcome) -> None:
+        """Take the pins out of the definition that a migrated guest brought along, once it is there."""
+        running = {guest.uuid: guest.domain for guest in guests}
+        self._repaired &= running.keys()
+        for uuid in sorted(running.keys() - self._repaired):
+            try:
+                repaired = self._hypervisor.repair_definition(running[uuid])
+            except exceptions.GuestGone:
+                continue
+            except exceptions.HypervisorUnavailable:
+                raise
+            except exceptions.HypervisorError as error:
+                outcome.blame(Reason.DEFINITION, {f"definition of {running[uuid].name}": str(error)})
+                continue
+            if repaired is not None:
+                self._repaired.add(uuid)
+            if repaired:
+                outcome.repaired.append(running[uuid].name)
+
+
+def _only(values: Mapping[str, _T], servers: Iterable[str]) -> dict[str, _T]:
+    """The values of these servers, where there is one."""
+    return {uuid: values[uuid] for uuid in servers if uuid in values}
+
+
+def _unless_error(asked: _PlacementView | exceptions.PlacementError) -> _PlacementView:
+    if isinstance(asked, exceptions.PlacementError):
+        raise asked
+    return asked

@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kongming-agent: looks at the host whenever something happened, and every so often."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+
+from oslo_config import cfg
+from oslo_log import log
+
+from kongming_sched import exceptions
+from kongming_sched.agent.act import confine
+from kongming_sched.agent.act.apply import Hypervisor, Kernel
+from kongming_sched.agent.act.confine import Confinement
+from kongming_sched.agent.act.follow_memory import Follower
+from kongming_sched.agent.act.mover import Mover
+from kongming_sched.agent.act.unmanaged import Strangers
+from kongming_sched.agent.host.kernel import Host
+from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.inspect import check
+from kongming_sched.agent.ipc.listener import Listener, Question
+from kongming_sched.agent.loop.orders import HostLooks, carry_out
+from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
+from kongming_sched.agent.model.outcome import Reason
+from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
+from kongming_sched.agent.state import released
+from kongming_sched.agent.state.backoff import Backoff
+from kongming_sched.agent.state.history import Drift
+from kongming_sched.agent.state.lock import Sole
+from kongming_sched.agent.state.released import ReleasedFile
+from kongming_sched.agent.state.reservations import BOOKINGS_NAME, Bookings
+from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
+from kongming_sched.agent.telemetry.systemd import Systemd
+from kongming_sched.agent.telemetry.telemetry import Watch
+from kongming_sched.agent.triggers import base as triggers
+from kongming_sched.agent.triggers.event_sources import Lookout
+from kongming_sched.conf import agent as agent_conf
+from kongming_sched.placement.client import PlacementClient
+
+LOG = log.getLogger(__name__)
+
+_RETRY_SECONDS = 5.0
+"""How soon to try again when libvirt, Placement or nova-compute's provider is not there."""
+
+
+class Reporter:
+    """Says everything once: what was done, what is wrong, and when it is right again."""
+
+    def __init__(self) -> None:
+        self._problems: dict[str, str] = {}
+        self._refusals: frozenset[object] = frozenset()
+        self._drift: frozenset[Drift] = frozenset()
+        self._released: frozenset[str] = frozenset()
+
+    def report(self, outcome: Outcome) -> None:
+        """Log what is new in the outcome of a look."""
+        for change in outcome.changes:
+            LOG.info("Placement: %s", change)
+        for drift in outcome.drift:
+            if drift not in self._drift:
+                LOG.warning("server %s: %s; it is put back", drift.server, drift)
+        self._drift = frozenset(outcome.drift)
+        self._report_released(outcome)
+        for name, what in outcome.confined:
+            LOG.info("%s has no template: %s", name, what)
+        for name, action in outcome.done:
+            LOG.info("%s: %s", name, action)
+        for name in outcome.repaired:
+            LOG.info("took another host's pins out of the definition of domain %s", name)
+        for _, answer in sorted(outcome.answers.items()):
+            LOG.info(
+                "%s on its way here: %s%s", answer.server, answer.pins, f" ({answer.reason})" * bool(answer.reason)
+            )
+        for refusal in outcome.refusals:
+            if refusal not in self._refusals:
+                LOG.info("template %s is not offered on node %d: %s", refusal.template, refusal.node_id, refusal.reason)
+        self._refusals = frozenset(outcome.refusals)
+        self.report_problems(outcome.problems)
+
+    def _report_released(self, outcome: Outcome) -> None:
+        now = frozenset(outcome.released)
+        for name in sorted(now - self._released):
+            LOG.info("%s is released: it is left alone until it is adopted or started anew", name)
+        for name in sorted(self._released - now):
+            LOG.info("%s is not released any more", name)
+        self._released = now
+
+    def report_problems(self, problems: Mapping[str, str]) -> None:
+        """Log which problems came and went."""
+        for subject, reason in problems.items():
+            if self._problems.get(subject) != reason:
+                LOG.warning("%s", reason if reason.startswith(subject) else f"{subject}: {reason}")
+        for subject in self._problems.keys() - problems.keys():
+            LOG.info("%s: no problem any more", subject)
+        self._problems = dict(problems)
+
+
+class Agent:
+    """The loop. Events, signals and time only say when to look.
+
+    :param conf: parsed options, which SIGHUP reads again
+    :param connect: makes the hypervisor; handed the libvirt URI and what to call on an event
+    :param kernel: what reads /proc and /sys
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        connect: Callable[[str, Callable[[], None]], Hypervisor] = LibvirtHypervisor,
+        kernel: Kernel | None = None,
+    ) -> None:
+        self._conf = conf
+        self._connect = connect
+        self._kernel = Host() if kernel is None else kernel
+        self._sole = Sole()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._reload = False
+        self._reporter = Reporter()
+        self._events = triggers.DomainEvents()
+        self._lookout: Lookout | None = None
+        self._reconciler: Reconciler | None = None
+        self._started = False
+        self._listener: Listener | None = None
+        self._deaf_because = ""
+        self._watch = Watch(Systemd())
+        self._follower = Follower(Backoff(_RETRY_SECONDS))
+        self._configure(read_settings(conf))
+
+    def stop(self, *_: int | FrameType | None) -> None:
+        """End after the look that is under way; guests keep their pins."""
+        self._stopping = True
+        self._wake.set()
+
+    def reload(self, *_: int | FrameType | None) -> None:
+        """Read the configuration files again."""
+        self._reload = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """Look until stopped.
+
+        :raises ConfigurationError: if another agent works on this host, or if at the first look the host cannot have
+            what the options ask for
+        """
+        self._sole.claim(self._settings.run_directory)
+        while not self._stopping:
+            self._wake.clear()
+            if self._reload:
+                self._reread()
+            self._listen()
+            pause = self._look()
+            self._obey()
+            self._watch.rest(self._settings, self._wake, pause)
+        self._watch.close()
+        if self._listener is not None:
+            self._listener.close()
+        self._stop_lookout()
+        self._hypervisor.close()
+        LOG.info("stopped; the servers keep their pins")
+
+    def _configure(self, settings: Settings) -> None:
+        """Take new settings into use."""
+        client = PlacementClient(self._watch.metrics.count_requests(placement_adapter(self._conf)))
+        self._settings = settings
+        self._client = client
+        self._hypervisor = self._connect(settings.libvirt_uri, self._hear)
+        self._reconciler = None
+        self._stop_lookout()
+
+    def _stop_lookout(self) -> None:
+        lookout, self._lookout = self._lookout, None
+        if lookout is not None:
+            lookout.stop()
+
+    def _hear(self) -> None:
+        self._watch.hear()
+        self._events()
+
+    def _listen(self) -> None:
+        """Be there for libvirt's hook; without that, guests that arrive are pinned a little later."""
+        directory = self._settings.run_directory
+        if self._listener is not None and self._listener.path.parent == directory:
+            return
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        listener = Listener(directory, self._wake.set)
+        try:
+            listener.open()
+        except exceptions.ConfigurationError as error:
+            if self._deaf_because != str(error):
+                LOG.warning("guests that arrive here are pinned once they run: %s", error)
+            self._deaf_because = str(error)
+            return
+        self._listener, self._deaf_because = listener, ""
+
+    def _reread(self) -> None:
+        """Take the changed configuration files, or none of them if something is wrong."""
+        self._reload = False
+        self._watch.reload()
+        previous = self._hypervisor
+        wrong: exceptions.KongMingError | None = None
+        try:
+            self._conf.reload_config_files()
+            settings = read_settings(self._conf)
+            triggers.check(settings.triggers)
+            settings.pools(previous.topology())
+            self._sole.claim(settings.run_directory)
+            self._configure(settings)
+        except exceptions.KongMingError as error:
+            wrong = error
+        if wrong is not None:  # said here, because oslo.log adds an error that is being handled to the message
+            LOG.error("the configuration stays as it was: %s", wrong)
+            return
+        previous.close()
+        LOG.info("read the configuration again")
+
+    def _look(self) -> float:
+        """One look, with an answer to every hook that asked; gives the seconds until the next."""
+        questions = self._listener.take() if self._listener else []
+        try:
+            return self._look_for(questions)
+        finally:
+            for question in questions:
+                question.answer(None)
+
+    def _look_for(self, questions: Sequence[Question]) -> float:
+        problems = {}
+        self._watch.begin()
+        try:
+            topology = self._hypervisor.topology()
+            pools = self._settings.pools(topology)
+            if self._reconciler is None:
+                self._reconciler = self._make_reconciler()
+            outcome = self._reconciler.run(topology, pools, [question.xml for question in questions])
+            for number, answer in outcome.answers.items():
+                questions[number].answer(answer.pins)
+            self._started = True
+            interval = self._after_look()
+        except exceptions.ConfigurationError as error:
+            if not self._started:
+                raise
+            problems["configuration"] = str(error)
+        except exceptions.HypervisorError as error:
+            problems["libvirt"] = str(error)
+        except exceptions.InvalidTopology as error:
+            problems["host"] = str(error)
+        except Exception:  # the outermost loop: the next look may find what this one stumbled over
+            LOG.exception("a look at the host failed; trying again")
+            problems["agent"] = "a look at the host failed"
+        else:
+            self._report(outcome)
+            self._watch.end(outcome)
+            self._follow_memory(outcome)
+            soon = _RETRY_SECONDS if "Placement" in outcome.problems else interval
+            return min(interval, soon, outcome.retry_seconds or soon)
+        self._watch.fail(problems)
+        self._reporter.report_problems(problems)
+        return min(_RETRY_SECONDS, self._settings.interval_seconds)
+
+    def _obey(self) -> None:
+        """Do what an operator has ordered meanwhile."""
+        for order in self._listener.take_orders() if self._listener else ():
+            LOG.info("an operator orders %s", order.xml)
+            answer = self._carry_out(order.xml)
+            LOG.info("told the operator %s", answer)
+            order.answer(answer)
+
+    def _follow_memory(self, outcome: Outcome) -> None:
+        """Bring guests whose memory cannot be moved to where it is."""
+        if self._reconciler is None or not outcome.strays:
+            return
+        try:
+            mover = Mover(self._looks(self._reconciler), self._hypervisor, self._client)
+            for line in self._follower.run(outcome.strays, mover):
+                LOG.info("%s, where its memory is", line)
+        except exceptions.KongMingError as error:
+            LOG.warning("servers do not follow their memory: %s", error)
+        except Exception:  # part of the outermost loop: the next look may find what this one stumbled over
+            LOG.exception("servers could not follow their memory; trying again")
+
+    def _looks(self, reconciler: Reconciler) -> HostLooks:
+        topology = self._hypervisor.topology()
+        return HostLooks(reconciler, topology, self._settings.pools(topology), self._report)
+
+    def _carry_out(self, order: str) -> Mapping[str, object]:
+        if self._reconciler is None:
+            return {"error": "the agent has not seen this host yet; its log says what keeps it from that"}
+        try:
+            return carry_out(order, self._looks(self._reconciler), self._hypervisor, self._client)
+        except exceptions.KongMingError as error:
+            return {"error": str(error)}
+        except Exception:  # part of the outermost loop: no order may end the agent
+            LOG.exception("an order failed")
+            return {"error": "the agent failed; see its log"}
+
+    def _after_look(self) -> float:
+        """Hand on what was seen; gives how long to wait for the next look if nothing happens, in seconds."""
+        if self._lookout is None:
+            return float(self._settings.interval_seconds)
+        self._lookout.seen()
+        return self._lookout.interval_seconds
+
+    def _report(self, outcome: Outcome) -> None:
+        if self._lookout is not None:
+            outcome.blame(Reason.TRIGGER, self._lookout.problems)
+        self._reporter.report(outcome)
+
+    def _make_reconciler(self) -> Reconciler:
+        name = self._settings.host or self._hypervisor.host_name()
+        backoff = Backoff(self._settings.interval_seconds)
+        directory, host = self._settings.run_directory, self._kernel
+        metadata = Metadata(directory / METADATA_NAME)
+        lookout = Lookout(self._conf, self._settings, name, self._wake.set, self._events, metadata)
+        lookout.start()
+        self._lookout = lookout
+        confinement = Confinement(self._hypervisor, host, directory / confine.FILE_NAME)
+        return Reconciler(
+            self._hypervisor,
+            host,
+            self._client,
+            name,
+            backoff,
+            Bookings(directory / BOOKINGS_NAME),
+            metadata,
+            ReleasedFile(directory / released.FILE_NAME),
+            Strangers(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
+        )
+
+
+def parse(args: list[str] | None = None) -> cfg.ConfigOpts:
+    """Read the command line and the configuration files it names.
+
+    :raises oslo_config.cfg.Error: if they cannot be read
+    """
+    conf = cfg.ConfigOpts()
+    agent_conf.register_opts(conf)
+    conf.register_cli_opts(agent_conf.CLI_OPTS)
+    log.register_options(conf)
+    conf(args, project="kongming", prog="kongming-agent", description="Pins this host's servers as templates say.")
+    return conf
+
+
+def main(args: list[str] | None = None) -> int:
+    """The command kongming-agent."""
+    try:
+        conf = parse(args)
+        if conf.check:
+            return check.check(conf)
+        log.setup(conf, "kongming")
+        agent = Agent(conf)
+        signal.signal(signal.SIGTERM, agent.stop)
+        signal.signal(signal.SIGINT, agent.stop)
+        signal.signal(signal.SIGHUP, agent.reload)
+        agent.run()
+    except (cfg.Error, exceptions.ConfigurationError) as error:
+        print(f"kongming-agent: {error}", file=sys.stderr)
+        return 1
+    return 0

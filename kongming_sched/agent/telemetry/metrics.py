@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent tells Prometheus.
+
+Counters and histograms grow with each look. What holds now (pins, pools, problems) is a snapshot of the last look that
+is replaced as a whole, so that a guest that has gone leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from kongming_sched.agent.decide.plan import Kind
+from kongming_sched.agent.loop.reconcile import Outcome
+from kongming_sched.agent.model.outcome import Astray, PoolUse, Reason, Seats
+from kongming_sched.placement.client import Adapter, Response
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """What holds since the last look."""
+
+    seats: Seats = field(default_factory=Seats)
+    use: tuple[PoolUse, ...] = ()
+    problems: Mapping[Reason, int] = field(default_factory=dict)
+    without_template: int = 0
+
+
+class _Snapshot(Collector):
+    """Tells what holds now.
+
+    :ivar now: replaced by each look
+    """
+
+    def __init__(self) -> None:
+        self.now = _Now()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Called by every scrape, from its thread."""
+        now = self.now
+        yield from _pins(now.seats)
+        yield from _pools(now.use)
+        problems = GaugeMetricFamily(
+            "kongming_problems",
+            "What is wrong at the moment, by the kind of reason; the log says it.",
+            labels=["reason"],
+        )
+        for reason in Reason:
+            problems.add_metric([reason], now.problems.get(reason, 0))
+        yield problems
+        yield GaugeMetricFamily(
+            "kongming_guests_without_template", "Running guests that no template pins.", now.without_template
+        )
+
+
+def _pins(seats: Seats) -> Iterator[GaugeMetricFamily]:
+    labels = ["server", "name"]
+    wanted = GaugeMetricFamily(
+        "kongming_guest_pins_wanted",
+        "Threads of a guest (vCPUs, emulator, I/O threads) that have their place.",
+        None,
+        labels,
+    )
+    actual = GaugeMetricFamily(
+        "kongming_guest_pins_actual", "Threads of a guest that the kernel has where they should be.", None, labels
+    )
+    every = Tally(unit.guest for unit in seats.after)
+    right = Tally(unit.guest for unit in seats.after if unit.current == unit.target)
+    for server, name in seats.servers.items():
+        wanted.add_metric([server, name], every[server])
+        actual.add_metric([server, name], right[server])
+    yield wanted
+    yield actual
+
+
+def _pools(use: Sequence[PoolUse]) -> Iterator[GaugeMetricFamily]:
+    labels = ["node", "pool"]
+    used = GaugeMetricFamily(
+        "kongming_node_cpus_used", "What servers have claimed: host CPUs (dedicated) or vCPUs (shared).", None, labels
+    )
+    free = GaugeMetricFamily(
+        "kongming_node_cpus_free", "What is left to be claimed: host CPUs (dedicated) or vCPUs (shared).", None, labels
+    )
+    for pool in use:
+        used.add_metric([str(pool.node_id), pool.pool], pool.used)
+        free.add_metric([str(pool.node_id), pool.pool], pool.free)
+    yield used
+    yield free
+
+
+class Metrics:
+    """Everything that is counted, in a registry of its own.
+
+    :param clock: seconds since the epoch
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._clock = clock
+        self._snapshot = _Snapshot()
+        self._problems: dict[str, str] = {}
+        registry.register(self._snapshot)
+        ProcessCollector(registry=registry)
+        self._latency = Histogram(
+            "kongming_event_to_pin_seconds",
+            "From libvirt's event to the end of the look that pinned something for it.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._look_seconds = Histogram(
+            "kongming_look_seconds", "How long the looks at the host took.", buckets=_SECONDS, registry=registry
+        )
+        self._looks = Counter("kongming_looks", "Looks at the host, by their result.", ["result"], registry=registry)
+        self._last_success = Gauge(
+            "kongming_last_successful_look_timestamp_seconds",
+            "When a look last found libvirt and Placement well.",
+            registry=registry,
+        )
+        self._actions = Counter(
+            "kongming_actions", "Changes to guests that hold, by kind.", ["kind"], registry=registry
+        )
+        self._failures = Counter(
+            "kongming_failures", "Problems that came up, by the kind of reason.", ["reason"], registry=registry
+        )
+        self._found = Counter("kongming_drift_found", "Threads that somebody else moved.", registry=registry)
+        self._repaired = Counter(
+            "kongming_drift_repaired", "Threads that are back where they belong.", registry=registry
+        )
+        self._requests = Counter(
+            "kongming_placement_requests",
+            "Requests to Placement, by method and HTTP status; status none: no answer.",
+            ["method", "status"],
+            registry=registry,
+        )
+        build = Gauge("kongming_build_info", "The version of the agent.", ["version"], registry=registry)
+        build.labels(importlib.metadata.version("kongming-sched")).set(1)
+        self._show_all_labels()
+
+    def _show_all_labels(self) -> None:
+        """Start everything that has few labels at 0: a rate needs a value to start from."""
+        for result in ("success", "failure"):
+            self._looks.labels(result)
+        for kind in Kind:
+            self._actions.labels(_label(kind))
+        for reason in Reason:
+            self._failures.labels(reason)
+
+    def count_requests(self, adapter: Adapter) -> Adapter:
+        """The same adapter, with its requests counted."""
+        return _Counted(adapter, self._requests)
+
+    def record(
+        self, outcome: Outcome, astray: Sequence[Astray], repaired: int, seconds: float, waited: float | None
+    ) -> None:
+        """Take in a look.
+
+        :param astray: threads that somebody else had moved
+        :param repaired: how many of these, and of earlier ones, are right again
+        :param seconds: how long it took
+        :param waited: how long ago the first event came that it was for; None if it was for none
+        """
+        is_fine = "Placement" not in outcome.problems
+        self._note_look(is_fine, seconds)
+        for _, action in outcome.done:
+            self._actions.labels(_label(action.kind)).inc()
+        self._found.inc(len(astray))
+        self._repaired.inc(repaired)
+        if waited is not None and any(action.is_pin for _, action in outcome.done):
+            self._latency.observe(waited)
+        previous = self._snapshot.now
+        self._snapshot.now = _Now(
+            previous.seats if outcome.seats is None else outcome.seats,
+            outcome.use if is_fine else previous.use,
+            self._note_problems(outcome.problems, outcome.reasons),
+            outcome.without_template,
+        )
+
+    def record_failure(self, problems: Mapping[str, str], seconds: float) -> None:
+        """Take in a look that came to nothing.
+
+        :param problems: the kind of reason to what is wrong
+        """
+        self._note_look(False, seconds)
+        tally = self._note_problems(problems, {reason: Reason(reason) for reason in problems})
+        now = self._snapshot.now
+        self._snapshot.now = _Now(now.seats, now.use, tally, now.without_template)
+
+    def _note_look(self, is_fine: bool, seconds: float) -> None:
+        self._look_seconds.observe(seconds)
+        self._looks.labels("success" if is_fine else "failure").inc()
+        if is_fine:
+            self._last_success.set(self._clock())
+
+    def _note_problems(self, problems: Mapping[str, str], reasons: Mapping[str, Reason]) -> Mapping[Reason, int]:
+        """Count those that were not there at the last look, and give how many there are of each kind."""
+        for subject, words in problems.items():
+            if self._problems.get(subject) != words:
+                self._failures.labels(reasons.get(subject, Reason.OTHER)).inc()
+        self._problems = dict(problems)
+        return Tally(reasons.get(subject, Reason.OTHER) for subject in problems)
+
+
+class _Counted:
+    """Passes requests on and counts what came of them."""
+
+    def __init__(self, adapter: Adapter, requests: Counter) -> None:
+        self._adapter = adapter
+        self._requests = requests
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Response:
+        """Pass a request on."""
+        status = "none"
+        try:
+            response = self._adapter.request(url, method, **kwargs)
+            status = str(response.status_code)
+            return response
+        finally:
+            self._requests.labels(method, status).inc()
+
+
+def _label(kind: Kind) -> str:
+    return kind.name.lower()

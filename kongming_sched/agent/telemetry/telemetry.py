@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Those who watch the agent: Prometheus and systemd."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from oslo_log import log
+
+from kongming_sched import exceptions
+from kongming_sched.agent.loop.reconcile import Outcome
+from kongming_sched.agent.model.outcome import AstrayThreads, Seats
+from kongming_sched.agent.settings import Settings
+from kongming_sched.agent.telemetry.metrics import Metrics
+from kongming_sched.agent.telemetry.metrics_server import Exposition
+from kongming_sched.agent.telemetry.systemd import Systemd
+
+LOG = log.getLogger(__name__)
+
+
+class Watch:
+    """Follows the loop, look by look, and lets others know.
+
+    :ivar metrics: what Prometheus is told
+    :param clock: seconds since the machine's start
+    """
+
+    def __init__(self, systemd: Systemd, clock: Callable[[], float] = time.monotonic) -> None:
+        self.metrics = Metrics()
+        self._clock = clock
+        self._systemd = systemd
+        self._exposition = Exposition(self.metrics.registry)
+        self._unseen_because = ""
+        self._astray = AstrayThreads()
+        self._heard_at: float | None = None
+        self._waiting_since: float | None = None
+        self._began = 0.0
+        self._status = ""
+
+    def hear(self) -> None:
+        """Something happened on the host; called from libvirt's thread."""
+        if self._heard_at is None:
+            self._heard_at = self._clock()
+
+    def begin(self) -> None:
+        """A look begins, for all events so far; those of a look that came to nothing still count."""
+        heard, self._heard_at = self._heard_at, None
+        if self._waiting_since is None:
+            self._waiting_since = heard
+        self._began = self._clock()
+
+    def end(self, outcome: Outcome) -> None:
+        """The look is over."""
+        now = self._clock()
+        waited = None if self._waiting_since is None else now - self._waiting_since
+        self._waiting_since = None
+        astray, repaired = self._astray.follow(outcome.seats) if outcome.seats else ([], 0)
+        self.metrics.record(outcome, astray, repaired, now - self._began, waited)
+        self._status = "; ".join([*_pinned(outcome.seats), _problems(outcome.problems)])
+
+    def fail(self, problems: Mapping[str, str]) -> None:
+        """The look came to nothing.
+
+        :param problems: the kind of reason to what is wrong
+        """
+        self.metrics.record_failure(problems, self._clock() - self._began)
+        self._status = _problems(problems)
+
+    def reload(self) -> None:
+        """The configuration is being read again."""
+        self._systemd.reloading()
+
+    def rest(self, settings: Settings, wake: threading.Event, seconds: float) -> None:
+        """After a look: let all know, and wait for the next."""
+        self._expose(settings)
+        self._systemd.ready(self._status)
+        self._systemd.rest(wake, seconds)
+
+    def close(self) -> None:
+        """The agent ends."""
+        self._systemd.stopping()
+        self._exposition.close()
+
+    def _expose(self, settings: Settings) -> None:
+        """Be there for Prometheus, or say once why that cannot be: the guests are what matters."""
+        why = ""
+        try:
+            self._exposition.open(settings.metrics_address, settings.metrics_port)
+        except exceptions.ConfigurationError as error:
+            why = str(error)
+        if why and why != self._unseen_because:
+            LOG.error("%s", why)
+        self._unseen_because = why
+
+
+def _pinned(seats: Seats | None) -> list[str]:
+    if seats is None:
+        return []
+    wrong = {unit.guest for unit in seats.after if unit.current != unit.target}
+    return [f"{len(seats.servers) - len(wrong)} of {len(seats.servers)} servers of templates are pinned"]
+
+
+def _problems(problems: Mapping[str, str]) -> str:
+    if not problems:
+        return "all is well"
+    subject, words = next(iter(problems.items()))
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return (words if words.startswith(subject) else f"{subject}: {words}") + more

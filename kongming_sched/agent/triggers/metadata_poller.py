@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks Nova for the metadata of servers, beside the loop, which never waits for Nova."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from kongming_sched import exceptions
+from kongming_sched.agent.state.server_metadata import Metadata
+from kongming_sched.agent.triggers.nova import NovaClient
+
+RETRY_SECONDS = 30.0
+"""How soon to ask again after Nova did not answer."""
+
+FEW = 4
+"""So many servers are asked for one by one; if there are more, all of the host are."""
+
+
+class Inquiry:
+    """A thread that reads servers which came here, of which something was heard, or all of them every so often.
+
+    :param host: the compute node's name
+    :param wake: called when something new was learnt
+    :param poll_seconds: how often to ask for every server; 0 for never
+    """
+
+    def __init__(
+        self,
+        nova: NovaClient,
+        host: str,
+        metadata: Metadata,
+        wake: Callable[[], None],
+        poll_seconds: float,
+    ) -> None:
+        self._nova = nova
+        self._host = host
+        self._metadata = metadata
+        self._wake = wake
+        self._poll_seconds = poll_seconds
+        self._changed = threading.Condition()
+        self._running: set[str] = set()
+        self._pending: set[str] = set()
+        self._problem = ""
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="nova-inquiry", daemon=True)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong with Nova, if something is."""
+        return {"Nova": self._problem} if self._problem else {}
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def watch(self, running: Iterable[str]) -> None:
+        """Say which guests run; those that are new are asked for."""
+        with self._changed:
+            now = set(running)
+            self._pending |= now - self._running
+            self._pending &= now
+            self._running = now
+            self._changed.notify()
+
+    def ask(self, server: str) -> None:
+        """Something was heard of a server. It is asked for if it runs here; if it comes it is asked for anyhow."""
+        with self._changed:
+            if server in self._running:
+                self._pending.add(server)
+                self._changed.notify()
+
+    def stop(self) -> None:
+        """End, after the request that is under way."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(1)
+
+    def _run(self) -> None:
+        polled = time.monotonic()
+        while (servers := self._next(polled)) is not None:
+            if not servers:
+                polled = time.monotonic()
+                continue
+            try:
+                is_new = self.read(servers)
+            except exceptions.ComputeError as error:
+                self._say(str(error))
+                with self._changed:
+                    self._pending |= servers & self._running
+                    self._changed.wait_for(lambda: self._stopping, RETRY_SECONDS)
+                continue
+            self._say("")
+            if is_new:
+                self._wake()
+
+    def _next(self, polled: float) -> set[str] | None:
+        """The servers to read, once there are some; none if all are due, which are asked for next; None to end."""
+        with self._changed:
+            rest = max(polled + self._poll_seconds - time.monotonic(), 0.0) if self._poll_seconds else None
+            self._changed.wait_for(lambda: self._stopping or self._pending, rest)
+            if self._stopping:
+                return None
+            servers, self._pending = self._pending, set()
+            if not servers:
+                self._pending = set(self._running)
+            return servers
+
+    def read(self, servers: Iterable[str]) -> bool:
+        """Read some servers now; gives whether something was new.
+
+        :raises ComputeError: if Nova does not say
+        """
+        asked, is_new = set(servers), False
+        found = self._nova.metadata_of_host(self._host) if len(asked) > FEW else {}
+        for server in sorted(asked):
+            metadata = found[server] if server in found else self._nova.metadata(server)
+            if metadata is None:
+                self._metadata.forget(server)
+            else:
+                is_new |= self._metadata.learn(server, metadata)
+        return is_new
+
+    def _say(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self._wake()

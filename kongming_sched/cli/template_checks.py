@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a template must not do to other templates and to those who use it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from kongming_sched import exceptions
+from kongming_sched.cloud.compute import ComputeClient
+from kongming_sched.cloud.users import already_asks_for, describe, has_same_demand, users_of
+from kongming_sched.placement.templates import StoredTemplate
+from kongming_sched.template import PinningTemplate
+
+
+def overlaps(
+    template: PinningTemplate, aggregates: frozenset[str], stored: Mapping[str, StoredTemplate]
+) -> Iterator[exceptions.InvalidTemplate]:
+    """Explicit host CPUs that another template has on hosts that are offered both.
+
+    A host would offer only the one that came first.
+
+    :param aggregates: those of the new template; none means all hosts
+    :returns: errors that name the cell, the CPUs and the other template
+    """
+    for other in stored.values():
+        apart = aggregates and other.aggregates and aggregates.isdisjoint(other.aggregates)
+        if other.template.name == template.name or apart:
+            continue
+        for index, cell in enumerate(template.cells):
+            if twice := cell.host_cpus & other.template.host_cpus:
+                yield exceptions.InvalidTemplate(
+                    template.name,
+                    f"cells[{index}].pins",
+                    f"host CPU {twice} belongs to template {other.template.name!r}, which is offered to the same hosts;"
+                    " take other CPUs, or aggregates that keep the two apart",
+                )
+
+
+def uses(compute: ComputeClient, templates: Collection[str]) -> Iterator[exceptions.TemplateInUse]:
+    """Those of these templates that somebody names, so that they cannot be taken away.
+
+    :raises ComputeError: if Nova does not say who uses them
+    """
+    try:
+        users = users_of(compute, templates)
+    except exceptions.ComputeError as error:
+        raise exceptions.ComputeError(error.action, f"{error.reason}; --force deletes without asking") from error
+    for template in templates:
+        if mine := [user for user in users if user.template == template]:
+            yield exceptions.TemplateInUse(
+                template,
+                describe(mine),
+                "take it off flavors with 'openstack kongming flavor unset FLAVOR', and resize or delete servers",
+            )
+
+
+def other_demands(
+    compute: ComputeClient, old: PinningTemplate | None, new: PinningTemplate
+) -> Iterator[exceptions.TemplateInUse]:
+    """Who asks for other resources than a template is to take; what servers have was claimed for good.
+
+    :param old: None if what is stored cannot be read
+    :raises ComputeError: if Nova does not say who uses it
+    """
+    if old is not None and has_same_demand(old, new):
+        return
+    others = [user for user in users_of(compute, {new.name}) if not already_asks_for(user.flavor, new)]
+    if others:
+        yield exceptions.TemplateInUse(
+            new.name,
+            describe(others),
+            "by the new cells they would take other resources than they ask for or have been given;"
+            " store them as a template of another name",
+        )

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a flavor's extra specs change: pure, as steps of which each leaves a flavor that is right or takes no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from kongming_sched import exceptions
+from kongming_sched.cloud.compute import ComputeClient, Flavor
+from kongming_sched.placement import flavor as placement_flavor
+from kongming_sched.request import STRATEGY_KEY, TEMPLATE_KEY, PinningRequest
+from kongming_sched.template import PinningTemplate, ThreadPolicy
+
+CLOSED = "(being changed: run the same command again)"
+"""What a flavor names as its template while its other keys are incomplete.
+
+It is no template's name. So a server of the flavor gets no host, and the scheduler logs this as the reason, where else
+it would be placed with half of its claims.
+"""
+
+Step: TypeAlias = Mapping[str, str] | str
+"""Extra specs to set, which Nova does all or none, or a key to delete, which it does one by one."""
+
+
+def wanted_extra_specs(
+    flavor: Flavor, template: PinningTemplate, threads_per_core: int | None, strategy: str | None
+) -> dict[str, str]:
+    """The extra specs of KongMing's own that the flavor shall have, read back as the scheduler will.
+
+    :param threads_per_core: of the hosts; only needed for templates that take whole cores
+    :param strategy: the NUMA strategy of the flavor, if it shall have one
+    :raises InvalidFlavor: if the flavor cannot ask for the template, naming what stands against it
+    """
+    owned = placement_flavor.owned_keys(flavor.extra_specs)
+    kept = {key: value for key, value in flavor.extra_specs.items() if key not in owned}
+    try:
+        if threads_per_core == 1 and any(cell.threads is ThreadPolicy.REQUIRE for cell in template.cells):
+            raise exceptions.InvalidRequest("threads per core", "the template takes siblings, and such hosts have none")
+        wanted = placement_flavor.extra_specs(
+            template, kept, vcpus=flavor.vcpus, memory_mb=flavor.memory_mb, threads_per_core=threads_per_core
+        )
+        if strategy is not None:
+            wanted[STRATEGY_KEY] = strategy
+        PinningRequest.from_extra_specs(kept | wanted)
+    except exceptions.InvalidRequest as error:
+        raise exceptions.InvalidFlavor(flavor.name, template.name, error.key, error.reason) from error
+    return wanted
+
+
+def steps_to_set(present: Mapping[str, str], wanted: Mapping[str, str]) -> list[Step]:
+    """The steps from a flavor's extra specs to the wanted ones; the keys that others wrote stay."""
+    stale = [key for key in placement_flavor.owned_keys(present) if key not in wanted]
+    if stale:
+        return [{TEMPLATE_KEY: CLOSED}, *stale, dict(wanted)]
+    changed = {key: value for key, value in wanted.items() if present.get(key) != value}
+    return [changed] if changed else []
+
+
+def steps_to_unset(present: Mapping[str, str]) -> list[Step]:
+    """The steps from a flavor's extra specs to none of KongMing's."""
+    owned = placement_flavor.owned_keys(present)
+    others = [key for key in owned if key != TEMPLATE_KEY]
+    if TEMPLATE_KEY not in owned or not others:
+        return list(owned)
+    return [{TEMPLATE_KEY: CLOSED}, *others, TEMPLATE_KEY]
+
+
+def take(compute: ComputeClient, flavor: Flavor, steps: Iterable[Step]) -> None:
+    """Take the steps, one request each."""
+    for step in steps:
+        if isinstance(step, str):
+            compute.delete_extra_spec(flavor, step)
+        else:
+            compute.set_extra_specs(flavor, step)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a server would not land on a host now: pure, the first reason of all that Placement's data tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from kongming_sched.cloud.capacity import NodeRoom, count_servers
+from kongming_sched.placement import names
+from kongming_sched.request import CellRequest, PinningRequest
+
+DISABLED = "COMPUTE_STATUS_DISABLED"
+"""Nova's trait of a compute node whose service is disabled; Nova's scheduler forbids it."""
+
+_SHARABLE = "DISK_GB"
+"""What a host without an inventory of its own may have from a sharing provider."""
+
+_WORDS = {names.PCPU: "dedicated CPUs", names.VCPU: "shared vCPUs", names.MEMORY_MB: "MiB of memory"}
+
+
+class Kind(StrEnum):
+    """What stands in a server's way, in the order in which it is looked for."""
+
+    FLAVOR = "flavor"
+    """The flavor itself, which is refused everywhere."""
+    DISABLED = "disabled"
+    NO_NODE = "no node"
+    NO_TEMPLATE = "no template"
+    WRONG_NODE = "wrong node"
+    TAKEN = "taken"
+    CPUS = "cpus"
+    MEMORY = "memory"
+    CELLS = "cells"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """The first thing that stands in a server's way on a host."""
+
+    kind: Kind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoom:
+    """What is known of a host.
+
+    :ivar free: what is free of the compute node itself, by resource class; only of what it has
+    :ivar nodes: NUMA node id to what is free there; only nodes that take servers
+    """
+
+    name: str
+    uuid: str
+    free: Mapping[str, int]
+    traits: frozenset[str]
+    nodes: Mapping[int, NodeRoom]
+
+    def count(self, cells: Sequence[CellRequest], of_host: Mapping[str, int]) -> int:
+        """How many servers fit that take this of the NUMA nodes and that of the compute node itself."""
+        if DISABLED in self.traits:
+            return 0
+        limits = [max(0, self.free.get(name, 0)) // need for name, need in of_host.items() if not self._shares(name)]
+        return min([count_servers(cells, list(self.nodes.values())), *limits])
+
+    def _shares(self, name: str) -> bool:
+        return name == _SHARABLE and name not in self.free
+
+    def lacking(self, of_host: Mapping[str, int]) -> str | None:
+        """What the compute node itself has too little of; None if it has enough."""
+        for name, need in of_host.items():
+            if not self._shares(name) and self.free.get(name, 0) < need:
+                return f"needs {need} of {name} from the host, where {max(0, self.free.get(name, 0))} is free"
+        return None
+
+
+def find_obstacle(
+    host: HostRoom, request: PinningRequest, of_host: Mapping[str, int], *, is_offered: bool
+) -> Obstacle | None:
+    """The first reason why a server would not land on a host; None if it fits.
+
+    :param of_host: what it takes of the compute node itself
+    :param is_offered: whether the aggregates of the template, if it has any, hold this host
+    """
+    if DISABLED in host.traits:
+        return Obstacle(Kind.DISABLED, "its compute service is disabled")
+    if not host.nodes:
+        return Obstacle(Kind.NO_NODE, "no NUMA node takes servers of templates: see 'openstack kongming host show'")
+    if all(names.DISABLED in room.traits for room in host.nodes.values()):
+        remedy = f"'openstack kongming host enable {host.name}' lets it take servers again"
+        return Obstacle(Kind.DISABLED, f"an operator has disabled it for templates; {remedy}")
+    trait = names.template_trait(request.template)
+    offering = {node: room for node, room in host.nodes.items() if trait in room.traits}
+    if not offering:
+        where = (
+            "its nodes do not offer it: its agent's log says why"
+            if is_offered
+            else "the host is in none of the template's aggregates"
+        )
+        return Obstacle(Kind.NO_TEMPLATE, f"template {request.template!r}: {where}")
+    for index, cell in enumerate(request.cells):
+        if found := _obstacle_to_cell(cell, offering):
+            return replace(found, reason=f"cell {index}: {found.reason}")
+    if not count_servers(request.cells, list(host.nodes.values())):
+        count = len(request.cells)
+        return Obstacle(Kind.CELLS, f"each of the {count} cells fits on some node, and not all on different ones")
+    lacking = host.lacking(of_host)
+    return Obstacle(Kind.HOST, lacking) if lacking else None
+
+
+def _obstacle_to_cell(cell: CellRequest, nodes: Mapping[int, NodeRoom]) -> Obstacle | None:
+    """Why no node has what a cell asks for."""
+    right = {node: room for node, room in nodes.items() if cell.required <= room.traits}
+    if not right:
+        return Obstacle(Kind.WRONG_NODE, _wrong_node(cell, nodes))
+    left = right
+    for name, need in cell.resources.items():
+        fits = {node: room for node, room in left.items() if room.free.get(name, 0) >= need}
+        if not fits:
+            return Obstacle(_kind_of(name), _too_little(name, need, right, left))
+        left = fits
+    return None
+
+
+def _wrong_node(cell: CellRequest, nodes: Mapping[int, NodeRoom]) -> str:
+    """Which node, or of which kind, the cell asks for."""
+    facts: tuple[tuple[str, Callable[[str], int | None]], ...] = (
+        ("node {}", names.node_id_of),
+        ("nodes of {} threads per core", names.smt_of),
+    )
+    asked = [
+        text.format(number)
+        for trait in sorted(cell.required)
+        for text, read in facts
+        if (number := read(trait)) is not None
+    ]
+    missing = asked or sorted(cell.required)
+    return f"asks for {' and '.join(missing)}, and the template is offered on node {', '.join(map(str, sorted(nodes)))}"
+
+
+def _too_little(name: str, need: int, right: Mapping[int, NodeRoom], left: Mapping[int, NodeRoom]) -> str:
+    """What no node has enough of, or none of those that have enough of what comes before."""
+    if name.startswith(names.slot_class("")):
+        return "another server has the template's CPUs"
+    node, most = max(((node, room.free.get(name, 0)) for node, room in left.items()), key=lambda item: item[1])
+    which = "any node" if len(left) == len(right) else "a node with enough of the rest"
+    words = _WORDS.get(name, name)
+    return f"needs {need} {words} on one node, and the most that is free on {which} is {max(0, most)} (node {node})"
+
+
+def _kind_of(name: str) -> Kind:
+    if name.startswith(names.slot_class("")):
+        return Kind.TAKEN
+    return Kind.MEMORY if name == names.MEMORY_MB else Kind.CPUS

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who uses a template: the flavors that name it, and the servers whose copy of a flavor does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from kongming_sched import exceptions
+from kongming_sched.cloud.compute import ComputeClient, Flavor
+from kongming_sched.cloud.nodes import threads_per_core
+from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.request import TEMPLATE_KEY, PinningRequest
+from kongming_sched.template import PinningTemplate
+
+_SHOWN = 5
+"""How many users a message names before it counts the others."""
+
+_ANY_THREADS = (1, 2, 4, 8)
+_ANY_MEMORY_MB = 1 << 30
+"""Enough that another share of it for each cell is another amount."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A flavor or a server that names a template.
+
+    :ivar title: as in ``flavor gold.large`` or ``server web (9a1f...)``
+    """
+
+    title: str
+    template: str
+    flavor: Flavor
+
+
+def users_of(compute: ComputeClient, templates: Collection[str]) -> list[User]:
+    """All flavors, private ones too, and all servers of all projects that name one of these templates.
+
+    Nova cannot be asked for extra specs, so this reads all flavors and all servers, 1000 to a request.
+
+    :raises ComputeError: if Nova does not say
+    """
+    try:
+        flavors = [(f"flavor {flavor.name}", flavor) for flavor in compute.flavors()]
+        servers = [(f"server {server.name} ({server.id})", server.flavor) for server in compute.servers()]
+    except exceptions.ComputeError as error:
+        raise exceptions.ComputeError(f"tell who uses {', '.join(sorted(templates))}", error.reason) from error
+    return [
+        User(title, flavor.extra_specs[TEMPLATE_KEY], flavor)
+        for title, flavor in flavors + servers
+        if flavor.extra_specs.get(TEMPLATE_KEY) in templates
+    ]
+
+
+def describe(users: Iterable[User]) -> str:
+    """Name the first users and count the others."""
+    titles = [user.title for user in users]
+    more = len(titles) - _SHOWN
+    return ", ".join(titles[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def has_same_demand(old: PinningTemplate, new: PinningTemplate) -> bool:
+    """Whether servers take the same resources of the same nodes by both templates, whatever the hosts are like."""
+    return old.vcpus == new.vcpus and all(
+        cell_requests(old, _ANY_MEMORY_MB, threads) == cell_requests(new, _ANY_MEMORY_MB, threads)
+        for threads in _ANY_THREADS
+    )
+
+
+def already_asks_for(flavor: Flavor, template: PinningTemplate) -> bool:
+    """Whether a flavor's extra specs take what the template takes; they may require more traits."""
+    try:
+        request = PinningRequest.from_extra_specs(flavor.extra_specs)
+        if request is None or flavor.vcpus != template.vcpus or len(request.cells) != len(template.cells):
+            return False
+        threads = threads_per_core(trait for cell in request.cells for trait in cell.required)
+        wanted = cell_requests(template, flavor.memory_mb, threads)
+    except exceptions.InvalidRequest:
+        return False
+    return all(
+        cell.resources == want.resources and cell.required >= want.required
+        for cell, want in zip(request.cells, wanted, strict=True)
+    )

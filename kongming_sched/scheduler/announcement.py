@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one line in which each worker of nova-scheduler says what it has found of KongMing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from kongming_sched.placement import names
+from kongming_sched.placement.summaries import ProviderSummary
+from kongming_sched.scheduler import plugins
+
+LOG = logging.getLogger(__name__)
+
+_SHOWN = 10
+"""How many templates are named before the others are counted."""
+
+
+class Announcement:
+    """Logs when Placement has been asked for the first time, and again if it had no answer then and has one later.
+
+    :param enabled_filters: tells the names of the filters that nova.conf enables
+    """
+
+    def __init__(self, enabled_filters: Callable[[], Iterable[str]]) -> None:
+        self._enabled_filters = enabled_filters
+        self._has_told_of_placement = False
+        self._has_told = False
+
+    def __call__(self, summaries: Sequence[ProviderSummary] | None) -> None:
+        """Tell, unless that was done before.
+
+        :param summaries: all node providers; None if Placement did not answer
+        """
+        if self._has_told_of_placement or (self._has_told and summaries is None):
+            return
+        self._has_told, self._has_told_of_placement = True, summaries is not None
+        LOG.info("KongMing has %s; %s. %s", self._filters(), _weighers(), _cloud(summaries))
+
+    def _filters(self) -> str:
+        enabled = set(self._enabled_filters())
+        loaded = plugins.LOADED.get("kongming_sched.filters", ())
+        words = [name if name in enabled else f"{name} (which enabled_filters lacks)" for name in loaded]
+        return f"filters {', '.join(words)}" if words else "no filter ([filter_scheduler] available_filters lacks them)"
+
+
+def _weighers() -> str:
+    loaded = plugins.LOADED.get("kongming_sched.weighers", ())
+    return f"weighers {', '.join(loaded)}" if loaded else "no weigher ([filter_scheduler] weight_classes lacks them)"
+
+
+def _cloud(summaries: Sequence[ProviderSummary] | None) -> str:
+    """What there is to schedule on."""
+    if summaries is None:
+        return "Placement has not answered yet, so that the NUMA nodes are not known."
+    if not summaries:
+        return "Placement has no NUMA node for servers of templates: no kongming-agent has registered one yet."
+    hosts = len({summary.root_uuid for summary in summaries})
+    found = {names.offered_template(trait) for summary in summaries for trait in summary.traits} - {None}
+    templates = sorted(map(str, found))
+    more = f" and {len(templates) - _SHOWN} more" if len(templates) > _SHOWN else ""
+    offer = (
+        f"which offer the template{'s' * (len(templates) != 1)} {', '.join(templates[:_SHOWN])}{more}"
+        if templates
+        else "which offer no template"
+    )
+    where = f"{len(summaries)} NUMA node{'s' * (len(summaries) != 1)} on {hosts} host{'s' * (hosts != 1)}"
+    return f"Placement has {where}, {offer}."

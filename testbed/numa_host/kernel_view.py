@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel says, read without any of the agent's code but its CPU sets.
+
+``python -m testbed.numa_host.kernel_view`` prints the host's CPUs as JSON, and with the UUID of a server what is known
+of its QEMU process, or null.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kongming_sched.cpuset import CpuSet
+
+_VCPU_THREAD = re.compile(r"CPU (\d+)/(?:KVM|TCG)")
+_PAGES = re.compile(r"\bN(\d+)=(\d+)")
+_CPUS = Path("/sys/devices/system/cpu")
+_NODES = Path("/sys/devices/system/node")
+_MEMORY_WORD = re.compile(r"(?:size=)?(\d+)([kM]?)")
+_UNITS_KIB = {"k": 1, "M": 1024, "": 1024}
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """Where the kernel lets a guest's threads run."""
+
+    vcpus: Mapping[int, CpuSet]
+    emulator: CpuSet
+
+    @property
+    def cpus(self) -> CpuSet:
+        """All CPUs that its vCPUs may run on."""
+        return CpuSet.union(self.vcpus.values())
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether each vCPU has a CPU for itself."""
+        return all(len(cpus) == 1 for cpus in self.vcpus.values()) and len(self.cpus) == len(self.vcpus)
+
+    def __str__(self) -> str:
+        vcpus = ", ".join(f"vCPU {vcpu} on CPU {cpus}" for vcpu, cpus in self.vcpus.items())
+        return f"{vcpus}, emulator on {self.emulator}"
+
+
+def affinity(pid: int) -> Affinity:
+    """The affinity of a QEMU process's threads."""
+    process = Path("/proc") / str(pid)
+    vcpus = {}
+    for task in process.glob("task/*"):
+        if match := _VCPU_THREAD.fullmatch((task / "comm").read_text().strip()):
+            vcpus[int(match[1])] = _allowed(task)
+    return Affinity(dict(sorted(vcpus.items())), _allowed(process))
+
+
+def vcpu_limits(pid: int) -> dict[int, str]:
+    """What ``cpu.max`` says of each vCPU of a QEMU process: quota and period in microseconds, on cgroup v2."""
+    limits = {}
+    for task in (Path("/proc") / str(pid)).glob("task/*"):
+        if match := _VCPU_THREAD.fullmatch((task / "comm").read_text().strip()):
+            group = (task / "cgroup").read_text().strip().rpartition("::")[2]
+            limits[int(match[1])] = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().strip()
+    return dict(sorted(limits.items()))
+
+
+def memory_pages(pid: int) -> dict[int, int]:
+    """The pages of a guest's memory by the NUMA node that they lie on."""
+    return largest_mapping(Path(f"/proc/{pid}/numa_maps").read_text())
+
+
+def largest_mapping(numa_maps: str) -> dict[int, int]:
+    """The pages by node of that mapping which has most of them: in a QEMU process the guest's memory."""
+    mappings = [
+        Counter({int(node): int(pages) for node, pages in _PAGES.findall(line)}) for line in numa_maps.split("\n")
+    ]
+    return dict(sorted(max(mappings, key=Counter.total).items()))
+
+
+def guest_memory(pid: int) -> dict[int, int]:
+    """The pages of a guest's memory by NUMA node, even if it has used little of it; empty where nobody counts them."""
+    process = Path("/proc") / str(pid)
+    words = (process / "cmdline").read_text().split("\0")
+    size = _MEMORY_WORD.match(words[words.index("-m") + 1])
+    assert size
+    bytes_wanted = int(size[1]) * _UNITS_KIB[size[2]] << 10
+    if not (process / "numa_maps").exists():
+        return {}
+    return mapping_of_size(bytes_wanted, (process / "maps").read_text(), (process / "numa_maps").read_text())
+
+
+def mapping_of_size(size: int, maps: str, numa_maps: str) -> dict[int, int]:
+    """The pages by node of the smallest mapping in which so many bytes find room."""
+    ranges = [line.partition(" ")[0].partition("-") for line in maps.splitlines()]
+    lengths = {start: int(end, 16) - int(start, 16) for start, _, end in ranges}
+    start = min((start for start, length in lengths.items() if length >= size), key=lengths.__getitem__)
+    pages = next((line for line in numa_maps.splitlines() if line.startswith(f"{start} ")), "")
+    return {int(node): int(count) for node, count in _PAGES.findall(pages)}
+
+
+def find_guest(server: str) -> int | None:
+    """The QEMU process that runs a server, whichever libvirtd started it."""
+    return next(find_guests(server), None)
+
+
+def find_guests(server: str) -> Iterator[int]:
+    """All QEMU processes of a server: two while it migrates between hosts that are this machine."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if (
+                server in (process / "cmdline").read_text(errors="replace").split("\0")
+                and affinity(int(process.name)).vcpus
+            ):
+                yield int(process.name)
+
+
+def nodes() -> list[int]:
+    """The NUMA nodes with CPUs."""
+    found = [int(path.name.removeprefix("node")) for path in _NODES.glob("node[0-9]*")]
+    return sorted(node for node in found if node_cpus(node))
+
+
+def node_cpus(node: int) -> CpuSet:
+    """The online CPUs of a NUMA node."""
+    return CpuSet.parse((_NODES / f"node{node}" / "cpulist").read_text().strip())
+
+
+def online() -> CpuSet:
+    """The CPUs that are online."""
+    return CpuSet.parse((_CPUS / "online").read_text().strip())
+
+
+def siblings(cpu: int) -> CpuSet:
+    """The online hardware threads of a CPU's core."""
+    return CpuSet.parse((_CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip())
+
+
+def set_online(cpu: int, online: bool) -> None:
+    """Switch a CPU on or off."""
+    (_CPUS / f"cpu{cpu}/online").write_text(str(int(online)))
+
+
+def _allowed(task: Path) -> CpuSet:
+    status = (task / "status").read_text()
+    return CpuSet.parse(next(line.split()[1] for line in status.splitlines() if line.startswith("Cpus_allowed_list:")))
+
+
+def describe_host() -> dict[str, object]:
+    """The host's CPUs, for JSON."""
+    cpus = online()
+    return {
+        "online": str(cpus),
+        "siblings": {str(cpu): str(siblings(cpu)) for cpu in cpus},
+        "nodes": {str(node): str(node_cpus(node)) for node in nodes()} or {"0": str(cpus)},
+    }
+
+
+def describe_guest(server: str) -> dict[str, object] | None:
+    """A guest's threads and memory, for JSON; None if it does not run."""
+    pid = find_guest(server)
+    if pid is None:
+        return None
+    try:
+        seen, memory = affinity(pid), guest_memory(pid)
+    except (FileNotFoundError, ProcessLookupError):  # gone since
+        return None
+    return {
+        "pid": pid,
+        "vcpus": {str(vcpu): str(cpus) for vcpu, cpus in seen.vcpus.items()},
+        "emulator": str(seen.emulator),
+        "memory": {str(node): pages for node, pages in memory.items()},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe_guest(sys.argv[1]) if sys.argv[1:] else describe_host()))

@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""A real OpenStack on one machine: ``python -m tests.cloud up|down|status|run``, which tools/cloud runs."""

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which node a guest's cells are on, from allocations."""
+
+from __future__ import annotations
+
+import pytest
+
+from kongming_sched.agent.decide.claims import find_claims, match_cells
+from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.tree import NodeState
+from kongming_sched.request import CellRequest, PinningRequest
+
+TWO = {names.PCPU: 2, names.MEMORY_MB: 512}
+FOUR = {names.PCPU: 4, names.MEMORY_MB: 1024}
+
+
+def cells(*resources: dict[str, int], nodes: dict[int, int] | None = None) -> tuple[CellRequest, ...]:
+    """Groups that ask for these resources; ``nodes`` maps a cell to the node that it names."""
+    return tuple(
+        CellRequest(
+            f"_KONGMING{index}",
+            amount,
+            frozenset({names.node_trait(nodes[index])} if nodes and index in nodes else ()),
+        )
+        for index, amount in enumerate(resources)
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "claim", "expected"),
+    [
+        pytest.param(cells(TWO), {0: TWO}, (0,), id="one cell"),
+        pytest.param(cells(TWO), {1: FOUR}, None, id="another amount"),
+        pytest.param(cells(TWO), {}, None, id="no claim"),
+        pytest.param(cells(TWO), {0: TWO, 1: TWO}, None, id="more than asked for"),
+        pytest.param(cells(TWO, FOUR), {0: FOUR, 1: TWO}, (1, 0), id="by amounts"),
+        pytest.param(cells(TWO, TWO), {3: TWO, 1: TWO}, (1, 3), id="equal cells in ascending order"),
+        pytest.param(cells(TWO, TWO, nodes={0: 3}), {3: TWO, 1: TWO}, (3, 1), id="a named node"),
+        pytest.param(cells(TWO, nodes={0: 1}), {0: TWO}, None, id="not the named node"),
+    ],
+)
+def test_match_cells(
+    groups: tuple[CellRequest, ...], claim: dict[int, dict[str, int]], expected: tuple[int, ...] | None
+) -> None:
+    """Cells take nodes on which exactly that was claimed which they ask for."""
+    assert expected == match_cells(groups, claim)
+
+
+def guest(uuid: str) -> Guest:
+    """A running guest of one cell."""
+    request = PinningRequest("gold", cells(TWO))
+    return Guest(Domain(uuid, uuid, ""), Identity(uuid, 2, request), request, Threads({}, CpuSet()))
+
+
+def states(**consumers: int) -> dict[int, NodeState]:
+    """Two nodes; each consumer has claimed two CPUs on the node given."""
+    return {
+        node: NodeState(
+            str(node), str(node), 1, allocations={name: TWO for name, on in consumers.items() if on == node}
+        )
+        for node in (0, 1)
+    }
+
+
+def test_own_allocation() -> None:
+    """A server's own allocation is its claim."""
+    assert {"a": (1,), "b": (0,)} == find_claims([guest("a"), guest("b")], states(a=1, b=0))
+
+
+def test_migration_allocation() -> None:
+    """A guest whose allocation Nova booked under another id, as it does while it moves, is found by its amounts."""
+    assert {"a": (1,)} == find_claims([guest("a")], states(migration=1))
+
+
+def test_own_allocation_comes_first() -> None:
+    """A resized server has its own allocation even if the migration's is on this host too."""
+    assert {"a": (1,)} == find_claims([guest("a")], states(migration=0, a=1))
+
+
+def test_allocations_of_other_guests_are_theirs() -> None:
+    """What belongs to a running guest is not given to another one."""
+    assert {"b": (0,)} == find_claims([guest("a"), guest("b")], states(b=0))

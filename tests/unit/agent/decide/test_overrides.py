@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What servers' own metadata changes in the layout of their host, and what it never does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kongming_sched.agent.decide.layout import HostLayout, HostView, lay_out
+from kongming_sched.agent.decide.overrides import Wish
+from kongming_sched.agent.decide.plan import Occupancy, plan, units_of
+from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.override import KEYS
+from kongming_sched.placement import names
+from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.tree import HostPools, NodeState
+from kongming_sched.request import PinningRequest
+from kongming_sched.template import PinningTemplate
+from testbed.topologies import two_nodes_smt2
+
+ROOT = "00000000-0000-0000-0000-000000000001"
+POOLS = HostPools(CpuSet.parse("1-3,9-11,5-7,13-15"), CpuSet.parse("12"), CpuSet.parse("0,4,8"), 4.0)
+"""Node 0 has the cores 1,9 2,10 3,11 in its dedicated pool, node 1 the cores 5,13 6,14 7,15."""
+
+
+def open_template(name: str, *cells: dict[str, object], override: str = "allowed") -> PinningTemplate:
+    """A template that servers may override."""
+    return PinningTemplate.from_mapping({"name": name, "cells": list(cells), "override": override})
+
+
+TEMPLATES = {
+    item.name: item
+    for item in (
+        open_template("pair", {"vcpus": "0-1", "cpus": "dedicated"}),
+        open_template("siblings", {"vcpus": "0-1", "cpus": "dedicated", "threads": "require"}),
+        open_template("alone", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}),
+        open_template("exact", {"vcpus": "0-1", "cpus": "explicit", "pins": {0: "5", 1: "13"}}),
+        open_template("float", {"vcpus": "0", "cpus": "shared"}),
+        open_template("closed", {"vcpus": "0-1", "cpus": "dedicated"}, override="denied"),
+        open_template("both", {"vcpus": "0", "cpus": "dedicated", "node": 0}, {"vcpus": "1", "cpus": "dedicated"}),
+    )
+}
+
+
+def guest(name: str, of: str, *vcpus: str) -> Guest:
+    """A running guest of a template, with the affinities of its vCPUs; by default it floats."""
+    template = TEMPLATES[of]
+    request = PinningRequest(of, cell_requests(template, 512, 2))
+    affinities = vcpus or ("0-15",) * template.vcpus
+    threads = Threads(dict(enumerate(map(CpuSet.parse, affinities))), CpuSet.parse("0-15"))
+    return Guest(Domain(name, name, ""), Identity(name, template.vcpus, request), request, threads)
+
+
+def view(*guests: tuple[Guest, tuple[int, ...]], **metadata: dict[str, str]) -> HostView:
+    """A host whose guests have claimed on the nodes given, with what their metadata says."""
+    states = {}
+    for node in (0, 1):
+        uuid = names.node_uuid(ROOT, node)
+        claims = {
+            guest.uuid: guest.request.cells[nodes.index(node)].resources for guest, nodes in guests if node in nodes
+        }
+        states[uuid] = NodeState(uuid, f"node{node}", 1, allocations=claims)
+    wishes = {name: Wish(keys) for name, keys in metadata.items()}
+    running = tuple(guest for guest, _ in guests)
+    return HostView(two_nodes_smt2(), POOLS, ROOT, "host", states, TEMPLATES, running, overrides=wishes)
+
+
+def pins(layout: HostLayout, name: str) -> list[str]:
+    """The vCPUs' CPUs, as text."""
+    return list(map(str, layout.guests[name].vcpus))
+
+
+CPUS = {"kongming:cpus": "0:11;1:2"}
+
+
+def test_dedicated_guest_chooses_free_cpus() -> None:
+    """It goes there, and stays there at the next look."""
+    newcomer, settled = guest("a", "pair"), guest("a", "pair", "11", "2")
+    layouts = [lay_out(view((item, (0,)), a=CPUS)) for item in (newcomer, settled)]
+    assert [["11", "2"]] * 2 == [pins(layout, "a") for layout in layouts]
+    assert [{}, {}] == [layout.problems for layout in layouts]
+    assert {"a": CPUS} == layouts[0].granted
+
+
+def test_dedicated_guest_rearranges_its_vcpus() -> None:
+    """Its own CPUs are free to it."""
+    layout = lay_out(view((guest("a", "pair", "2", "11"), (0,)), a=CPUS))
+    assert ["11", "2"] == pins(layout, "a")
+
+
+def test_dedicated_cpus_of_another_guest_are_refused() -> None:
+    """The guest stays where it is, and is told who has them."""
+    layout = lay_out(view((guest("a", "pair", "1", "9"), (0,)), (guest("b", "pair", "2", "10"), (0,)), a=CPUS))
+    assert (["1", "9"], ["2", "10"]) == (pins(layout, "a"), pins(layout, "b"))
+    reason = "its metadata asks for host CPU 2, which server b has; it stays where it is until that is free"
+    assert {"a": reason} == layout.problems
+    assert {} == layout.granted
+
+
+def test_idle_siblings_of_an_isolated_guest_are_its_own() -> None:
+    """Nobody may choose them, but the guest itself may sit on either."""
+    alone = guest("b", "alone", "2")
+    refused = lay_out(view((guest("a", "pair", "1", "9"), (0,)), (alone, (0,)), a={"kongming:cpus": "1,10"}))
+    moved = lay_out(view((alone, (0,)), b={"kongming:cpus": "10"}))
+    assert "its metadata asks for host CPU 10, which server b has" in refused.problems["a"]
+    assert ["10"] == pins(moved, "b")
+
+
+def test_of_two_that_choose_the_same_cpu_the_one_that_is_there_has_it() -> None:
+    """So that nobody takes a CPU away by writing its number."""
+    wish = {"kongming:cpus": "0:3;1:11"}
+    layout = lay_out(view((guest("a", "pair"), (0,)), (guest("b", "pair", "3", "11"), (0,)), a=wish, b=wish))
+    assert ["3", "11"] == pins(layout, "b")
+    assert "server b has" in layout.problems["a"]
+
+
+def test_a_chosen_place_yields_to_whole_cores() -> None:
+    """Counting stays exact: who spreads over two cores is moved when a server needs one of them, and is told."""
+    spread = {"kongming:cpus": "0:1;1:2"}
+    guests = [(guest("a", "pair", "1", "2"), (0,)), (guest("b", "pair", "3", "11"), (0,)), (guest("c", "alone"), (0,))]
+    layout = lay_out(view(*guests, a=spread))
+    assert {"a": "the host CPUs that its metadata asks for are needed for the whole cores of others"} == layout.problems
+    assert len(set(pins(layout, "a") + pins(layout, "b") + pins(layout, "c"))) == 5
+
+
+@pytest.mark.parametrize(
+    ("of", "node", "metadata", "reason"),
+    [
+        pytest.param("closed", 0, CPUS, "template 'closed' is not open to the metadata of servers", id="denied"),
+        pytest.param(
+            "pair", 0, {"kongming:cpus": "0-1"}, "host CPU 0 is not in the dedicated pool of node 0", id="housekeeping"
+        ),
+        pytest.param("pair", 0, {"kongming:cpus": "6-7"}, "host CPU 6-7 is not in the dedicated pool", id="other node"),
+        pytest.param(
+            "pair", 1, {"kongming:cpus": "5,13"}, "host CPU 5,13 is not in the dedicated pool", id="set aside"
+        ),
+        pytest.param("pair", 0, {"kongming:cpus": "gold"}, "is neither a number nor a range", id="no CPU set"),
+        pytest.param(
+            "siblings", 0, {"kongming:cpus": "1-2"}, "does not lie on cores as threads require", id="two cores"
+        ),
+        pytest.param("exact", 1, {"kongming:cpus": "5-6"}, "host CPU 6 is none of those", id="outside of the template"),
+        pytest.param("float", 1, {"kongming:cpus": "5"}, "host CPU 5 is not in the shared pool", id="dedicated"),
+        pytest.param("pair", 0, {"kongming:template": "gone"}, "template 'gone' does not exist", id="no template"),
+        pytest.param("pair", 0, {"kongming:template": "closed"}, "template 'closed' is not open", id="closed template"),
+        pytest.param("pair", 0, {"kongming:template": "exact"}, "and template 'exact' now takes", id="another claim"),
+        pytest.param("pair", 0, {"kongming:template": "alone"}, "has 1", id="another count"),
+        pytest.param(
+            "pair",
+            0,
+            {"kongming:template": "both"},
+            "the server has 1 cells and template 'both' has 2",
+            id="other cells",
+        ),
+        pytest.param("pair", 0, {"kongming:template": "Gold!"}, "is not a template's name", id="no name"),
+    ],
+)
+def test_refused(of: str, node: int, metadata: dict[str, str], reason: str) -> None:
+    """What is wrong or not open changes nothing, and is said."""
+    running = guest("a", of)
+    plain, asked = lay_out(view((running, (node,)))), lay_out(view((running, (node,)), a=metadata))
+    assert pins(plain, "a") == pins(asked, "a")
+    assert ({}, {}) == (plain.problems, asked.granted)
+    assert reason in asked.problems["a"]
+
+
+def test_explicit_guest_moves_within_its_own() -> None:
+    """The CPUs that its template sets aside are its own."""
+    layout = lay_out(view((guest("a", "exact"), (1,)), a={"kongming-vcpu-pinning": "5,13"}))
+    assert ["5,13", "5,13"] == pins(layout, "a")
+
+
+def test_another_template() -> None:
+    """One that takes the same replaces that of the flavor."""
+    layout = lay_out(view((guest("a", "pair", "1", "2"), (0,)), a={"kongming:template": "siblings"}))
+    cores = {CpuSet.parse(text) for text in ("1,9", "2,10", "3,11")}
+    assert CpuSet.union(layout.guests["a"].vcpus) in cores
+    assert {} == layout.problems
+
+
+def test_what_was_granted_stays_while_a_wrong_value_stands() -> None:
+    """And goes when nothing is asked for any more."""
+    running = guest("a", "exact", "5,13", "5,13")
+    host = view((running, (1,)))
+    wrong = replace(host, overrides={"a": Wish({"kongming:cpus": "99"}, {"kongming:cpus": "5,13"})})
+    layout = lay_out(wrong)
+    assert ["5,13", "5,13"] == pins(layout, "a")
+    assert "host CPU 99 is none of those" in layout.problems["a"]
+    assert {"a": {"kongming:cpus": "5,13"}} == layout.granted
+    assert ["5", "13"] == pins(lay_out(host), "a")
+
+
+NODES = {"both": [(0, 1)], "exact": [(1,)], "float": [(1,)]}
+ON = st.integers(0, 15)
+
+
+@st.composite
+def metadata(draw: st.DrawFn) -> dict[str, str]:
+    """What tenants write: mostly what might work."""
+    cpus = st.one_of(
+        st.builds("0:{};1:{}".format, ON, ON),
+        st.builds("{}".format, ON),
+        st.builds("{},{}".format, ON, ON),
+        st.text(max_size=5),
+    )
+    keys = draw(st.sets(st.sampled_from(KEYS), max_size=2))
+    return {key: draw(st.sampled_from(sorted(TEMPLATES)) if key == KEYS[0] else cpus) for key in sorted(keys)}
+
+
+@st.composite
+def hosts(draw: st.DrawFn) -> tuple[HostView, HostView]:
+    """A host whose claims fit, as it is with and without what its servers' metadata says; the guests are anywhere."""
+    room = {0: 6, 1: 4}
+    slots = {"exact": 1, "float": 4}
+    guests = []
+    for number in range(draw(st.integers(1, 6))):
+        of = draw(st.sampled_from(sorted(TEMPLATES)))
+        nodes = draw(st.sampled_from(NODES.get(of, [(0,), (1,)])))
+        takes = [cell.resources.get(names.PCPU, 0) for cell in cell_requests(TEMPLATES[of], 512, 2)]
+        if any(room[node] < take for node, take in zip(nodes, takes, strict=True)) or slots.get(of, 1) < 1:
+            continue
+        for node, take in zip(nodes, takes, strict=True):
+            room[node] -= take
+        slots[of] = slots.get(of, 9) - 1
+        where = st.one_of(ON.map(str), st.just("0-15"))
+        guests.append((guest(f"g{number}", of, *draw(st.tuples(*[where] * TEMPLATES[of].vcpus))), nodes))
+    plain = view(*guests)
+    wishes = {item.uuid: Wish(draw(metadata()), draw(metadata())) for item, _ in guests if draw(st.booleans())}
+    return plain, replace(plain, overrides={name: wish for name, wish in wishes.items() if wish.metadata})
+
+
+def owned(layout: HostLayout, name: str) -> CpuSet:
+    """The CPUs of the dedicated pool that a guest's vCPUs have."""
+    return CpuSet.union(layout.guests[name].vcpus) & POOLS.dedicated
+
+
+@given(hosts())
+def test_no_override_touches_anybody_else(host: tuple[HostView, HostView]) -> None:
+    """Whatever tenants write: no dedicated CPU has two guests, every guest has its place, and Placement is told the
+    same as without.
+    """
+    plain, asked = host
+    before, after = lay_out(plain), lay_out(asked)
+    assert before.tree == after.tree
+    assert {} == before.problems
+    assert set(after.problems) <= set(asked.overrides)
+    seen = CpuSet()
+    for item in asked.guests:
+        mine = owned(after, item.uuid)
+        assert mine.isdisjoint(seen)
+        seen |= mine
+        dedicated = TEMPLATES[item.request.template].host_cpus or item.request.template != "float"
+        assert not dedicated or len(mine) >= 1
+
+
+@given(hosts())
+def test_who_asks_for_nothing_or_may_not_has_what_its_template_says(host: tuple[HostView, HostView]) -> None:
+    """A tenant cannot change pins that the operator did not open: closed guests are on their node's pool as ever."""
+    _, asked = host
+    layout = lay_out(asked)
+    for item in asked.guests:
+        if item.request.template == "closed" and item.uuid in asked.overrides:
+            assert "is not open" in layout.problems[item.uuid] or "metadata" in layout.problems[item.uuid]
+            assert item.uuid not in layout.granted
+
+
+@given(hosts())
+def test_the_way_there_is_safe(host: tuple[HostView, HostView]) -> None:
+    """From wherever the guests are, no action of the plan puts two of them on one dedicated CPU."""
+    _, asked = host
+    layout = lay_out(asked)
+    occupancy = Occupancy(units_of(asked.guests, layout.guests), POOLS.dedicated)
+    for action in plan(asked.guests, layout.guests, POOLS.dedicated, POOLS.housekeeping):
+        if action.is_pin:
+            assert occupancy.blocker(action.guest, action.cpus) is None
+            occupancy.move(action)
+
+
+def settled(host: HostView, layout: HostLayout) -> HostView:
+    """The host after its guests went where they should, and what was granted was noted."""
+    guests = tuple(
+        replace(
+            item, threads=Threads(dict(enumerate(layout.guests[item.uuid].vcpus)), layout.guests[item.uuid].emulator)
+        )
+        for item in host.guests
+    )
+    wishes = {
+        name: Wish(wish.metadata, layout.granted.get(name, wish.granted)) for name, wish in host.overrides.items()
+    }
+    return replace(host, guests=guests, overrides=wishes)
+
+
+@given(hosts())
+def test_it_comes_to_rest(host: tuple[HostView, HostView]) -> None:
+    """Guests do not push each other around: after each had a turn to take what another left, nobody moves any more."""
+    _, asked = host
+    layout = lay_out(asked)
+    for _ in asked.guests:
+        asked = settled(asked, layout)
+        layout = lay_out(asked)
+    assert layout.guests == lay_out(settled(asked, layout)).guests
+
+
+@given(hosts(), st.sets(st.integers(0, 5)))
+def test_wishes_go_round_guests_that_cannot_be_moved(host: tuple[HostView, HostView], numbers: set[int]) -> None:
+    """Whoever can be moved shares no dedicated CPU with anybody, wherever the others are stuck."""
+    _, asked = host
+    stuck = frozenset(f"g{number}" for number in numbers)
+    layout = lay_out(replace(asked, immovable=stuck))
+    seen = CpuSet.union(
+        cpus
+        for item in asked.guests
+        if item.uuid in stuck
+        for cpus in item.threads.vcpus.values()
+        if cpus <= POOLS.dedicated
+    )
+    for item in asked.guests:
+        if item.uuid not in stuck and item.uuid not in layout.problems:
+            mine = owned(layout, item.uuid)
+            assert mine.isdisjoint(seen)
+            seen |= mine

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fewest moves that make room for the largest request."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kongming_sched.agent.decide.rebalance import HostRooms, Rebalancing, Tenant, describe, rebalance
+from kongming_sched.placement import names
+
+
+def room(cpus: int, memory_mb: int = 100) -> dict[str, int]:
+    """What is free on a node."""
+    return {names.PCPU: cpus, names.MEMORY_MB: memory_mb}
+
+
+def tenant(server: str, node: int, cpus: int, memory_mb: int = 1, targets: tuple[int, ...] = (0, 1)) -> Tenant:
+    """A guest that could move."""
+    resources = {names.PCPU: cpus, names.MEMORY_MB: memory_mb}
+    return Tenant(server, server, node, resources, frozenset(targets) - {node})
+
+
+def words(found: Rebalancing) -> list[str]:
+    """The moves, as text."""
+    return [str(move) for move in found.moves]
+
+
+def test_one_move_is_enough() -> None:
+    """Of two half full nodes one is emptied, by the fewest guests."""
+    tenants = tenant("a", 0, 2), tenant("b", 0, 2), tenant("c", 1, 4)
+
+    found = rebalance(HostRooms({0: room(4), 1: room(4)}, tenants))
+
+    assert ["server c from node 1 to node 0"] == words(found)
+    assert (4, 8, True) == (found.before, found.after, found.is_complete)
+
+
+def test_nothing_helps() -> None:
+    """On a host whose room is all on one node already nobody moves."""
+    found = rebalance(HostRooms({0: room(0), 1: room(8)}, (tenant("a", 0, 8),)))
+
+    assert ([], 8) == (words(found), found.after)
+    assert ["the largest request that fits on one node now takes 8 dedicated CPUs; no moves help"] == describe(found)
+
+
+def test_memory_counts() -> None:
+    """A guest does not move to a node without memory for it, and CPUs of a node without memory are no room."""
+    full = HostRooms({0: room(4), 1: room(4, 0)}, (tenant("a", 0, 4),))
+    other = HostRooms({0: room(2), 1: room(6, 0)}, (tenant("b", 1, 2),))
+
+    assert ([], 4) == (words(rebalance(full)), rebalance(full).after)
+    assert (["server b from node 1 to node 0"], 2, 8) == (
+        words(rebalance(other)),
+        rebalance(other).before,
+        rebalance(other).after,
+    )
+
+
+def test_who_may_not_move_stays() -> None:
+    """A guest moves only to nodes that offer its template."""
+    found = rebalance(HostRooms({0: room(4), 1: room(4)}, (tenant("a", 0, 4, targets=()), tenant("b", 1, 2))))
+
+    assert ["server b from node 1 to node 0"] == words(found)
+
+
+def test_too_many_arrangements() -> None:
+    """If they cannot all be looked at it says so, and gives the best that it has seen."""
+    tenants = tuple(tenant(f"t{number}", number % 2, 3 + number // 2 % 2) for number in range(8))
+
+    found = rebalance(HostRooms({0: room(5), 1: room(5)}, tenants), max_arrangements=1)
+
+    assert (9, False) == (found.after, found.is_complete)
+    assert "another run may find more room" in describe(found)[-1]
+
+
+@st.composite
+def hosts(draw: st.DrawFn) -> HostRooms:
+    """Small hosts of two or three nodes."""
+    count = draw(st.integers(2, 3))
+    free = {node: room(draw(st.integers(0, 5)), draw(st.integers(0, 5))) for node in range(count)}
+    tenants = [
+        tenant(
+            f"t{index}",
+            draw(st.integers(0, count - 1)),
+            draw(st.integers(0, 4)),
+            draw(st.integers(1, 3)),
+            tuple(draw(st.sets(st.integers(0, count - 1)))),
+        )
+        for index in range(draw(st.integers(0, 5)))
+    ]
+    return HostRooms(free, tuple(tenants))
+
+
+def largest(free: Mapping[int, Mapping[str, int]]) -> int:
+    """The dedicated CPUs of the largest request."""
+    return max(node[names.PCPU] if node[names.MEMORY_MB] > 0 else 0 for node in free.values())
+
+
+def free_after(rooms: HostRooms, where: tuple[int, ...]) -> dict[int, dict[str, int]]:
+    """What is free once each tenant is where this says."""
+    free = {node: dict(amounts) for node, amounts in rooms.free.items()}
+    for each, node in zip(rooms.tenants, where, strict=True):
+        for name, amount in each.resources.items():
+            free[each.node][name] += amount
+            free[node][name] -= amount
+    return free
+
+
+def brute_force(rooms: HostRooms) -> tuple[int, int]:
+    """The largest room that any moves come to, and how many these are at least: every way is walked."""
+    start = tuple(each.node for each in rooms.tenants)
+    distance, queue = {start: 0}, deque([start])
+    while queue:
+        where = queue.popleft()
+        for index, each in enumerate(rooms.tenants):
+            for node in (each.targets | {each.node}) - {where[index]}:
+                after = (*where[:index], node, *where[index + 1 :])
+                fits = all(amount >= 0 for amount in free_after(rooms, after)[node].values())
+                if fits and after not in distance:
+                    distance[after] = distance[where] + 1
+                    queue.append(after)
+    best = max(largest(free_after(rooms, where)) for where in distance)
+    return best, min(steps for where, steps in distance.items() if largest(free_after(rooms, where)) == best)
+
+
+@given(hosts())
+def test_as_good_as_trying_everything(rooms: HostRooms) -> None:
+    """On small hosts no way leads to more room, none to as much by fewer moves, and each move finds room."""
+    found = rebalance(rooms)
+
+    where = {each.server: each.node for each in rooms.tenants}
+    for move in found.moves:
+        assert where[move.server] == move.source
+        assert move.target in next(each.targets | {each.node} for each in rooms.tenants if each.server == move.server)
+        where[move.server] = move.target
+        free = free_after(rooms, tuple(where[each.server] for each in rooms.tenants))
+        assert all(amount >= 0 for amount in free[move.target].values())
+    final = free_after(rooms, tuple(where[each.server] for each in rooms.tenants))
+    assert found.after == largest(final)
+    assert (found.after, len(found.moves)) == brute_force(rooms)
+    assert found.is_complete

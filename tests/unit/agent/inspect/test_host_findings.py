@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What facts of a host mean for the agent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kongming_sched.agent.inspect import host_findings
+from kongming_sched.agent.inspect.findings import Finding, Level
+from kongming_sched.agent.settings import Settings
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.tree import HostPools
+from kongming_sched.topology import HostTopology
+from testbed.topologies import one_node_no_smt, one_node_smt2, two_nodes_smt2
+
+SETTINGS = Settings(
+    dedicated=CpuSet.parse("1-3,5-7"),
+    shared=CpuSet(),
+    housekeeping=None,
+    nova_dedicated=CpuSet(),
+    vcpu_allocation_ratio=4.0,
+    reserved_memory_mb=512,
+    host=None,
+    libvirt_uri="test:///default",
+    interval_seconds=30,
+    run_directory=Path("/run/kongming"),
+    confine_unmanaged=False,
+    metrics_address="127.0.0.1",
+    metrics_port=0,
+)
+
+
+def pools(dedicated: str, shared: str = "", housekeeping: str = "0", reserved_memory_mb: int = 0) -> HostPools:
+    """Pools by their texts."""
+    sets = map(CpuSet.parse, (dedicated, shared, housekeeping))
+    return HostPools(*sets, vcpu_allocation_ratio=4.0, reserved_memory_mb=reserved_memory_mb)
+
+
+def found(topology: HostTopology, asked: HostPools) -> list[tuple[str, str]]:
+    """Level and fact of each finding about pools."""
+    return [(finding.level, finding.fact) for finding in host_findings.of_pools(topology, asked)]
+
+
+@pytest.mark.parametrize(
+    ("version", "level", "words"),
+    [
+        ((9, 0, 0), Level.OK, "libvirt 9.0.0 answers"),
+        ((10, 1, 2), Level.OK, "libvirt 10.1.2 answers"),
+        ((8, 10, 0), Level.WARN, "libvirt 8.10.0 answers; 9.0.0 is the oldest that is tested"),
+        ((7, 2, 0), Level.WARN, "libvirt 7.2.0 answers; before 7.3.0 it cannot bind the memory of running servers"),
+    ],
+)
+def test_releases_of_libvirt(version: tuple[int, int, int], level: Level, words: str) -> None:
+    """What is tested is right, and what cannot bind memory says so."""
+    finding = host_findings.of_version(version)
+    assert (level, words) == (finding.level, finding.fact[: len(words)])
+
+
+def test_topology_in_numbers() -> None:
+    """One line, with singular and plural."""
+    facts = [
+        finding.fact for host in (two_nodes_smt2(), one_node_no_smt()) for finding in host_findings.of_topology(host)
+    ]
+    assert ["2 NUMA nodes, 8 cores, 16 CPUs, 2 per core", "1 NUMA node, 4 cores, 4 CPUs, 1 per core"] == facts
+
+
+def test_nodes_of_different_width() -> None:
+    """A flavor counts for one number of threads per core, so that is worth a warning."""
+    wide, narrow = one_node_smt2().nodes[0], replace(one_node_no_smt().nodes[0], id=1)
+    levels = [finding.level for finding in host_findings.of_topology(HostTopology((wide, narrow), CpuSet.parse("0-7")))]
+    assert [Level.OK, Level.WARN] == levels
+
+
+def test_pools_that_can_be() -> None:
+    """Each with its CPUs, and what a node has of it."""
+    assert [
+        (Level.OK, "CPU 1-3,9-11: 3 whole cores on node 0, 0 whole cores on node 1"),
+        (Level.OK, "CPU 5,13: 8 vCPUs on node 1"),
+        (Level.OK, "CPU 0,4"),
+    ] == found(two_nodes_smt2(), pools("1-3,9-11", "5,13", "0,4"))
+
+
+def test_every_fault_of_the_pools_is_told() -> None:
+    """Not only the first, at which the agent would stop."""
+    facts = found(one_node_smt2(), pools("1,2,6,20", "6", ""))
+    assert [
+        (Level.ERROR, "option dedicated_cpu_set: this host has no CPU 20; it has 0-7"),
+        (Level.ERROR, "option shared_cpu_set: CPU 6 is in dedicated_cpu_set too"),
+        (
+            Level.ERROR,
+            "option dedicated_cpu_set: CPU 1 is in the pool and its sibling 5 is not; take whole cores",
+        ),
+        (
+            Level.ERROR,
+            "option housekeeping_cpu_set: no online CPU is left for emulator threads; leave some out of"
+            " dedicated_cpu_set",
+        ),
+    ] == facts
+
+
+def test_no_pools_at_all() -> None:
+    """What to set is proposed: whole cores, and the first of each node left out."""
+    [finding] = host_findings.of_pools(two_nodes_smt2(), pools(""))
+    assert Level.WARN == finding.level
+    assert "for example 1-3,5-7,9-11,13-15, which" in finding.remedy
+
+
+def test_an_offline_cpu_of_the_pool() -> None:
+    """Its core does not count, and how to bring it back is said."""
+    topology = replace(one_node_no_smt(), present=CpuSet.parse("0-4"))
+    findings = list(host_findings.of_pools(topology, pools("2-4")))
+    assert "CPU 4 of the pools is offline; nothing is counted of a core that is not whole" == findings[-1].fact
+    assert "chcpu -e 4" in findings[-1].remedy
+
+
+def test_a_node_without_memory_to_give() -> None:
+    """reserved_memory_mb takes all of it."""
+    *_, last = host_findings.of_pools(one_node_smt2(), pools("1,5", reserved_memory_mb=1 << 20))
+    assert (Level.WARN, "memory") == (last.level, last.subject)
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words"),
+    [
+        ({"nova_shared": "0,4"}, Level.OK, "[compute] cpu_shared_set = 0,4 shares no CPU with the pools"),
+        ({"nova_shared": "0-1"}, Level.ERROR, "option [kongming_agent] dedicated_cpu_set: CPU 1 is in nova.conf's"),
+        (
+            {"nova_dedicated": "3,7"},
+            Level.ERROR,
+            "option [kongming_agent] dedicated_cpu_set: CPU 3,7 is in nova.conf's",
+        ),
+        ({}, Level.WARN, "[compute] has neither cpu_shared_set nor cpu_dedicated_set"),
+        ({"confine_unmanaged": True}, Level.OK, "names no CPUs; confine_unmanaged keeps other servers off the pool"),
+    ],
+)
+def test_novas_own_cpus(changes: dict[str, object], level: Level, words: str) -> None:
+    """They lie outside the pools, or else something has to be done."""
+    sets = {name: CpuSet.parse(value) if isinstance(value, str) else value for name, value in changes.items()}
+    [finding] = host_findings.of_nova(replace(SETTINGS, **sets), one_node_smt2())  # type: ignore[arg-type]
+    assert (level, words) == (finding.level, finding.fact[: len(words)])
+
+
+def test_what_to_give_to_nova_is_named() -> None:
+    """All CPUs but those of the pools."""
+    [finding] = host_findings.of_nova(replace(SETTINGS, shared=CpuSet.parse("4")), one_node_smt2())
+    assert "set [compute] cpu_shared_set = 0 in nova.conf" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("controllers", "levels"),
+    [({"cpu", "cpuset", "io"}, ["ok"]), ({"cpu"}, ["warn"]), ({"io"}, ["warn", "warn"])],
+)
+def test_controllers(controllers: set[str], levels: list[str]) -> None:
+    """A line for each that is missing."""
+    assert levels == [finding.level for finding in host_findings.of_controllers(controllers)]
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [
+        ("installed", Level.OK),
+        ("not installed", Level.WARN),
+        ("outdated", Level.WARN),
+        ("not executable", Level.WARN),
+        ("not ours", Level.ERROR),
+    ],
+)
+def test_the_hook(state: str, level: Level) -> None:
+    """Whatever is not the installed hook has a remedy."""
+    finding: Finding = host_findings.of_hook("/hooks/qemu.d/90-kongming", state, ["/hooks/qemu"])
+    assert (level, level is not Level.OK) == (finding.level, bool(finding.remedy))
+    assert ("/hooks/qemu" in finding.fact.replace("/hooks/qemu.d", "")) is (level is Level.OK)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hook's edits, on domains of every shape that Nova and libvirt wrote, and on what is no domain at all."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from kongming_sched.agent.ipc import qemu_hook
+
+SAMPLES = sorted((Path(__file__).parent / "xml").glob("*.xml"))
+OURS = [path for path in SAMPLES if path.name.startswith("template-")]
+OTHERS = [path for path in SAMPLES if path.name.startswith("other-")]
+
+ANSWER = {
+    "vcpupin": {"0": "5", "1": "13", "2": "6-7", "3": "14,15"},
+    "emulatorpin": "0,4",
+    "iothreadpin": {"1": "0,4"},
+    "memory": "1",
+}
+PINS = qemu_hook.Pins.from_answer(json.dumps(ANSWER).encode())
+NOTHING = qemu_hook.Pins()
+
+GUEST = """\
+<domain type='qemu'>
+  <name>web</name>
+  <metadata>
+    <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1">
+      <nova:flavor name="gold">
+        <nova:extraSpecs>
+          <nova:extraSpec name="kongming:template">gold</nova:extraSpec>
+        </nova:extraSpecs>
+      </nova:flavor>
+    </nova:instance>
+  </metadata>
+  <vcpu placement='static'>2</vcpu>
+  {}
+</domain>
+"""
+
+
+def edited(xml: bytes, pins: qemu_hook.Pins) -> bytes:
+    """A domain with these pins."""
+    return qemu_hook.replace_pins(xml, qemu_hook.DomainReader(xml).domain, pins)
+
+
+def facts(xml: bytes) -> tuple[list[tuple[str, dict[str, str]]], list[tuple[str, dict[str, str]]], str]:
+    """The pins and the binding of a domain, and everything else of it without the space between the elements."""
+    root = ET.fromstring(xml)
+    pins, memory = [], []
+    for cputune in root.findall("cputune"):
+        for child in list(cputune):
+            if child.tag in ("vcpupin", "emulatorpin", "iothreadpin"):
+                pins.append((child.tag, dict(child.attrib)))
+                cputune.remove(child)
+        if not len(cputune):
+            root.remove(cputune)
+    for numatune in root.findall("numatune"):
+        for child in list(numatune):
+            if child.get("mode") == "restrictive":
+                memory.append((child.tag, dict(child.attrib)))
+                numatune.remove(child)
+        if not len(numatune):
+            root.remove(numatune)
+    for element in root.iter():
+        element.text, element.tail = (element.text or "").strip(), ""
+    return pins, memory, ET.tostring(root, encoding="unicode")
+
+
+def is_bound_otherwise(xml: bytes) -> bool:
+    """Whether somebody else than the agent has bound a domain's memory."""
+    return any(child.get("mode") != "restrictive" for child in ET.fromstring(xml).iterfind("numatune/*"))
+
+
+def changed_lines(before: bytes, after: bytes) -> set[str]:
+    """The names of the elements in all lines that were taken out or put in."""
+    lines = difflib.unified_diff(before.decode().splitlines(), after.decode().splitlines(), lineterm="", n=0)
+    changed = [line[1:] for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return {match[1] if (match := re.match(r"\s*</?(\w+)", line)) else line for line in changed}
+
+
+def test_there_are_fifty_samples() -> None:
+    """Half of them of templates."""
+    assert (25, 25) == (len(OURS), len(OTHERS))
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_pins_are_replaced(path: Path) -> None:
+    """A guest has exactly the pins of the answer, and everything else of it is as before."""
+    before = path.read_bytes()
+
+    after = edited(before, PINS)
+
+    pins, memory, rest = facts(after)
+    assert [
+        ("vcpupin", {"vcpu": "0", "cpuset": "5"}),
+        ("vcpupin", {"vcpu": "1", "cpuset": "13"}),
+        ("vcpupin", {"vcpu": "2", "cpuset": "6-7"}),
+        ("vcpupin", {"vcpu": "3", "cpuset": "14,15"}),
+        ("emulatorpin", {"cpuset": "0,4"}),
+        ("iothreadpin", {"iothread": "1", "cpuset": "0,4"}),
+    ] == pins
+    assert ([] if is_bound_otherwise(before) else [("memory", {"mode": "restrictive", "nodeset": "1"})]) == memory
+    assert facts(before)[2] == rest
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_pins_are_taken_out(path: Path) -> None:
+    """Without an answer a guest has no pin and no binding of the agent's, and everything else is as before."""
+    before = path.read_bytes()
+
+    after = edited(before, NOTHING)
+
+    assert ([], [], facts(before)[2]) == facts(after)
+
+
+@pytest.mark.parametrize("pins", [PINS, NOTHING], ids=["replaced", "taken out"])
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_other_bytes_stay(path: Path, pins: qemu_hook.Pins) -> None:
+    """Only lines of pins and of the memory's binding come and go; all others are there byte by byte."""
+    before = path.read_bytes()
+
+    changed = changed_lines(before, edited(before, pins))
+
+    assert {"cputune", "vcpupin", "emulatorpin", "iothreadpin", "numatune", "memory"} >= changed
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_replaced_twice_is_replaced_once(path: Path) -> None:
+    """The hook finds again what it wrote."""
+    once = edited(path.read_bytes(), PINS)
+
+    assert once == edited(once, PINS)
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_other_guests_pass(path: Path) -> None:
+    """A guest without a template is not touched, whatever pins it has, and nobody is asked."""
+    before = path.read_bytes()
+
+    assert before == qemu_hook.edit(before, "/nobody/asks/here")
+    assert before == qemu_hook.without_pins(before)
+
+
+@pytest.mark.parametrize(
+    ("tune", "expected"),
+    [
+        pytest.param("<cputune/>", "<cputune>PINS\n  </cputune>", id="an empty tag"),
+        pytest.param("<cputune></cputune>", "<cputune>PINS</cputune>", id="nothing inside"),
+        pytest.param("<cputune><shares>5</shares></cputune>", "<cputune><shares>5</shares>PINS</cputune>", id="no pin"),
+        pytest.param(
+            "<cputune><vcpupin vcpu='0' cpuset='1'/><vcpupin vcpu='1' cpuset='1'/></cputune>",
+            "<cputune>PINS</cputune>",
+            id="one line",
+        ),
+        pytest.param(
+            "<cputune >\n <!-- a > b --><vcpupin vcpu = \"0\"\n cpuset='>1' ></vcpupin ><x/></cputune >",
+            "<cputune >\n <!-- a > b -->PINS<x/></cputune >",
+            id="written by hand",
+        ),
+        pytest.param(
+            "<cputune><a/></cputune>\n  <cputune><emulatorpin cpuset='1'/></cputune>",
+            "<cputune><a/>PINS</cputune>",
+            id="twice",
+        ),
+    ],
+)
+def test_place_of_the_pins(tune: str, expected: str) -> None:
+    """However a <cputune> is written, the pins are in it once."""
+    pins = qemu_hook.Pins(["<vcpupin vcpu='0' cpuset='7'/>"])
+
+    after = edited(GUEST.format(tune).encode(), pins).decode()
+
+    assert GUEST.format(expected.replace("PINS", "\n    <vcpupin vcpu='0' cpuset='7'/>")) == after
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        "<numatune><memory mode='strict' nodeset='0'/></numatune>",
+        "<numatune><memory mode='restrictive' placement='auto'/></numatune>",
+        "<numatune><memory mode='restrictive' nodeset='0'/><memnode cellid='0' mode='strict' nodeset='0'/></numatune>",
+        "<numatune/>",
+    ],
+)
+@pytest.mark.parametrize("pins", [qemu_hook.Pins((), "1"), NOTHING], ids=["bind", "do not bind"])
+def test_binding_of_others_stays(memory: str, pins: qemu_hook.Pins) -> None:
+    """A binding that is not the agent's is left alone."""
+    xml = GUEST.format(memory).encode()
+
+    assert xml == edited(xml, pins)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("", "no element found", id="empty"),
+        pytest.param("<domain", "unclosed token", id="cut in a tag"),
+        pytest.param(GUEST[: len(GUEST) // 2], "no element found", id="cut in the middle"),
+        pytest.param(GUEST + "<domain/>", "junk after document", id="two documents"),
+        pytest.param("<network><name>x</name></network>", "it is a <network>", id="another thing"),
+        pytest.param("<\udcff/>", "not well-formed", id="not text"),
+        pytest.param(GUEST.replace("<vcpu placement='static'>2</vcpu>", ""), "no <vcpu>", id="no vcpu"),
+        pytest.param(
+            '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>' + GUEST.format("&b;"),
+            "document type",
+            id="entities",
+        ),
+        pytest.param('<!DOCTYPE x SYSTEM "file:///etc/passwd">' + GUEST.format(""), "document type", id="a file"),
+        pytest.param(GUEST.format("&b;"), "undefined entity", id="an unknown entity"),
+        pytest.param("<a>" * 300_000, "no element found", id="deep"),
+        pytest.param(GUEST.format("<x>" + "y" * qemu_hook.MAX_BYTES + "</x>"), "more than", id="huge"),
+    ],
+)
+def test_doubt(text: str, reason: str) -> None:
+    """What is no domain, or may not be what it seems, is refused, and nobody is asked."""
+    xml = text.encode("utf-8", "surrogateescape")
+
+    with pytest.raises(qemu_hook.Doubt) as caught:
+        qemu_hook.edit(xml, "/nobody/asks/here")
+
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        '{"vcpupin": {}}',
+        '{"vcpupin": {"0": "1"}}',
+        '{"vcpupin": {"0": "1\'/><evil/>"}, "emulatorpin": "0", "iothreadpin": {}}',
+        '{"vcpupin": {"x": "1"}, "emulatorpin": "0", "iothreadpin": {}}',
+        '{"vcpupin": {"0": 1}, "emulatorpin": "0", "iothreadpin": {}}',
+        '{"vcpupin": {"0": ""}, "emulatorpin": "0", "iothreadpin": {}}',
+        '{"vcpupin": {"0": "1"}, "emulatorpin": "0", "iothreadpin": {}, "memory": "all"}',
+        '{"vcpupin": {"0": "1"}, "emulatorpin": "0", "iothreadpin": {}',
+    ],
+)
+def test_answer_that_is_none(answer: str) -> None:
+    """Anything but the pins of at least one vCPU and of the emulator is no answer."""
+    with pytest.raises(ValueError):  # noqa: PT011  # json's own too
+        qemu_hook.Pins.from_answer(answer.encode())

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent reads from a domain's XML."""
+
+from __future__ import annotations
+
+import pytest
+
+from kongming_sched import exceptions
+from kongming_sched.agent.model.guest import Domain, Identities, identify
+from kongming_sched.cpuset import CpuSet
+from testbed.simulated_host import domain_xml
+
+UUID = "11111111-1111-4111-8111-111111111111"
+
+
+def domain(xml: str) -> Domain:
+    """A running domain of this XML."""
+    return Domain(UUID, "instance-1", xml)
+
+
+def test_guest_of_nobody() -> None:
+    """A domain without Nova's metadata has its own name and asks for nothing."""
+    identity = identify(domain("<domain><vcpu>3</vcpu></domain>"))
+
+    assert ("instance-1", 3, None) == (identity.server, identity.vcpus, identity.request)
+
+
+def test_guest_without_template() -> None:
+    """A server whose flavor names no template asks for nothing."""
+    identity = identify(domain(domain_xml("instance-1", UUID, 2, {"hw:cpu_policy": "dedicated"})))
+
+    assert identity.request is None
+
+
+def test_current_vcpus_count() -> None:
+    """Of hot-pluggable vCPUs those count that are there."""
+    assert 2 == identify(domain('<domain><vcpu current="2">8</vcpu></domain>')).vcpus
+
+
+def test_memory_binding() -> None:
+    """The live binding is read with its mode."""
+    identity = identify(domain(domain_xml("instance-1", UUID, 2, {}, "0-1", "strict")))
+
+    assert (CpuSet.parse("0-1"), "strict") == (identity.memory_nodes, identity.memory_mode)
+
+
+def test_quota_of_the_flavor() -> None:
+    """quota:cpu_* are known by libvirt's names; what is no number is left to Nova."""
+    specs = {"quota:cpu_shares": "512", "quota:cpu_quota": "-1", "quota:cpu_period": "soon"}
+
+    assert {"cpu_shares": 512, "vcpu_quota": -1} == identify(domain(domain_xml("i", UUID, 1, specs))).quota
+
+
+@pytest.mark.parametrize(
+    ("xml", "reason"),
+    [
+        pytest.param("<domain>", "no element found", id="cut off"),
+        pytest.param("<domain/>", "it has no <vcpu>", id="without vCPUs"),
+        pytest.param("<domain><vcpu>many</vcpu></domain>", "invalid literal", id="vCPUs in words"),
+        pytest.param(
+            '<domain><vcpu>1</vcpu><numatune><memory nodeset="x"/></numatune></domain>',
+            "'x' is not a CPU set",
+            id="broken nodeset",
+        ),
+    ],
+)
+def test_broken_xml(xml: str, reason: str) -> None:
+    """A broken document is refused by the domain's name, the reason and where to look."""
+    with pytest.raises(exceptions.InvalidDomain, match=reason) as caught:
+        identify(domain(xml))
+
+    assert "virsh dumpxml instance-1" in str(caught.value)
+
+
+def test_xml_is_read_again_when_it_has_changed() -> None:
+    """The identity of an unchanged document is the very one of before, and a guest that has gone is forgotten."""
+    identities = Identities()
+    old, new = domain("<domain><vcpu>1</vcpu></domain>"), domain("<domain><vcpu>2</vcpu></domain>")
+
+    seen = [[identity for _, identity in identities.of(domains)] for domains in ([old], [old], [new], [], [new])]
+
+    assert seen[0][0] is seen[1][0]
+    assert [1, 1, 2, 2] == [identity.vcpus for row in seen for identity in row]
+    assert seen[2][0] is not seen[4][0]
+
+
+def test_broken_document_is_given_as_such() -> None:
+    """It keeps nobody from the others."""
+    good, bad = domain("<domain><vcpu>1</vcpu></domain>"), Domain("22222222", "instance-2", "<domain>")
+
+    (_, error), (_, identity) = Identities().of([bad, good])
+
+    assert isinstance(error, exceptions.InvalidDomain)
+    assert identify(good) == identity

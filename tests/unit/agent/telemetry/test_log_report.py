@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent logs of a look, and what it does not say again."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from kongming_sched.agent.loop.reconcile import Outcome
+from kongming_sched.agent.loop.service import Reporter
+from kongming_sched.agent.state.history import Drift
+
+ASTRAY = Drift("web (1)", "vCPU 0", "CPU 0-7", "CPU 2")
+
+
+@pytest.fixture(autouse=True)
+def info(caplog: pytest.LogCaptureFixture) -> None:
+    """Catch what an operator reads."""
+    caplog.set_level(logging.INFO)
+
+
+def test_drift_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A drift that cannot be repaired is told once, and again only when it comes back."""
+    reporter = Reporter()
+
+    for drift in ([ASTRAY], [ASTRAY], [], [ASTRAY]):
+        reporter.report(Outcome(drift=list(drift)))
+
+    message = "server web (1): vCPU 0 is on CPU 0-7 and should be on CPU 2; it is put back"
+    assert [("WARNING", message)] * 2 == [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_released_servers_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says when a server is released, and when it is not any more."""
+    reporter = Reporter()
+
+    for released in (["server web (1)"], ["server web (1)"], []):
+        reporter.report(Outcome(released=released))
+
+    assert [
+        "server web (1) is released: it is left alone until it is adopted or started anew",
+        "server web (1) is not released any more",
+    ] == [record.getMessage() for record in caplog.records]

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What systemd hears, on real sockets in its stead."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kongming_sched.agent.telemetry.systemd import Systemd
+
+UNIT = Path(__file__).parents[4] / "etc" / "kongming-agent.service"
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+    """A socket as systemd opens it, with the name that it hands to services."""
+    name = str(tmp_path / "notify") if request.param == "path" else f"@kongming/{os.getpid()}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(name.replace("@", "\0") if request.param == "abstract" else name)
+        listening.settimeout(10)
+        yield name, listening
+
+
+def heard(listening: socket.socket) -> list[str]:
+    """All messages so far."""
+    messages = []
+    listening.setblocking(False)
+    while True:
+        try:
+            messages.append(listening.recv(4096).decode())
+        except BlockingIOError:
+            return messages
+
+
+def test_life_of_a_service(manager: tuple[str, socket.socket]) -> None:
+    """Ready once, then a status with each look; ready again after reloading; and the end."""
+    name, listening = manager
+    systemd = Systemd({"NOTIFY_SOCKET": name})
+
+    systemd.ready("first\nlook")
+    systemd.ready("second")
+    systemd.reloading()
+    systemd.ready("third")
+    systemd.stopping()
+
+    messages = heard(listening)
+    reloading, _, since = messages.pop(2).partition("\nMONOTONIC_USEC=")
+    assert [
+        "READY=1\nSTATUS=first look\nWATCHDOG=1",
+        "STATUS=second\nWATCHDOG=1",
+        "READY=1\nSTATUS=third\nWATCHDOG=1",
+        "STOPPING=1",
+    ] == messages
+    assert "RELOADING=1" == reloading
+    assert since.isdecimal()
+
+
+def test_the_watchdog_hears_of_a_loop_that_rests(manager: tuple[str, socket.socket]) -> None:
+    """While the loop waits it says so often enough, and it wakes at once."""
+    name, listening = manager
+    systemd = Systemd({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000", "WATCHDOG_PID": str(os.getpid())})
+    awake = threading.Event()
+    awake.set()
+
+    systemd.rest(threading.Event(), 0.2)
+    resting = heard(listening)
+    systemd.rest(awake, 3600)
+
+    assert {"WATCHDOG=1"} == set(resting)
+    assert [] == heard(listening)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({}, id="nobody asked"),
+        pytest.param({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}, id="asked another process"),
+        pytest.param({"WATCHDOG_USEC": "often"}, id="no number"),
+    ],
+)
+def test_no_watchdog(manager: tuple[str, socket.socket], environment: dict[str, str]) -> None:
+    """Whoever is not asked by the watchdog says nothing while it rests."""
+    name, listening = manager
+
+    Systemd({"NOTIFY_SOCKET": name, **environment}).rest(threading.Event(), 0.05)
+
+    assert [] == heard(listening)
+
+
+@pytest.mark.parametrize("name", ["", "/nowhere/notify", "@kongming/nobody", "vsock:2:1234"])
+def test_no_manager(name: str) -> None:
+    """Without systemd, or with one that cannot be reached, nothing happens."""
+    systemd = Systemd({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "1000"})
+
+    systemd.ready("well")
+    systemd.rest(threading.Event(), 0.01)
+
+    assert systemd._is_ready
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_the_unit_is_well_formed(tmp_path: Path) -> None:
+    """systemd finds nothing wrong in the unit, once its program is there."""
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("ExecStart=/usr/bin/kongming-agent", "ExecStart=/bin/true"))
+
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+    )
+
+    assert [] == [line for line in result.stderr.splitlines() if UNIT.name in line]
+    assert 0 == result.returncode

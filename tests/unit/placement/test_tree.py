@@ -1,0 +1,699 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host should have in Placement: its pools, its node providers, and which templates each node offers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.exceptions import ConfigurationError
+from kongming_sched.placement import names
+from kongming_sched.placement.client import Inventory
+from kongming_sched.placement.disabling import disabled_traits
+from kongming_sched.placement.tree import (
+    DesiredNode,
+    DesiredTree,
+    HostPools,
+    NodeState,
+    Refusal,
+    check_pools,
+    desired_tree,
+)
+from kongming_sched.template import PinningTemplate
+from kongming_sched.topology import Core, HostTopology, NumaNode
+from testbed.topologies import (
+    make_topology,
+    one_node_no_smt,
+    one_node_smt2,
+    one_node_smt4,
+    two_nodes_no_smt,
+    two_nodes_smt2,
+)
+from tests.unit import strategies
+
+ROOT = "5a1e0000-0000-4000-8000-000000000001"
+SERVER = "5e4e0000-0000-4000-8000-000000000001"
+
+POOLS = HostPools(
+    dedicated=CpuSet.parse("1-3,9-11,5-7,13-15"),
+    shared=CpuSet.parse("4,12"),
+    housekeeping=CpuSet.parse("0,8"),
+    vcpu_allocation_ratio=4.0,
+    reserved_memory_mb=1024,
+)
+"""Of two_nodes_smt2: three cores of each node dedicated, the fourth of node 1 shared, that of node 0 housekeeping."""
+
+
+def pools(dedicated: str, shared: str = "", housekeeping: str = "0", reserved_memory_mb: int = 0) -> HostPools:
+    """Pools by their texts."""
+    sets = [CpuSet.parse(text) for text in (dedicated, shared, housekeeping)]
+    return HostPools(*sets, reserved_memory_mb=reserved_memory_mb)
+
+
+def template(name: str, *cells: Mapping[str, object]) -> PinningTemplate:
+    """A template whose cells are dedicated unless they say otherwise; one of a single vCPU if no cell is given."""
+    filled = [{"cpus": "dedicated", **cell} for cell in cells or ({"vcpus": "0"},)]
+    return PinningTemplate.from_mapping({"name": name, "cells": filled})
+
+
+def explicit(name: str, pins: str) -> PinningTemplate:
+    """A template of one vCPU on these host CPUs."""
+    return template(name, {"vcpus": "0", "cpus": "explicit", "pins": pins})
+
+
+def plan(
+    *templates: PinningTemplate,
+    topology: HostTopology | None = None,
+    of: HostPools = POOLS,
+    current: Mapping[str, NodeState] | None = None,
+    held: str = "",
+) -> DesiredTree:
+    """The tree of a host called compute1, which is two_nodes_smt2 with POOLS unless said otherwise."""
+    host = topology or two_nodes_smt2()
+    return desired_tree(ROOT, "compute1", host, of, templates, current or {}, CpuSet.parse(held))
+
+
+def written(tree: DesiredTree, allocations: Mapping[int, Mapping[str, int]] | None = None) -> dict[str, NodeState]:
+    """Placement after the tree was written and a server took resources, given by node."""
+    used = {names.node_uuid(ROOT, node): {SERVER: taken} for node, taken in (allocations or {}).items()}
+    return {
+        node.uuid: NodeState(node.uuid, node.name, 7, node.traits, node.inventories, used.get(node.uuid, {}))
+        for node in tree.nodes
+    }
+
+
+def node_of(tree: DesiredTree, node_id: int) -> DesiredNode:
+    """One node provider."""
+    return next(node for node in tree.nodes if node.uuid == names.node_uuid(ROOT, node_id))
+
+
+def offers(tree: DesiredTree) -> dict[str, list[int]]:
+    """Template to the nodes that offer it."""
+    found: dict[str, list[int]] = {}
+    for node in tree.nodes:
+        node_id = next(filter(lambda number: number is not None, map(names.node_id_of, node.traits)))
+        for trait in node.traits:
+            if name := names.offered_template(trait):
+                found.setdefault(name, []).append(node_id)
+    return {name: sorted(nodes) for name, nodes in found.items()}
+
+
+def pcpus(tree: DesiredTree) -> list[int]:
+    """The dedicated pool's total of each node, 0 where there is none."""
+    return [node.inventories.get(names.PCPU, Inventory(0)).total for node in tree.nodes]
+
+
+# Pools
+
+
+@pytest.mark.parametrize(
+    ("topology", "chosen"),
+    [
+        pytest.param(two_nodes_smt2(), POOLS, id="three pools"),
+        pytest.param(one_node_no_smt(), pools("1-3"), id="no shared pool"),
+        pytest.param(one_node_no_smt(), pools("", "1-3"), id="no dedicated pool"),
+        pytest.param(one_node_smt2(), pools("1,5", "0,4", "0,4"), id="housekeeping floats in the shared pool"),
+        pytest.param(one_node_smt4(), pools("1,5,9,13"), id="a core of four threads"),
+    ],
+)
+def test_pools_that_work_are_taken(topology: HostTopology, chosen: HostPools) -> None:
+    """Whole cores, disjoint from the rest, and somewhere to run emulator threads."""
+    assert check_pools(topology, chosen) is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "option", "reason"),
+    [
+        pytest.param(pools("8"), "dedicated_cpu_set", "no CPU 8; it has 0-7", id="a dedicated CPU that is not there"),
+        pytest.param(pools("1,5", "9-12"), "shared_cpu_set", "no CPU 9-12", id="shared CPUs that are not there"),
+        pytest.param(
+            pools("1,5", "", "0,99"), "housekeeping_cpu_set", "no CPU 99", id="housekeeping that is not there"
+        ),
+        pytest.param(
+            pools("1-2,5-6", "2"), "shared_cpu_set", "CPU 2 is in dedicated_cpu_set too", id="shared overlaps"
+        ),
+        pytest.param(
+            pools("0-1,4-5", "", "0"), "housekeeping_cpu_set", "CPU 0 is in dedicated", id="housekeeping overlaps"
+        ),
+        pytest.param(
+            pools("1-2,5"), "dedicated_cpu_set", "CPU 2 is in the pool and its sibling 6 is not", id="half a core"
+        ),
+        pytest.param(pools("1,5", "2", ""), "housekeeping_cpu_set", "no online CPU is left", id="no housekeeping"),
+    ],
+)
+def test_pools_that_cannot_work_are_refused(chosen: HostPools, option: str, reason: str) -> None:
+    """On one_node_smt2, whose cores are 0,4 1,5 2,6 3,7; the error names the option and the CPUs."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_pools(one_node_smt2(), chosen)
+    assert option == caught.value.option
+    assert reason in caught.value.reason
+
+
+def test_housekeeping_must_be_online() -> None:
+    """A CPU that is present but offline runs nothing."""
+    online = one_node_no_smt()
+    topology = HostTopology(online.nodes, CpuSet.parse("0-7"))
+    with pytest.raises(ConfigurationError, match="no online CPU is left for emulator threads"):
+        check_pools(topology, pools("1-3", "", "6"))
+
+
+def test_a_sibling_that_is_offline_makes_no_half_core() -> None:
+    """The pool names the whole core; that a thread sleeps is no mistake of the operator's."""
+    assert check_pools(with_offline(two_nodes_smt2(), 9), POOLS) is None
+
+
+def with_offline(topology: HostTopology, *cpus: int) -> HostTopology:
+    """The host with some CPUs offline."""
+    gone = CpuSet.of(cpus)
+
+    def rest(node: NumaNode) -> NumaNode:
+        cores = [Core(core.cpus - gone, core.cache) for core in node.cores]
+        return replace(node, cores=tuple(core for core in cores if core.cpus))
+
+    return replace(topology, nodes=tuple(map(rest, topology.nodes)))
+
+
+# Nodes
+
+
+def test_a_node_has_its_pools_its_memory_and_its_traits() -> None:
+    """The whole provider, as Placement gets it."""
+    fixed = {names.HW_NUMA_ROOT, "CUSTOM_KONGMING_SMT_2"}
+    node_0 = DesiredNode(
+        names.node_uuid(ROOT, 0),
+        "compute1_kongming_numa0",
+        frozenset({*fixed, "CUSTOM_KONGMING_NODE_0"}),
+        {names.NODE: Inventory(1), names.PCPU: Inventory(6), names.MEMORY_MB: Inventory(16384, 1024)},
+    )
+    node_1 = DesiredNode(
+        names.node_uuid(ROOT, 1),
+        "compute1_kongming_numa1",
+        frozenset({*fixed, "CUSTOM_KONGMING_NODE_1"}),
+        {
+            names.NODE: Inventory(1),
+            names.PCPU: Inventory(6),
+            names.VCPU: Inventory(2, 0, 4.0),
+            names.MEMORY_MB: Inventory(16384, 1024),
+        },
+    )
+    expected_pools = {0: CpuSet.parse("1-3,9-11"), 1: CpuSet.parse("5-7,13-15")}
+    assert DesiredTree((node_0, node_1), (), expected_pools) == plan()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "nodes"),
+    [
+        pytest.param(pools("1-3,9-11", "", "0,8"), [0], id="dedicated CPUs on one"),
+        pytest.param(pools("", "4,12"), [1], id="shared CPUs on one"),
+        pytest.param(pools("1,9", "4,12"), [0, 1], id="one pool on each"),
+        pytest.param(pools(""), [], id="no pool"),
+    ],
+)
+def test_only_nodes_with_pinnable_cpus_have_a_provider(chosen: HostPools, nodes: list[int]) -> None:
+    """Candidates stay few."""
+    assert [names.node_uuid(ROOT, node) for node in nodes] == [node.uuid for node in plan(of=chosen).nodes]
+
+
+@pytest.mark.parametrize(("topology", "threads"), [(one_node_no_smt(), 1), (one_node_smt2(), 2), (one_node_smt4(), 4)])
+def test_a_node_says_how_many_threads_its_cores_have(topology: HostTopology, threads: int) -> None:
+    """Flavors whose count depends on it require the trait."""
+    tree = plan(topology=topology, of=pools(str(topology.cpus - topology.nodes[0].cores[0].cpus)))
+    assert [threads] == [number for trait in tree.nodes[0].traits if (number := names.smt_of(trait))]
+    assert [3 * threads] == pcpus(tree)
+
+
+def test_a_core_with_an_offline_thread_is_not_counted() -> None:
+    """Whole-core demands could not use it, so that counting would no longer be enough."""
+    tree = plan(topology=with_offline(two_nodes_smt2(), 9))
+    assert [4, 6] == pcpus(tree)
+    assert CpuSet.parse("2-3,10-11") == tree.pools[0]
+    assert names.smt_trait(2) in node_of(tree, 0).traits
+
+
+def test_offline_shared_cpus_are_not_counted() -> None:
+    """The pool shrinks with them."""
+    assert Inventory(1, 0, 4.0) == node_of(plan(topology=with_offline(two_nodes_smt2(), 12)), 1).inventories[names.VCPU]
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "reserved", "expected"),
+    [
+        pytest.param(16384, 0, Inventory(16384), id="none reserved"),
+        pytest.param(16384, 1024, Inventory(16384, 1024), id="some reserved"),
+        pytest.param(512, 1024, Inventory(512, 512), id="more reserved than there is"),
+        pytest.param(0, 0, Inventory(1), id="a node without memory, of which Placement takes no total of 0"),
+    ],
+)
+def test_memory_is_what_the_node_has(memory_mb: int, reserved: int, expected: Inventory) -> None:
+    """Less what is reserved, and never less than nothing."""
+    topology = make_topology(1, 4, memory_mb=memory_mb)
+    tree = plan(topology=topology, of=pools("1-3", reserved_memory_mb=reserved))
+    assert expected == tree.nodes[0].inventories[names.MEMORY_MB]
+
+
+# Templates on one node
+
+
+@pytest.mark.parametrize(
+    ("cell", "nodes"),
+    [
+        pytest.param({"vcpus": "0-5"}, [0, 1], id="as many threads as there are"),
+        pytest.param({"vcpus": "0-2", "threads": "isolate"}, [0, 1], id="as many cores as there are"),
+        pytest.param({"vcpus": "0-4", "threads": "require"}, [0, 1], id="rounded up to whole cores"),
+        pytest.param({"vcpus": "0-1", "cpus": "shared"}, [1], id="as many shared CPUs as there are"),
+        pytest.param({"vcpus": "0", "node": 1}, [1], id="on one node only"),
+    ],
+)
+def test_a_node_offers_what_it_can_honour(cell: dict[str, object], nodes: list[int]) -> None:
+    """Also if servers have taken all of it at the moment: counting is Placement's."""
+    tree = plan(template("gold", cell))
+    assert {"gold": nodes} == offers(tree)
+    full = written(tree, {0: {names.PCPU: 6}, 1: {names.PCPU: 6, names.VCPU: 8}})
+    assert tree.nodes == plan(template("gold", cell), current=full).nodes
+
+
+@pytest.mark.parametrize(
+    ("cell", "reasons"),
+    [
+        pytest.param({"vcpus": "0-6"}, ["needs 7 dedicated CPUs, the node has 6"] * 2, id="too many threads"),
+        pytest.param(
+            {"vcpus": "0-3", "threads": "isolate"}, ["needs 8 dedicated CPUs, the node has 6"] * 2, id="too many cores"
+        ),
+        pytest.param(
+            {"vcpus": "0-2", "cpus": "shared"},
+            ["needs 3 shared CPUs, the node has 0", "needs 3 shared CPUs, the node has 2"],
+            id="too many shared CPUs",
+        ),
+        pytest.param({"vcpus": "0", "node": 2}, ["the template asks for node 2"] * 2, id="a node that is not there"),
+        pytest.param(
+            {"vcpus": "0-1", "cpus": "explicit", "pins": {0: 3, 1: 5}},
+            ["CPU 5 is not online on this node", "CPU 3 is not online on this node"],
+            id="host CPUs of two nodes in one cell",
+        ),
+        pytest.param(
+            {"vcpus": "0", "cpus": "explicit", "pins": "0-1"},
+            ["CPU 0 is not in dedicated_cpu_set", "CPU 0-1 is not online on this node"],
+            id="a host CPU outside of the pool",
+        ),
+        pytest.param(
+            {"vcpus": "0", "cpus": "explicit", "pins": "512"},
+            ["CPU 512 is not online on this node"] * 2,
+            id="a host CPU that is not there",
+        ),
+    ],
+)
+def test_a_node_says_why_it_does_not_offer_a_template(cell: dict[str, object], reasons: list[str]) -> None:
+    """One reason per node, with what was asked and what is there."""
+    tree = plan(template("gold", cell))
+    assert {} == offers(tree)
+    assert tuple(Refusal("gold", node, reason) for node, reason in enumerate(reasons)) == tree.refusals
+    assert reasons == [tree.refusal("gold", 0), tree.refusal("gold", 1)]
+
+
+def test_an_offer_is_no_refusal() -> None:
+    """Nothing is said of a node that offers the template."""
+    assert plan(template("gold")).refusal("gold", 0) is None
+
+
+def test_siblings_need_threads() -> None:
+    """``require`` has no meaning on a host without SMT, as in Nova."""
+    tree = plan(template("gold", {"vcpus": "0-1", "threads": "require"}), topology=one_node_no_smt(), of=pools("1-3"))
+    assert "needs hardware threads (require), the node has one per core" == tree.refusal("gold", 0)
+
+
+def test_strict_memory_needs_memory() -> None:
+    """A node that has reserved everything offers templates without strict memory only."""
+    full = pools("1-3", reserved_memory_mb=16384)
+    strict, anywhere = template("strict"), template("anywhere", {"vcpus": "0", "memory": "none"})
+    tree = plan(strict, anywhere, topology=one_node_no_smt(), of=full)
+    assert {"anywhere": [0]} == offers(tree)
+    assert "the node has no memory left after reserved_memory_mb" == tree.refusal("strict", 0)
+
+
+# Explicit host CPUs
+
+
+def test_explicit_cpus_are_set_aside_with_their_cores() -> None:
+    """The pool loses whole cores, and the node gets the slot."""
+    tree = plan(explicit("mine", "2"))
+    assert {"mine": [0]} == offers(tree)
+    assert [4, 6] == pcpus(tree)
+    assert CpuSet.parse("1,3,9,11") == tree.pools[0]
+    assert Inventory(1) == node_of(tree, 0).inventories["CUSTOM_KONGMING_SLOT_MINE"]
+    assert "CUSTOM_KONGMING_SLOT_MINE" not in node_of(tree, 1).inventories
+
+
+def test_explicit_templates_that_overlap_are_not_both_offered() -> None:
+    """The first by name is; the other is refused with the CPU in question."""
+    tree = plan(explicit("b", "2-3"), explicit("a", "1-2"))
+    assert {"a": [0]} == offers(tree)
+    assert "CPU 2 belongs to another template with explicit CPUs, or to a guest of one" == tree.refusal("b", 0)
+
+
+def test_what_is_offered_already_goes_first() -> None:
+    """A new template takes no CPUs away from one that guests may use."""
+    current = written(plan(explicit("b", "2-3")))
+    tree = plan(explicit("a", "1-2"), explicit("b", "2-3"), current=current)
+    assert {"b": [0]} == offers(tree)
+
+
+def test_explicit_templates_may_share_a_core() -> None:
+    """Each has a thread of its own, which is what they ask."""
+    tree = plan(explicit("a", "2"), explicit("b", "10"))
+    assert {"a": [0], "b": [0]} == offers(tree)
+    assert [4, 6] == pcpus(tree)
+
+
+def test_a_pool_may_be_all_explicit() -> None:
+    """Placement takes no inventory of 0, so that there is none."""
+    tree = plan(explicit("mine", "1-3,9-11"))
+    assert [0, 6] == pcpus(tree)
+    assert names.PCPU not in node_of(tree, 0).inventories
+
+
+def test_dedicated_templates_get_what_explicit_ones_leave() -> None:
+    """Whatever the names."""
+    tree = plan(template("a", {"vcpus": "0-4"}), explicit("b", "2"))
+    assert {"a": [1], "b": [0]} == offers(tree)
+    assert "needs 5 dedicated CPUs, the node has 4" == tree.refusal("a", 0)
+
+
+@pytest.mark.parametrize(("used", "nodes"), [(4, [0]), (5, [])])
+def test_explicit_cpus_are_not_taken_from_servers(used: int, nodes: list[int]) -> None:
+    """A new explicit template waits until the dedicated pool can spare its cores."""
+    current = written(plan(), {0: {names.PCPU: used}})
+    tree = plan(explicit("mine", "2"), current=current)
+    assert nodes == offers(tree).get("mine", [])
+    if not nodes:
+        reason = "5 CPUs of the dedicated pool are allocated, and without these only 4 would be left"
+        assert reason == tree.refusal("mine", 0)
+        assert [6, 6] == pcpus(tree)
+
+
+def test_an_explicit_template_that_grows_takes_nothing_from_servers_either() -> None:
+    """It was offered before, with fewer CPUs."""
+    current = written(plan(explicit("mine", "2")), {0: {names.PCPU: 4}})
+    assert {"mine": [0]} == offers(plan(explicit("mine", "2"), current=current))
+    tree = plan(explicit("mine", "2-3"), current=current)
+    assert {} == offers(tree)
+    assert "4 CPUs of the dedicated pool are allocated, and without these only 2 would be left" == tree.refusal(
+        "mine", 0
+    )
+
+
+# Held CPUs
+
+
+def test_held_cpus_are_not_given_away() -> None:
+    """Guests of a template that is gone keep theirs: the pool lacks whole cores, and no explicit template gets them."""
+    tree = plan(explicit("mine", "2-3"), held="2")
+    assert [4, 6] == pcpus(tree)
+    assert {} == offers(tree)
+    assert tree.refusal("mine", 0) == "CPU 2 belongs to another template with explicit CPUs, or to a guest of one"
+
+
+# Several cells
+
+
+def test_two_cells_need_two_nodes() -> None:
+    """Each node that can hold one of them, with the other elsewhere, offers the template."""
+    assert {"wide": [0, 1]} == offers(plan(template("wide", {"vcpus": "0-1"}, {"vcpus": "2-3"})))
+
+
+def test_two_cells_do_not_fit_on_one_node() -> None:
+    """However much room it has."""
+    wide = template("wide", {"vcpus": "0"}, {"vcpus": "1"})
+    tree = plan(wide, topology=one_node_no_smt(), of=pools("1-3"))
+    assert (Refusal("wide", 0, "no other node of this host can hold the rest of its 2 cells"),) == tree.refusals
+
+
+def test_a_node_is_offered_only_what_can_land_in_the_end() -> None:
+    """Of three nodes the third can hold neither cell."""
+    topology = make_topology(3, 4)
+    tree = plan(template("wide", {"vcpus": "0-1"}, {"vcpus": "2-3"}), topology=topology, of=pools("1-3,4-7,8"))
+    assert {"wide": [0, 1]} == offers(tree)
+    assert "needs 2 dedicated CPUs, the node has 1" == tree.refusal("wide", 2)
+
+
+def test_cells_that_are_named_nodes_land_there() -> None:
+    """And the reasons are those of the cells that ask for the node."""
+    cells = {"vcpus": "0-1", "node": 1}, {"vcpus": "2-8", "node": 0}
+    tree = plan(template("wide", *cells))
+    assert {} == offers(tree)
+    assert "needs 7 dedicated CPUs, the node has 6" == tree.refusal("wide", 0)
+    assert "no other node of this host can hold the rest of its 2 cells" == tree.refusal("wide", 1)
+    fitting = template("wide", cells[0], {"vcpus": "2-7", "node": 0})
+    assert {"wide": [0, 1]} == offers(plan(fitting))
+
+
+def test_cells_of_different_kinds_land_side_by_side() -> None:
+    """Explicit CPUs on node 0, and dedicated ones, which are then on node 1."""
+    mixed = template("mixed", {"vcpus": "0-3"}, {"vcpus": "4", "cpus": "explicit", "pins": "2"})
+    tree = plan(mixed)
+    assert {"mixed": [0, 1]} == offers(tree)
+    assert [4, 6] == pcpus(tree)
+    assert [True, False] == [names.slot_class("mixed") in node.inventories for node in tree.nodes]
+
+
+def test_explicit_cells_have_a_slot_on_each_of_their_nodes() -> None:
+    """Two cells, two nodes, two slots."""
+    cells = [{"vcpus": str(vcpu), "cpus": "explicit", "pins": pins} for vcpu, pins in enumerate(("2", "6"))]
+    tree = plan(template("pair", *cells))
+    assert {"pair": [0, 1]} == offers(tree)
+    assert [Inventory(1)] * 2 == [node.inventories[names.slot_class("pair")] for node in tree.nodes]
+
+
+@pytest.mark.parametrize(("last", "nodes"), [("15", list(range(16))), ("15-24", [])], ids=["fit", "no fit"])
+def test_many_cells_on_many_nodes_take_no_time(last: str, nodes: list[int]) -> None:
+    """Sixteen cells on sixteen nodes: there is no search that grows factorially, whether the last cell fits or not."""
+    cells = [{"vcpus": str(vcpu)} for vcpu in range(15)]
+    tree = plan(template("wide", *cells, {"vcpus": last}), topology=make_topology(16, 4), of=pools("1-63"))
+    assert nodes == offers(tree).get("wide", [])
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_an_offer_means_that_all_cells_can_land(rooms: list[int], sizes: list[int]) -> None:
+    """Against trying every way: nodes with so many dedicated CPUs, cells with so many vCPUs."""
+    topology = make_topology(len(rooms), 5)
+    dedicated = CpuSet.of(5 * node + 1 + cpu for node, room in enumerate(rooms) for cpu in range(room))
+    starts = itertools.accumulate(sizes, initial=0)
+    cells = [{"vcpus": f"{start}-{start + size - 1}"} for start, size in zip(starts, sizes, strict=False)]
+    tree = plan(template("wide", *cells), topology=topology, of=pools(str(dedicated)))
+    ways = [
+        way
+        for way in itertools.permutations(range(len(rooms)), len(sizes))
+        if all(rooms[node] >= size for node, size in zip(way, sizes, strict=True))
+    ]
+    assert sorted({node for way in ways for node in way}) == offers(tree).get("wide", [])
+
+
+# What is in Placement already
+
+
+def test_a_node_without_pinnable_cpus_is_retired_and_not_deleted() -> None:
+    """nova-compute fails for minutes when a child provider goes, so everything is reserved instead."""
+    current = written(plan(template("gold")), {1: {names.PCPU: 2, names.VCPU: 1}})
+    tree = plan(template("gold"), of=pools("1-3,9-11", "", "0,8"), current=current)
+    retired = DesiredNode(
+        names.node_uuid(ROOT, 1),
+        "compute1_kongming_numa1",
+        frozenset({names.HW_NUMA_ROOT, names.node_trait(1)}),
+        {
+            names.NODE: Inventory(1, 1),
+            names.PCPU: Inventory(6, 6),
+            names.VCPU: Inventory(2, 2, 4.0),
+            names.MEMORY_MB: Inventory(16384, 16384),
+        },
+    )
+    assert retired == node_of(tree, 1)
+    assert {0} == tree.pools.keys()
+    assert {"gold": [0]} == offers(tree)
+    again = plan(template("gold"), of=pools("1-3,9-11", "", "0,8"), current=written(tree))
+    assert retired == node_of(again, 1)
+
+
+def test_a_node_that_the_host_has_lost_is_retired_too() -> None:
+    """Its memory or its CPUs were taken out of the machine."""
+    current = written(plan(topology=two_nodes_no_smt(), of=pools("1-7")))
+    tree = plan(topology=one_node_no_smt(), of=pools("1-3"), current=current)
+    assert {0} == {inventory.capacity for inventory in node_of(tree, 1).inventories.values()}
+
+
+def test_a_retired_node_comes_back() -> None:
+    """When it has pinnable CPUs again."""
+    alive = plan(template("gold"))
+    retired = plan(template("gold"), of=pools("1-3,9-11", "", "0,8"), current=written(alive))
+    assert alive.nodes == plan(template("gold"), current=written(retired)).nodes
+
+
+@pytest.mark.parametrize("resource_class", [names.VCPU, names.PCPU, names.slot_class("mine")])
+def test_an_inventory_that_is_still_allocated_is_kept_and_reserved(resource_class: str) -> None:
+    """Placement would refuse to take it away, and nobody shall get more of it."""
+    alive = plan(explicit("mine", "6"))
+    total = node_of(alive, 1).inventories[resource_class].total
+    without = {
+        names.VCPU: pools("1-3,9-11,5-7,13-15", "", "0,8"),
+        names.PCPU: pools("1-3,9-11", "4,12", "0,8"),
+        names.slot_class("mine"): POOLS,
+    }[resource_class]
+    in_use = plan(of=without, current=written(alive, {1: {resource_class: 1}}))
+    assert Inventory(total, total) == node_of(in_use, 1).inventories[resource_class]
+    assert 0 == node_of(in_use, 1).inventories[resource_class].capacity
+    free = plan(of=without, current=written(alive))
+    assert resource_class not in node_of(free, 1).inventories
+
+
+def test_a_withdrawn_template_loses_its_trait_and_its_slot() -> None:
+    """And its cores are in the pool again."""
+    tree = plan(current=written(plan(explicit("mine", "2"))))
+    assert plan().nodes == tree.nodes
+
+
+# What must hold for everything
+
+
+@st.composite
+def hosts(draw: st.DrawFn) -> tuple[HostTopology, HostPools]:
+    """A host with pools that work."""
+    threads = draw(st.sampled_from([1, 2, 4]))
+    topology = make_topology(draw(st.integers(1, 4)), draw(st.integers(2, 6)), threads)
+    cores = [core.cpus for node in topology.nodes for core in node.cores]
+    dedicated = draw(st.sets(st.integers(1, len(cores) - 1)))
+    rest = [index for index in range(1, len(cores)) if index not in dedicated]
+    shared = draw(st.sets(st.sampled_from(rest))) if rest else set()
+    chosen = [CpuSet.union(cores[index] for index in some) for some in (dedicated, shared, {0})]
+    host_pools = HostPools(*chosen, draw(st.sampled_from([1.0, 1.5, 16.0])), draw(st.sampled_from([0, 1024, 99999])))
+    check_pools(topology, host_pools)
+    return topology, host_pools
+
+
+@st.composite
+def offered_templates(draw: st.DrawFn) -> list[PinningTemplate]:
+    """Templates of different names, among them explicit ones that fit on small hosts."""
+    some = draw(st.lists(strategies.templates(), max_size=3))
+    pins = draw(st.lists(st.sets(st.integers(0, 40), min_size=1, max_size=3).map(CpuSet.of), max_size=4))
+    some += [explicit("pinned", str(cpus)) for cpus in pins]
+    some += [template("small", cell) for cell in draw(st.lists(st.sampled_from(SMALL_CELLS), max_size=4))]
+    return [replace(item, name=f"t{index}") for index, item in enumerate(some)]
+
+
+SMALL_CELLS = [
+    {"vcpus": "0"},
+    {"vcpus": "0-1", "threads": "isolate"},
+    {"vcpus": "0-2", "threads": "require"},
+    {"vcpus": "0-1", "cpus": "shared"},
+]
+
+
+@given(hosts(), offered_templates(), st.randoms())
+def test_the_order_of_the_templates_does_not_matter(
+    host: tuple[HostTopology, HostPools], templates: list[PinningTemplate], random: st.DataObject
+) -> None:
+    """The same host and the same templates give the same tree."""
+    topology, chosen = host
+    shuffled = list(templates)
+    random.shuffle(shuffled)
+    tree = plan(*templates, topology=topology, of=chosen)
+    other = plan(*shuffled, topology=topology, of=chosen)
+    assert tree.nodes == other.nodes
+    assert sorted(map(str, tree.refusals)) == sorted(map(str, other.refusals))
+
+
+@given(hosts(), offered_templates())
+def test_what_was_written_is_what_is_wanted(
+    host: tuple[HostTopology, HostPools], templates: list[PinningTemplate]
+) -> None:
+    """The second look at a host that nobody has touched changes nothing."""
+    topology, chosen = host
+    tree = plan(*templates, topology=topology, of=chosen)
+    assert tree.nodes == plan(*templates, topology=topology, of=chosen, current=written(tree)).nodes
+
+
+@given(hosts(), offered_templates())
+def test_no_host_cpu_is_counted_twice(host: tuple[HostTopology, HostPools], templates: list[PinningTemplate]) -> None:
+    """The pools that are counted and the CPUs of each explicit template offered are disjoint; pools are whole cores."""
+    topology, chosen = host
+    tree = plan(*templates, topology=topology, of=chosen)
+    offered = offers(tree)
+    owners = [item.host_cpus for item in templates if item.name in offered] + list(tree.pools.values())
+    assert sum(map(len, owners)) == len(CpuSet.union(owners))
+    assert CpuSet.union(owners) <= chosen.dedicated
+    assert pcpus(tree) == [len(pool) for pool in tree.pools.values()]
+    for core in (core for node in topology.nodes for core in node.cores):
+        assert (core.cpus & CpuSet.union(tree.pools.values())) in (CpuSet(), core.cpus)
+
+
+@given(hosts(), offered_templates())
+def test_every_node_offers_a_template_or_says_why_not(
+    host: tuple[HostTopology, HostPools], templates: list[PinningTemplate]
+) -> None:
+    """Never both, and never neither."""
+    topology, chosen = host
+    tree = plan(*templates, topology=topology, of=chosen)
+    offered = [(name, node) for name, nodes in offers(tree).items() for node in nodes]
+    refused = [(refusal.template, refusal.node_id) for refusal in tree.refusals]
+    everywhere = [(item.name, node) for item in templates for node in tree.pools]
+    assert sorted(everywhere) == sorted(offered + refused)
+    assert all(refusal.reason for refusal in tree.refusals)
+
+
+# Disabled nodes
+
+
+def disabled(states: Mapping[str, NodeState], *node_ids: int) -> dict[str, NodeState]:
+    """The same after an operator has disabled these nodes."""
+    chosen = {names.node_uuid(ROOT, node_id) for node_id in node_ids}
+    return {
+        uuid: replace(state, traits=disabled_traits(state.traits)) if uuid in chosen else state
+        for uuid, state in states.items()
+    }
+
+
+def test_a_disabled_node_keeps_all_but_the_templates() -> None:
+    """Its servers are still counted and its explicit CPUs still set aside."""
+    templates = (template("gold"), explicit("pinned", "2"))
+    before = plan(*templates)
+
+    after = plan(*templates, current=disabled(written(before), 0))
+
+    assert {"gold": [1]} == offers(after)
+    assert [node.inventories for node in before.nodes] == [node.inventories for node in after.nodes]
+    assert before.refusals == after.refusals
+    assert names.DISABLED in node_of(after, 0).traits
+
+
+def test_a_disabled_node_goes_on_to_hold_the_cpus_of_its_template() -> None:
+    """A template of the same CPUs that comes first by its name does not get them meanwhile."""
+    before = plan(explicit("second", "2"))
+
+    after = plan(explicit("first", "2"), explicit("second", "2"), current=disabled(written(before), 0, 1))
+
+    assert [Refusal("first", 0, "CPU 2 belongs to another template with explicit CPUs, or to a guest of one")] == [
+        refusal for refusal in after.refusals if refusal.node_id == 0
+    ]
+
+
+@pytest.mark.parametrize(("nodes", "expected"), [((0,), True), ((), False)])
+def test_a_node_that_comes_to_a_disabled_host_is_disabled(nodes: tuple[int, ...], expected: bool) -> None:
+    """The operator meant the host."""
+    first = plan(template("gold"), of=pools("1-3,9-11"))
+
+    after = plan(template("gold"), current=disabled(written(first), *nodes))
+
+    assert [expected, expected] == [names.DISABLED in node.traits for node in after.nodes]
+
+
+def test_a_node_that_is_retired_while_it_is_disabled_comes_back_disabled() -> None:
+    """Nobody has enabled it."""
+    states = disabled(written(plan(template("gold"))), 0)
+    retired = written(plan(template("gold"), of=pools("5-7,13-15"), current=states))
+
+    after = plan(template("gold"), current=retired)
+
+    assert {"gold": [1]} == offers(after)
