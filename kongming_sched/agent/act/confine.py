@@ -40,7 +40,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class UnmanagedGuest:
     """A running guest without a template."""
 
     domain: Domain
@@ -84,7 +84,11 @@ class Confinement:
         self._records = _load(path) if path else {}
 
     def run(
-        self, strangers: Iterable[Stranger], dedicated: CpuSet, online: CpuSet, is_wanted: Callable[[Stranger], bool]
+        self,
+        unmanaged: Iterable[UnmanagedGuest],
+        dedicated: CpuSet,
+        online: CpuSet,
+        is_wanted: Callable[[UnmanagedGuest], bool],
     ) -> Confined:
         """Bring the threads of each stranger to where they should be.
 
@@ -92,7 +96,7 @@ class Confinement:
         :param is_wanted: whether a stranger is to be confined; any other gets back what it had
         """
         confined = Confined()
-        here = {stranger.domain.uuid: stranger for stranger in strangers}
+        here = {stranger.domain.uuid: stranger for stranger in unmanaged}
         self._keep({uuid: record for uuid, record in self._records.items() if _is_of(record, here.get(uuid))})
         for uuid, stranger in sorted(here.items()):
             wanted = is_wanted(stranger)
@@ -111,7 +115,7 @@ class Confinement:
                 confined.problems[str(stranger)] = str(error)
         return confined
 
-    def _confine(self, stranger: Stranger, dedicated: CpuSet, online: CpuSet, confined: Confined) -> None:
+    def _confine(self, stranger: UnmanagedGuest, dedicated: CpuSet, online: CpuSet, confined: Confined) -> None:
         uuid = stranger.domain.uuid
         threads = _affinities(self._kernel.threads(stranger.domain))
         record = self._records.get(uuid, Record(stranger.identity.start, {}, {}))
@@ -127,7 +131,7 @@ class Confinement:
             self._save(self._records | {uuid: Record(record.start, before, {**record.given, **moves})})
             self._pin(stranger, threads, moves, confined)
 
-    def _restore(self, stranger: Stranger, online: CpuSet, confined: Confined) -> None:
+    def _restore(self, stranger: UnmanagedGuest, online: CpuSet, confined: Confined) -> None:
         """Give threads back what they had, but those that somebody else has pinned since."""
         record = self._records[stranger.domain.uuid]
         threads = _affinities(self._kernel.threads(stranger.domain))
@@ -142,7 +146,7 @@ class Confinement:
         self._save({uuid: kept for uuid, kept in self._records.items() if uuid != stranger.domain.uuid})
 
     def _pin(
-        self, stranger: Stranger, threads: Mapping[_Key, CpuSet], moves: Mapping[_Key, CpuSet], confined: Confined
+        self, stranger: UnmanagedGuest, threads: Mapping[_Key, CpuSet], moves: Mapping[_Key, CpuSet], confined: Confined
     ) -> None:
         for kind, index in sorted(moves):
             cpus = moves[kind, index]
@@ -192,7 +196,7 @@ def _affinities(threads: Threads) -> dict[_Key, CpuSet]:
     return found | {(Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
 
 
-def _is_of(record: Record, stranger: Stranger | None) -> bool:
+def _is_of(record: Record, stranger: UnmanagedGuest | None) -> bool:
     return stranger is not None and record.start == stranger.identity.start
 
 

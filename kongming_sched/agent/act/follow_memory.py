@@ -9,7 +9,7 @@ from oslo_log import log
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.decide.bound_memory import Stray
+from kongming_sched.agent.decide.bound_memory import MemoryElsewhere
 from kongming_sched.agent.state.backoff import Backoff
 
 LOG = log.getLogger(__name__)
@@ -25,18 +25,18 @@ class Follower:
         self._backoff = backoff
         self._said: dict[str, str] = {}
 
-    def run(self, strays: Mapping[str, Stray], mover: Mover) -> list[str]:
+    def run(self, memory_elsewhere: Mapping[str, MemoryElsewhere], mover: Mover) -> list[str]:
         """Move each that can be moved; gives what was done, line by line.
 
         What fails is undone, said, and tried again after a while.
 
-        :param strays: server id to the way of its claim, as the last look found it
+        :param memory_elsewhere: server id to the way of its claim, as the last look found it
         """
-        self._backoff.keep_only(strays)
-        self._said = {server: reason for server, reason in self._said.items() if server in strays}
+        self._backoff.keep_only(memory_elsewhere)
+        self._said = {server: reason for server, reason in self._said.items() if server in memory_elsewhere}
         waiting = self._backoff.waiting()
         done: list[str] = []
-        for server, stray in sorted(strays.items()):
+        for server, stray in sorted(memory_elsewhere.items()):
             if stray.obstacle or server in waiting:
                 continue
             try:

@@ -27,7 +27,7 @@ class Looks(Protocol):
     def view(self) -> HostView: ...  # noqa: D102
     def guests(self) -> tuple[Guest, ...]: ...  # noqa: D102
     def look(self) -> Outcome: ...  # noqa: D102
-    def forgive(self, server: str) -> None: ...  # noqa: D102
+    def reset_backoff(self, server: str) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Mover:
     def _follow(self, decided: _Decided, node: int) -> str | None:
         """Look once; gives why the guest is not on a node then, or None if it is."""
         guest = decided.move.guest
-        self._looks.forgive(guest.uuid)
+        self._looks.reset_backoff(guest.uuid)
         try:
             problems = self._looks.look().problems
             problem = problems.get(f"server {guest}")

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.apply import Hypervisor, Kernel
-from kongming_sched.agent.act.confine import Confined, Confinement, Stranger
+from kongming_sched.agent.act.confine import Confined, Confinement, UnmanagedGuest
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
-from kongming_sched.agent.state.history import Ledger
+from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import Released
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
 
 
-class Strangers:
+class UnmanagedGuests:
     """Looks after them.
 
     :param confinement: what they had before they were confined
@@ -36,10 +36,10 @@ class Strangers:
 
     def run(
         self,
-        strangers: Sequence[Stranger],
+        unmanaged: Sequence[UnmanagedGuest],
         topology: HostTopology,
         dedicated: CpuSet,
-        ledger: Ledger,
+        ledger: History,
         released: Released,
     ) -> Confined:
         """Bring them to where they should be.
@@ -48,7 +48,7 @@ class Strangers:
         :raises HypervisorUnavailable: if libvirt went away
         """
         problems = {}
-        for stranger in [stranger for stranger in strangers if ledger.knows(*_run_of(stranger))]:
+        for stranger in [stranger for stranger in unmanaged if ledger.knows(*_run_of(stranger))]:
             try:
                 self._lift(stranger, topology)
             except exceptions.GuestGone:
@@ -60,14 +60,14 @@ class Strangers:
                 continue
             ledger.forget(stranger.domain.uuid)
 
-        def is_wanted(stranger: Stranger) -> bool:
+        def is_wanted(stranger: UnmanagedGuest) -> bool:
             return self._confine_unmanaged and not released.covers(*_run_of(stranger))
 
-        confined = self._confinement.run(strangers, dedicated, topology.cpus, is_wanted)
+        confined = self._confinement.run(unmanaged, dedicated, topology.cpus, is_wanted)
         confined.problems |= problems
         return confined
 
-    def _lift(self, stranger: Stranger, topology: HostTopology) -> None:
+    def _lift(self, stranger: UnmanagedGuest, topology: HostTopology) -> None:
         """Let its threads run on all CPUs and its memory lie on all nodes, with its flavor's own QoS."""
         domain, identity = stranger.domain, stranger.identity
         threads = self._kernel.threads(domain)
@@ -84,5 +84,5 @@ class Strangers:
             self._hypervisor.set_scheduler(domain, {name: values[name] for name in domain.scheduler})
 
 
-def _run_of(stranger: Stranger) -> tuple[str, str]:
+def _run_of(stranger: UnmanagedGuest) -> tuple[str, str]:
     return stranger.domain.uuid, stranger.identity.start

@@ -11,7 +11,7 @@ from cliff.command import Command
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act import confine
-from kongming_sched.agent.act.confine import Confined, Confinement, Stranger
+from kongming_sched.agent.act.confine import Confined, Confinement, UnmanagedGuest
 from kongming_sched.agent.commands.common import Common, read_files
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
@@ -101,8 +101,8 @@ class Release(_OnServers):
     def _restore(self) -> Confined:
         """Give guests without a template back what they had; an agent that runs does the same."""
         confinement = Confinement(self.hypervisor, Host(), self.directory / confine.FILE_NAME)
-        strangers = [Stranger(server.domain, server.identity) for server in self.servers]
-        return confinement.run(strangers, CpuSet(), self.hypervisor.topology().cpus, lambda _stranger: False)
+        unmanaged = [UnmanagedGuest(server.domain, server.identity) for server in self.servers]
+        return confinement.run(unmanaged, CpuSet(), self.hypervisor.topology().cpus, lambda _stranger: False)
 
     def _report(self, confined: Confined) -> None:
         for server, what in confined.done:

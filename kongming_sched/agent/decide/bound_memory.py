@@ -16,7 +16,7 @@ from kongming_sched.placement.tree import DesiredNode, NodeState
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class MemoryElsewhere:
     """A guest whose vCPUs have to follow its memory.
 
     :ivar claimed: the host NUMA node that its allocation names
@@ -29,13 +29,13 @@ class Stray:
     obstacle: str
 
 
-def find_stray(
+def find_memory_elsewhere(
     guest: Guest,
     nodes: tuple[int, ...],
     desired: Mapping[int, DesiredNode],
     states: Mapping[int, NodeState],
     refusals: Mapping[int, str],
-) -> Stray | None:
+) -> MemoryElsewhere | None:
     """What can be done for a guest with a strict binding; None if it is not that, or spans nodes.
 
     :param nodes: the node that each of its cells has claimed
@@ -47,7 +47,7 @@ def find_stray(
     if len(nodes) != 1 or len(bound) != 1 or bound == CpuSet.of(nodes):
         return None
     node = bound.first
-    return Stray(nodes[0], node, _obstacle(guest, node, desired, states, refusals))
+    return MemoryElsewhere(nodes[0], node, _obstacle(guest, node, desired, states, refusals))
 
 
 def _obstacle(
@@ -69,7 +69,7 @@ def _obstacle(
     return ""
 
 
-def describe(stray: Stray | None, guest: Guest, wanted: CpuSet) -> str:
+def describe(stray: MemoryElsewhere | None, guest: Guest, wanted: CpuSet) -> str:
     """The report of a guest whose memory is elsewhere and cannot be moved."""
     identity = guest.identity
     fact = f"its memory was bound to node {identity.memory_nodes} ({identity.memory_mode}) at its start"

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kongming_sched.agent.decide.blocked import Obstacles, find_obstacles
-from kongming_sched.agent.decide.bound_memory import Stray, describe, find_stray
+from kongming_sched.agent.decide.bound_memory import MemoryElsewhere, describe, find_memory_elsewhere
 from kongming_sched.agent.decide.claims import find_claims
 from kongming_sched.agent.decide.overrides import (
     Choices,
     DedicatedCell,
     NodeDemands,
-    Wish,
+    OverrideRequest,
     choose,
-    displaced,
-    held_up,
+    moved_by_others,
+    waiting_for_cpus,
     wished,
 )
 from kongming_sched.agent.model.guest import Guest
@@ -55,7 +55,7 @@ class HostView:
     guests: tuple[Guest, ...]
     default_shares: int = 1024
     immovable: frozenset[str] = frozenset()
-    overrides: Mapping[str, Wish] = field(default_factory=dict)
+    overrides: Mapping[str, OverrideRequest] = field(default_factory=dict)
     seats: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
     released: frozenset[str] = frozenset()
 
@@ -84,18 +84,18 @@ class HostLayout:
     :ivar guests: server id to layout
     :ivar problems: server id to the reason why a guest is not as its template says
     :ivar claims: server id to the node of each cell, of those whose claim is here
-    :ivar wishes: the part of the problems that is about what a server's own metadata asks for
+    :ivar override_problems: the part of the problems that is about what a server's own metadata asks for
     :ivar granted: server id to the metadata by which it is other than its flavor says
-    :ivar strays: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
+    :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
     """
 
     tree: DesiredTree
     guests: Mapping[str, GuestLayout]
     problems: Mapping[str, str]
     claims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    wishes: Mapping[str, str] = field(default_factory=dict)
+    override_problems: Mapping[str, str] = field(default_factory=dict)
     granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    strays: Mapping[str, Stray] = field(default_factory=dict)
+    memory_elsewhere: Mapping[str, MemoryElsewhere] = field(default_factory=dict)
 
 
 def lay_out(view: HostView) -> HostLayout:
@@ -183,7 +183,7 @@ class _Builder:
         self.problems = problems
         self.housekeeping = view.pools.housekeeping & view.topology.cpus
         self.seats: dict[str, dict[int, CpuSet]] = {}
-        self.strays: dict[str, Stray] = {}
+        self.memory_elsewhere: dict[str, MemoryElsewhere] = {}
 
     def build(self) -> HostLayout:
         fixed = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
@@ -194,20 +194,20 @@ class _Builder:
         placed = [guest for guest in placed if guest.uuid not in self.problems]
         nodes = {node.id: self.demands(node.id, placed, obstacles.blocked) for node in self.view.topology.nodes}
         asked = {uuid: choice.pins for uuid, choice in self.choices.chosen.items() if choice.pins}
-        self.waiting = held_up(nodes.values(), asked)
+        self.waiting = waiting_for_cpus(nodes.values(), asked)
         for guest in placed:
             self.seat_fixed_cells(guest)
         for node_id, demands in nodes.items():
             self.seat_dedicated_cells(node_id, demands)
         layouts = {guest.uuid: self.layout(guest) for guest in placed if guest.uuid not in self.problems}
-        wishes, granted = self.judge_overrides(layouts)
-        problems = {**wishes, **self.problems}
+        override_problems, granted = self.judge_overrides(layouts)
+        problems = {**override_problems, **self.problems}
         taken = obstacles.occupied | CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
         layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed}
         for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
             taken |= CpuSet.union(layout.vcpus)
-        return HostLayout(self.tree, layouts, problems, self.claims, wishes, granted, self.strays)
+        return HostLayout(self.tree, layouts, problems, self.claims, override_problems, granted, self.memory_elsewhere)
 
     def judge_overrides(
         self, layouts: Mapping[str, GuestLayout]
@@ -217,11 +217,11 @@ class _Builder:
         :param layouts: of the guests that have their CPUs
         """
         chosen = self.choices.chosen
-        moved = displaced(chosen, {uuid: layout.vcpus for uuid, layout in layouts.items()})
+        moved = moved_by_others(chosen, {uuid: layout.vcpus for uuid, layout in layouts.items()})
         wrong = {**self.choices.refused, **dict(moved), **self.waiting}
-        wishes = {uuid: reason for uuid, reason in wrong.items() if uuid not in self.problems}
+        override_problems = {uuid: reason for uuid, reason in wrong.items() if uuid not in self.problems}
         granted = {uuid: chosen[uuid].metadata for uuid in layouts if uuid in chosen and uuid not in self.waiting}
-        return wishes, granted
+        return override_problems, granted
 
     def pins_asked_for(self, guest: Guest) -> tuple[CpuSet, ...]:
         """The CPUs by a guest's own metadata; empty if it has those of its template."""
@@ -305,13 +305,13 @@ class _Builder:
             return CpuSet()
         return wanted
 
-    def stray(self, guest: Guest) -> Stray | None:
+    def stray(self, guest: Guest) -> MemoryElsewhere | None:
         """A guest whose vCPUs have to follow its memory."""
         view, tree = self.view, self.tree
         ids = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
         desired = {node.uuid: node for node in tree.nodes}
         refusals = {id: reason for id in ids if (reason := tree.refusal(guest.request.template, id))}
-        found = find_stray(
+        found = find_memory_elsewhere(
             guest,
             self.claims[guest.uuid],
             {id: desired[uuid] for id, uuid in ids.items() if uuid in desired},
@@ -319,7 +319,7 @@ class _Builder:
             refusals,
         )
         if found is not None:
-            self.strays[guest.uuid] = found
+            self.memory_elsewhere[guest.uuid] = found
         return found
 
     def scheduler(self, guest: Guest) -> dict[str, int]:

@@ -35,7 +35,7 @@ Claims = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class OverrideRequest:
     """What a server's metadata asks for.
 
     :ivar metadata: its keys that mean something here
@@ -47,7 +47,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class AcceptedOverride:
     """An override that a guest may have.
 
     :ivar metadata: in the server's words
@@ -70,8 +70,8 @@ class Choices:
     """
 
     guests: tuple[Guest, ...]
-    chosen: Mapping[str, Choice]
-    before: Mapping[str, Choice]
+    chosen: Mapping[str, AcceptedOverride]
+    before: Mapping[str, AcceptedOverride]
     refused: Mapping[str, str]
 
 
@@ -84,12 +84,12 @@ def choose(view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle
     :param obstacle: says why a guest cannot be placed by the template that its request names
     """
     guests: list[Guest] = []
-    chosen: dict[str, Choice] = {}
-    before: dict[str, Choice] = {}
+    chosen: dict[str, AcceptedOverride] = {}
+    before: dict[str, AcceptedOverride] = {}
     refused: dict[str, str] = {}
     for guest in view.guests:
         wish = view.overrides.get(guest.uuid)
-        found: list[Choice] = []
+        found: list[AcceptedOverride] = []
         for metadata in (wish.metadata, wish.granted) if wish else ():
             try:
                 choice = _judge(view, tree, claims, obstacle, guest, metadata)
@@ -110,7 +110,7 @@ def choose(view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle
 
 def _judge(
     view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle, guest: Guest, metadata: Mapping[str, str]
-) -> Choice | None:
+) -> AcceptedOverride | None:
     """What a guest may have by its metadata; None if that asks for nothing.
 
     :raises InvalidOverride: if it may not have it
@@ -136,11 +136,11 @@ def _judge(
                 TEMPLATE_KEY, f"the server has not claimed memory as template {template.name!r} takes it"
             )
     if override.cpus is None:
-        return Choice(metadata, template)
+        return AcceptedOverride(metadata, template)
     pins = seats(template, override.cpus)
     for cell, node_id in zip(template.cells, nodes, strict=True):
         _check_pool(view, tree, cell, node_id, pins, override.cpus)
-    return Choice(metadata, template, pins)
+    return AcceptedOverride(metadata, template, pins)
 
 
 def _check_pool(
@@ -200,7 +200,7 @@ class NodeDemands:
     blocked: CpuSet = CpuSet()
 
 
-def held_up(nodes: Iterable[NodeDemands], pins: Mapping[str, tuple[CpuSet, ...]]) -> dict[str, str]:
+def waiting_for_cpus(nodes: Iterable[NodeDemands], pins: Mapping[str, tuple[CpuSet, ...]]) -> dict[str, str]:
     """Why guests cannot go to the dedicated CPUs that they ask for, because others have them, by server id.
 
     Of those that ask for the same CPU the one has it that is there; else the first by id.
@@ -237,7 +237,9 @@ def wished(cell: DedicatedCell, pins: Sequence[CpuSet]) -> Demand:
     return replace(cell.demand, present=tuple(pins[vcpu].first for vcpu in cell.vcpus))
 
 
-def displaced(chosen: Mapping[str, Choice], seated: Mapping[str, Sequence[CpuSet]]) -> Iterator[tuple[str, str]]:
+def moved_by_others(
+    chosen: Mapping[str, AcceptedOverride], seated: Mapping[str, Sequence[CpuSet]]
+) -> Iterator[tuple[str, str]]:
     """The guests that are elsewhere than they ask for because somebody needed a whole core, with words for that."""
     for uuid, cpus in seated.items():
         if uuid in chosen and chosen[uuid].pins and tuple(cpus) != chosen[uuid].pins:

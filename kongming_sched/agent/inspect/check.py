@@ -25,7 +25,7 @@ from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.inspect.site import ReadOnly, Site
 from kongming_sched.agent.ipc.listener import SOCKET_NAME
 from kongming_sched.agent.settings import Settings, nova_adapter, parse_settings, placement_adapter
-from kongming_sched.agent.triggers.base import Surroundings, Triggers
+from kongming_sched.agent.triggers.base import TriggerContext, Triggers
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
@@ -112,8 +112,8 @@ class Checkup:
     def _triggers(self, settings: Settings) -> Iterator[Finding]:
         try:
             ask = (lambda _server: None) if nova_adapter(self._conf) else None
-            surroundings = Surroundings(self._conf, settings.host or "", lambda: None, ask=ask)
-            Triggers(settings.triggers, surroundings).check()
+            context = TriggerContext(self._conf, settings.host or "", lambda: None, ask=ask)
+            Triggers(settings.triggers, context).check()
         except exceptions.ConfigurationError as error:
             yield Finding(Level.ERROR, "configuration", str(error))
 

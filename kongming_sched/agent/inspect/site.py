@@ -21,7 +21,7 @@ from kongming_sched.agent.settings import Settings, placement_adapter, read_sett
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import ReleasedFile
-from kongming_sched.agent.state.reservations import BOOKINGS_NAME, Bookings
+from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
 from kongming_sched.placement.client import Adapter, PlacementClient, Response
 from kongming_sched.placement.tree import HostPools
@@ -84,11 +84,11 @@ class Site:
         :raises ConfigurationError: if its credentials are missing
         """
         client = PlacementClient(ReadOnly(placement_adapter(self.conf)))
-        bookings = Bookings.read_only(self.settings.run_directory / BOOKINGS_NAME)
+        reservations = Reservations.read_only(self.settings.run_directory / RESERVATIONS_NAME)
         backoff = Backoff(self.settings.interval_seconds)
         metadata = Metadata(self.settings.run_directory / METADATA_NAME)
         whom = ReleasedFile(self.released_path)
-        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, bookings, metadata, whom)
+        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, reservations, metadata, whom)
         return reconciler.preview(self.topology, self.pools)
 
 

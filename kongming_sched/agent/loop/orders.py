@@ -50,9 +50,9 @@ class HostLooks:
         self._report(outcome)
         return outcome
 
-    def forgive(self, server: str) -> None:
+    def reset_backoff(self, server: str) -> None:
         """Do not leave a guest alone although a change of it has just failed."""
-        self._reconciler.forgive(server)
+        self._reconciler.reset_backoff(server)
 
 
 def carry_out(text: str, looks: HostLooks, hypervisor: Hypervisor, client: PlacementClient) -> dict[str, object]:

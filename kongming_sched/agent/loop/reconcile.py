@@ -9,20 +9,20 @@ from typing import TypeVar
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.apply import Hypervisor, Kernel
-from kongming_sched.agent.act.confine import Stranger
+from kongming_sched.agent.act.confine import UnmanagedGuest
 from kongming_sched.agent.act.pages import MemoryCheck
 from kongming_sched.agent.act.pinning import BUSY, Pinner
-from kongming_sched.agent.act.unmanaged import Strangers
-from kongming_sched.agent.decide.bound_memory import Stray
+from kongming_sched.agent.act.unmanaged import UnmanagedGuests
+from kongming_sched.agent.decide.bound_memory import MemoryElsewhere
 from kongming_sched.agent.decide.layout import HostLayout, HostView, lay_out
 from kongming_sched.agent.decide.plan import Action
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.model.guest import Guest, Identities
 from kongming_sched.agent.model.outcome import PoolUse, Reason, Seats, pool_use, seats
 from kongming_sched.agent.state.backoff import Backoff
-from kongming_sched.agent.state.history import Drift, Ledger
+from kongming_sched.agent.state.history import Drift, History
 from kongming_sched.agent.state.released import ReleasedFile
-from kongming_sched.agent.state.reservations import Answer, Bookings, Expected
+from kongming_sched.agent.state.reservations import Answer, IncomingMigrations, Reservations
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient, Provider
@@ -63,7 +63,7 @@ class Outcome:
     :ivar drift: what somebody else has changed of guests since they were as they should be
     :ivar released: guests that an administrator has taken into his own hands
     :ivar confined: guests without a template, and what was pinned of them to keep them off the pool, or given back
-    :ivar strays: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
+    :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
     :ivar retry_seconds: when to look again at the latest; None for the usual time
     :ivar reasons: subject of a problem to the kind of thing that is wrong
     :ivar without_template: how many guests run that are none of the agent's business
@@ -80,7 +80,7 @@ class Outcome:
     drift: list[Drift] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     confined: list[tuple[str, str]] = field(default_factory=list)
-    strays: dict[str, Stray] = field(default_factory=dict)
+    memory_elsewhere: dict[str, MemoryElsewhere] = field(default_factory=dict)
     retry_seconds: float | None = None
     reasons: dict[str, Reason] = field(default_factory=dict)
     without_template: int = 0
@@ -97,10 +97,10 @@ class Reconciler:
     """Brings a host to what Placement, its templates and its guests say, step by safe step.
 
     :param host_name: the name of the compute node's provider
-    :param bookings: the CPUs of guests on their way
+    :param reservations: the CPUs of guests on their way
     :param metadata: what is known of servers' own metadata
     :param released: guests to be left alone
-    :param strangers: looks after guests without a template
+    :param unmanaged: looks after guests without a template
     """
 
     def __init__(
@@ -110,35 +110,35 @@ class Reconciler:
         client: PlacementClient,
         host_name: str,
         backoff: Backoff,
-        bookings: Bookings | None = None,
+        reservations: Reservations | None = None,
         metadata: Metadata | None = None,
         released: ReleasedFile | None = None,
-        strangers: Strangers | None = None,
+        unmanaged: UnmanagedGuests | None = None,
     ) -> None:
         self._hypervisor = hypervisor
         self._kernel = kernel
         self._registry = NodeRegistry(client, host_name)
         self._store = TemplateStore(client)
         self._backoff = backoff
-        self._bookings = Bookings() if bookings is None else bookings
+        self._reservations = Reservations() if reservations is None else reservations
         self._metadata = Metadata() if metadata is None else metadata
         self._released = ReleasedFile() if released is None else released
-        self._strangers = Strangers(hypervisor, kernel) if strangers is None else strangers
+        self._unmanaged = UnmanagedGuests(hypervisor, kernel) if unmanaged is None else unmanaged
         self._memory = MemoryCheck(hypervisor, kernel)
         self._identities = Identities()
-        self._ledger = Ledger()
+        self._history = History()
         self._evenly_limited: set[str] = set()
-        self._strangers_seen: list[Stranger] = []
+        self._unmanaged_seen: list[UnmanagedGuest] = []
         self._repaired: set[str] = set()
         self._met: frozenset[tuple[str, str]] = frozenset()
         self._last: _PlacementView | None = None
 
-    def run(self, topology: HostTopology, pools: HostPools, arriving: Sequence[str] = ()) -> Outcome:
+    def run(self, topology: HostTopology, pools: HostPools, incoming_guest: Sequence[str] = ()) -> Outcome:
         """Look once, and do what is to be done.
 
         Without Placement the guests are held to what it said last.
 
-        :param arriving: the XML of guests on their way, for which a hook asks
+        :param incoming_guest: the XML of guests on their way, for which a hook asks
         :raises HypervisorError: if libvirt cannot tell what runs
         """
         outcome = Outcome()
@@ -146,9 +146,9 @@ class Reconciler:
         self._pin_started(topology, pools, outcome)
         asked = self._ask_placement(outcome)  # first, for libvirt tells of a guest that starts only when it has started
         guests = self._observe_guests(outcome)
-        expected = self._bookings.expect(arriving, [guest.uuid for guest in guests], topology.cpus)
+        expected = self._reservations.expect(incoming_guest, [guest.uuid for guest in guests], topology.cpus)
         outcome.answers = dict(expected.refused)
-        self._look_after_strangers(topology, pools, outcome)
+        self._look_after_unmanaged(topology, pools, outcome)
         layout = self._agree_with_placement(topology, pools, guests, expected, asked, outcome)
         if layout is not None:
             outcome.refusals = layout.tree.refusals
@@ -168,7 +168,7 @@ class Reconciler:
         outcome = Outcome()
         self._read_released(outcome)
         guests = self._observe_guests(outcome)
-        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
+        expected = self._reservations.expect((), [guest.uuid for guest in guests], topology.cpus)
         seen = self._observe_placement(outcome)
         return self._view(topology, pools, (*guests, *expected.guests), seen)
 
@@ -179,7 +179,7 @@ class Reconciler:
         """
         return self._observe_guests(Outcome())
 
-    def forgive(self, server: str) -> None:
+    def reset_backoff(self, server: str) -> None:
         """Do not leave a guest alone although a change of it has failed."""
         self._backoff.forget(server)
 
@@ -193,8 +193,8 @@ class Reconciler:
         self._read_released(outcome)
         guests = self._observe_guests(outcome)
         seen = self._observe_placement(outcome)
-        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
-        self._bookings.forget_unclaimed(expected, seen.consumers)
+        expected = self._reservations.expect((), [guest.uuid for guest in guests], topology.cpus)
+        self._reservations.forget_unclaimed(expected, seen.consumers)
         layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
         planned, actions, left = self._pinner(topology, pools, expected, seen, outcome).first_plan(layout, guests)
         states, templates = seen.states, seen.templates
@@ -210,13 +210,13 @@ class Reconciler:
     def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
         """The running guests of flavors that name a template; all others are kept as strangers."""
         guests = []
-        self._strangers_seen = []
+        self._unmanaged_seen = []
         for domain, identity in self._identities.of(self._hypervisor.domains()):
             if isinstance(identity, exceptions.KongMingError):
                 outcome.blame(Reason.DOMAIN, {f"server {domain.name} ({domain.uuid})": str(identity)})
                 continue
             if identity.request is None:
-                self._strangers_seen.append(Stranger(domain, identity))
+                self._unmanaged_seen.append(UnmanagedGuest(domain, identity))
                 continue
             try:
                 threads = self._kernel.threads(domain)
@@ -226,11 +226,11 @@ class Reconciler:
             guests.append(Guest(domain, identity, identity.request, threads, quotas))
         return tuple(guests)
 
-    def _look_after_strangers(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
+    def _look_after_unmanaged(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
         released = self._released.last
-        confined = self._strangers.run(self._strangers_seen, topology, pools.dedicated, self._ledger, released)
+        confined = self._unmanaged.run(self._unmanaged_seen, topology, pools.dedicated, self._history, released)
         outcome.confined = [(f"server {name}", what) for name, what in confined.done]
-        outcome.without_template = len(self._strangers_seen)
+        outcome.without_template = len(self._unmanaged_seen)
         outcome.blame(Reason.UNMANAGED, {f"server {name}": reason for name, reason in confined.problems.items()})
 
     def _agree_with_placement(
@@ -238,7 +238,7 @@ class Reconciler:
         topology: HostTopology,
         pools: HostPools,
         guests: tuple[Guest, ...],
-        expected: Expected,
+        expected: IncomingMigrations,
         asked: _PlacementView | exceptions.PlacementError,
         outcome: Outcome,
     ) -> HostLayout | None:
@@ -252,7 +252,7 @@ class Reconciler:
         for attempt in range(_ATTEMPTS):
             try:
                 seen = self._last = _unless_error(asked if attempt == 0 else self._ask_placement(outcome))
-                self._bookings.forget_unclaimed(expected, seen.consumers)
+                self._reservations.forget_unclaimed(expected, seen.consumers)
                 layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
                 if attempt == 0 and strange & layout.problems.keys():
                     continue
@@ -280,7 +280,7 @@ class Reconciler:
         self._evenly_limited |= started  # libvirt makes the control groups of each run anew, and all alike
         guests = self._observe_guests(Outcome())
         self._evenly_limited -= started
-        expected = self._bookings.expect((), [guest.uuid for guest in guests], topology.cpus)
+        expected = self._reservations.expect((), [guest.uuid for guest in guests], topology.cpus)
         others = self._backoff.waiting() | {guest.uuid: "" for guest in guests if guest.uuid not in started}
         everyone = (*guests, *expected.guests)
         layout = self._lay_out(topology, pools, everyone, seen, frozenset(others))
@@ -330,8 +330,8 @@ class Reconciler:
             guests,
             self._kernel.default_shares(),
             released,
-            self._metadata.wishes(),
-            self._ledger.seats(guests),
+            self._metadata.requests(),
+            self._history.seats(guests),
             released,
         )
 
@@ -344,7 +344,7 @@ class Reconciler:
         topology: HostTopology,
         pools: HostPools,
         guests: tuple[Guest, ...],
-        expected: Expected,
+        expected: IncomingMigrations,
         layout: HostLayout,
         outcome: Outcome,
     ) -> None:
@@ -356,19 +356,19 @@ class Reconciler:
         pinner = self._pinner(topology, pools, expected, seen, outcome)
         waiting, released = self._backoff.waiting(), self._released_of(guests)
         outcome.released = sorted(names[uuid] for uuid in released)
-        outcome.drift = self._ledger.drift([guest for guest in guests if guest.uuid not in released], layout.guests)
+        outcome.drift = self._history.drift([guest for guest in guests if guest.uuid not in released], layout.guests)
         pinned = pinner.run(layout, guests, waiting | dict.fromkeys(released, "it is released"))
         outcome.done += [(names[action.guest], action) for action in pinned.done]
         wrong = {uuid: why for uuid, why in (pinned.left | pinned.failed).items() if uuid not in released}
         outcome.seats = seats(guests, {**pinned.layout.guests, **_only(layout.guests, wrong)}, pinned.done, pinned.seen)
-        layout, outcome.strays = pinned.layout, dict(pinned.layout.strays)
-        unsettled = {*wrong, *released, *(layout.problems.keys() - layout.wishes.keys())}
+        layout, outcome.memory_elsewhere = pinned.layout, dict(pinned.layout.memory_elsewhere)
+        unsettled = {*wrong, *released, *(layout.problems.keys() - layout.override_problems.keys())}
         pages = self._settle([guest for guest in guests if guest.uuid not in unsettled], guests, layout, topology)
         refused = pinned.failed | _only(_only(pinned.left, waiting), wrong)
         busy = {uuid: reason for uuid, reason in pinned.left.items() if reason == BUSY}
         kinds = {
             Reason.NO_PLACE: layout.problems,
-            Reason.METADATA: layout.wishes,
+            Reason.METADATA: layout.override_problems,
             Reason.MEMORY: pages,
             Reason.WAITING: wrong,
             Reason.REFUSED: refused,
@@ -377,12 +377,17 @@ class Reconciler:
         for kind, problems in kinds.items():
             outcome.blame(kind, {names[uuid]: reason for uuid, reason in problems.items()})
         self._backoff.record(pinned.failed, [uuid for uuid in names if uuid not in wrong])
-        outcome.answers = self._bookings.book(
+        outcome.answers = self._reservations.book(
             expected, layout.guests, layout.problems, pinned.occupancy, pinner.housekeeping
         )
 
     def _pinner(
-        self, topology: HostTopology, pools: HostPools, expected: Expected, seen: _PlacementView, outcome: Outcome
+        self,
+        topology: HostTopology,
+        pools: HostPools,
+        expected: IncomingMigrations,
+        seen: _PlacementView,
+        outcome: Outcome,
     ) -> Pinner:
         def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:
             return self._lay_out(topology, pools, (*guests, *expected.guests), seen, immovable)
@@ -404,8 +409,8 @@ class Reconciler:
 
         :returns: server id to what is wrong with its pages
         """
-        self._ledger.record(settled, layout.guests)
-        self._ledger.keep_only({guest.uuid for guest in guests})
+        self._history.record(settled, layout.guests)
+        self._history.keep_only({guest.uuid for guest in guests})
         even = [guest.uuid for guest in settled if len(set(guest.quotas.values())) <= 1]
         self._evenly_limited = {uuid for uuid in even if not layout.guests[uuid].quotas}
         nodes = CpuSet.of(node.id for node in topology.nodes)

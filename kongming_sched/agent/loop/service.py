@@ -18,7 +18,7 @@ from kongming_sched.agent.act.apply import Hypervisor, Kernel
 from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.follow_memory import Follower
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.act.unmanaged import Strangers
+from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.inspect import check
@@ -30,14 +30,14 @@ from kongming_sched.agent.settings import Settings, placement_adapter, read_sett
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.history import Drift
-from kongming_sched.agent.state.lock import Sole
+from kongming_sched.agent.state.lock import HostLock
 from kongming_sched.agent.state.released import ReleasedFile
-from kongming_sched.agent.state.reservations import BOOKINGS_NAME, Bookings
+from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.telemetry.systemd import Systemd
-from kongming_sched.agent.telemetry.telemetry import Watch
+from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.agent.triggers import base as triggers
-from kongming_sched.agent.triggers.event_sources import Lookout
+from kongming_sched.agent.triggers.event_sources import EventSources
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
 
@@ -116,18 +116,18 @@ class Agent:
         self._conf = conf
         self._connect = connect
         self._kernel = Host() if kernel is None else kernel
-        self._sole = Sole()
+        self._lock_on_host = HostLock()
         self._wake = threading.Event()
         self._stopping = False
         self._reload = False
         self._reporter = Reporter()
         self._events = triggers.DomainEvents()
-        self._lookout: Lookout | None = None
+        self._event_sources: EventSources | None = None
         self._reconciler: Reconciler | None = None
         self._started = False
         self._listener: Listener | None = None
         self._deaf_because = ""
-        self._watch = Watch(Systemd())
+        self._telemetry = Telemetry(Systemd())
         self._follower = Follower(Backoff(_RETRY_SECONDS))
         self._configure(read_settings(conf))
 
@@ -147,7 +147,7 @@ class Agent:
         :raises ConfigurationError: if another agent works on this host, or if at the first look the host cannot have
             what the options ask for
         """
-        self._sole.claim(self._settings.run_directory)
+        self._lock_on_host.claim(self._settings.run_directory)
         while not self._stopping:
             self._wake.clear()
             if self._reload:
@@ -155,8 +155,8 @@ class Agent:
             self._listen()
             pause = self._look()
             self._obey()
-            self._watch.rest(self._settings, self._wake, pause)
-        self._watch.close()
+            self._telemetry.rest(self._settings, self._wake, pause)
+        self._telemetry.close()
         if self._listener is not None:
             self._listener.close()
         self._stop_lookout()
@@ -165,7 +165,7 @@ class Agent:
 
     def _configure(self, settings: Settings) -> None:
         """Take new settings into use."""
-        client = PlacementClient(self._watch.metrics.count_requests(placement_adapter(self._conf)))
+        client = PlacementClient(self._telemetry.metrics.count_requests(placement_adapter(self._conf)))
         self._settings = settings
         self._client = client
         self._hypervisor = self._connect(settings.libvirt_uri, self._hear)
@@ -173,12 +173,12 @@ class Agent:
         self._stop_lookout()
 
     def _stop_lookout(self) -> None:
-        lookout, self._lookout = self._lookout, None
+        lookout, self._event_sources = self._event_sources, None
         if lookout is not None:
             lookout.stop()
 
     def _hear(self) -> None:
-        self._watch.hear()
+        self._telemetry.hear()
         self._events()
 
     def _listen(self) -> None:
@@ -202,7 +202,7 @@ class Agent:
     def _reread(self) -> None:
         """Take the changed configuration files, or none of them if something is wrong."""
         self._reload = False
-        self._watch.reload()
+        self._telemetry.reload()
         previous = self._hypervisor
         wrong: exceptions.KongMingError | None = None
         try:
@@ -210,7 +210,7 @@ class Agent:
             settings = read_settings(self._conf)
             triggers.check(settings.triggers)
             settings.pools(previous.topology())
-            self._sole.claim(settings.run_directory)
+            self._lock_on_host.claim(settings.run_directory)
             self._configure(settings)
         except exceptions.KongMingError as error:
             wrong = error
@@ -231,7 +231,7 @@ class Agent:
 
     def _look_for(self, questions: Sequence[Question]) -> float:
         problems = {}
-        self._watch.begin()
+        self._telemetry.begin()
         try:
             topology = self._hypervisor.topology()
             pools = self._settings.pools(topology)
@@ -255,11 +255,11 @@ class Agent:
             problems["agent"] = "a look at the host failed"
         else:
             self._report(outcome)
-            self._watch.end(outcome)
+            self._telemetry.end(outcome)
             self._follow_memory(outcome)
             soon = _RETRY_SECONDS if "Placement" in outcome.problems else interval
             return min(interval, soon, outcome.retry_seconds or soon)
-        self._watch.fail(problems)
+        self._telemetry.fail(problems)
         self._reporter.report_problems(problems)
         return min(_RETRY_SECONDS, self._settings.interval_seconds)
 
@@ -273,11 +273,11 @@ class Agent:
 
     def _follow_memory(self, outcome: Outcome) -> None:
         """Bring guests whose memory cannot be moved to where it is."""
-        if self._reconciler is None or not outcome.strays:
+        if self._reconciler is None or not outcome.memory_elsewhere:
             return
         try:
             mover = Mover(self._looks(self._reconciler), self._hypervisor, self._client)
-            for line in self._follower.run(outcome.strays, mover):
+            for line in self._follower.run(outcome.memory_elsewhere, mover):
                 LOG.info("%s, where its memory is", line)
         except exceptions.KongMingError as error:
             LOG.warning("servers do not follow their memory: %s", error)
@@ -301,14 +301,14 @@ class Agent:
 
     def _after_look(self) -> float:
         """Hand on what was seen; gives how long to wait for the next look if nothing happens, in seconds."""
-        if self._lookout is None:
+        if self._event_sources is None:
             return float(self._settings.interval_seconds)
-        self._lookout.seen()
-        return self._lookout.interval_seconds
+        self._event_sources.seen()
+        return self._event_sources.interval_seconds
 
     def _report(self, outcome: Outcome) -> None:
-        if self._lookout is not None:
-            outcome.blame(Reason.TRIGGER, self._lookout.problems)
+        if self._event_sources is not None:
+            outcome.blame(Reason.TRIGGER, self._event_sources.problems)
         self._reporter.report(outcome)
 
     def _make_reconciler(self) -> Reconciler:
@@ -316,9 +316,9 @@ class Agent:
         backoff = Backoff(self._settings.interval_seconds)
         directory, host = self._settings.run_directory, self._kernel
         metadata = Metadata(directory / METADATA_NAME)
-        lookout = Lookout(self._conf, self._settings, name, self._wake.set, self._events, metadata)
+        lookout = EventSources(self._conf, self._settings, name, self._wake.set, self._events, metadata)
         lookout.start()
-        self._lookout = lookout
+        self._event_sources = lookout
         confinement = Confinement(self._hypervisor, host, directory / confine.FILE_NAME)
         return Reconciler(
             self._hypervisor,
@@ -326,10 +326,10 @@ class Agent:
             self._client,
             name,
             backoff,
-            Bookings(directory / BOOKINGS_NAME),
+            Reservations(directory / RESERVATIONS_NAME),
             metadata,
             ReleasedFile(directory / released.FILE_NAME),
-            Strangers(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
+            UnmanagedGuests(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
         )
 
 

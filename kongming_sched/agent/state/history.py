@@ -39,7 +39,7 @@ class _Held:
     layout: GuestLayout
 
 
-class Ledger:
+class History:
     """How each guest was when it was last as it should be. A guest that started anew has no past.
 
     It is kept in memory only: after a restart of the agent a guest that is placed well is taken to be where it belongs.

@@ -13,7 +13,7 @@ from kongming_sched import exceptions
 LOCK_NAME = "agent.lock"
 
 
-class Sole:
+class HostLock:
     """Holds the run directory as long as the process lives; the kernel lets go of it however that ends."""
 
     def __init__(self) -> None:

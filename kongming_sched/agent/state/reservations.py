@@ -21,7 +21,7 @@ from kongming_sched.agent.decide.plan import Occupancy
 from kongming_sched.agent.model.guest import Domain, Guest, Threads, identify
 from kongming_sched.cpuset import CpuSet
 
-BOOKINGS_NAME = "arrivals.json"
+RESERVATIONS_NAME = "arrivals.json"
 """The file in the run directory that holds the CPUs booked for guests on their way."""
 
 PATIENCE_SECONDS = 120.0
@@ -46,7 +46,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Booking:
+class Reservation:
     """What a guest on its way was told.
 
     :ivar until: when it is given up, by the clock that counts from the machine's start
@@ -58,7 +58,7 @@ class Booking:
 
 
 @dataclass(slots=True)
-class Expected:
+class IncomingMigrations:
     """The guests on their way, during one look.
 
     :ivar asked: those for which a hook waits, by server id
@@ -78,7 +78,7 @@ class Expected:
         return (*self.booked.values(), *self.asked.values())
 
 
-class Bookings:
+class Reservations:
     """Who was told which CPUs and has not come yet. It survives the agent, but not a restart of the machine.
 
     :param path: the file that holds them; None to keep them in memory
@@ -88,19 +88,19 @@ class Bookings:
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._booked = _load(path) if path else {}
+        self._reserved = _load(path) if path else {}
 
     @classmethod
-    def read_only(cls, path: Path) -> Bookings:
+    def read_only(cls, path: Path) -> Reservations:
         """Those of a running agent as they are now; what becomes of them here is not written down."""
-        bookings = cls()
-        bookings._booked = _load(path)
-        return bookings
+        reservations = cls()
+        reservations._reserved = _load(path)
+        return reservations
 
     def __len__(self) -> int:
-        return len(self._booked)
+        return len(self._reserved)
 
-    def expect(self, questions: Sequence[str], running: Iterable[str], anywhere: CpuSet) -> Expected:
+    def expect(self, questions: Sequence[str], running: Iterable[str], anywhere: CpuSet) -> IncomingMigrations:
         """The guests on their way, with those that are asked for now.
 
         :param questions: the XML of each guest that is asked for
@@ -108,11 +108,11 @@ class Bookings:
         :param anywhere: the CPUs on which a guest runs that is not pinned
         """
         now, here = self._clock(), set(running)
-        kept = {uuid: booking for uuid, booking in self._booked.items() if uuid not in here and booking.until > now}
-        expected = Expected()
+        kept = {uuid: booking for uuid, booking in self._reserved.items() if uuid not in here and booking.until > now}
+        expected = IncomingMigrations()
         for number, xml in enumerate(questions):
             try:
-                guest = arriving(xml, anywhere)
+                guest = incoming_guest(xml, anywhere)
             except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
                 expected.refused[number] = Answer("a guest on its way", None, str(error))
                 continue
@@ -123,23 +123,23 @@ class Bookings:
             expected.asked[guest.uuid] = guest
             kept.pop(guest.uuid, None)
         for uuid, booking in kept.items():
-            guest = arriving(booking.xml, anywhere)
+            guest = incoming_guest(booking.xml, anywhere)
             expected.booked[uuid] = replace(guest, threads=_threads(booking.told, guest.threads.iothreads))
         self._keep(kept)
         return expected
 
-    def forget_unclaimed(self, expected: Expected, consumers: Container[str]) -> None:
+    def forget_unclaimed(self, expected: IncomingMigrations, consumers: Container[str]) -> None:
         """Give those up that have no claim here any more: their move has failed.
 
         :param consumers: whoever has claimed something on this host
         """
         for uuid in [uuid for uuid in expected.booked if uuid not in consumers]:
             del expected.booked[uuid]
-        self._keep({uuid: booking for uuid, booking in self._booked.items() if uuid in expected.booked})
+        self._keep({uuid: booking for uuid, booking in self._reserved.items() if uuid in expected.booked})
 
     def book(
         self,
-        expected: Expected,
+        expected: IncomingMigrations,
         layouts: Mapping[str, GuestLayout],
         problems: Mapping[str, str],
         occupancy: Occupancy,
@@ -151,14 +151,14 @@ class Bookings:
 
         :param occupancy: who is where now
         """
-        booked, answers = dict(self._booked), dict(expected.refused)
+        booked, answers = dict(self._reserved), dict(expected.refused)
         for number, uuid in expected.order.items():
             guest, layout, reason = expected.asked[uuid], layouts[uuid], problems.get(uuid, "")
             blocker = occupancy.blocker(uuid, CpuSet.union([*layout.vcpus, layout.emulator]))
             if blocker is not None:
                 layout = replace(layout, vcpus=(housekeeping,) * len(layout.vcpus), emulator=housekeeping)
                 reason = f"server {blocker} is still on its CPUs"
-            booked[uuid] = Booking(guest.domain.xml, layout, self._clock() + PATIENCE_SECONDS)
+            booked[uuid] = Reservation(guest.domain.xml, layout, self._clock() + PATIENCE_SECONDS)
             answers[number] = Answer(str(guest), _pins(layout, guest.threads.iothreads), reason)
         try:
             self._save(booked)
@@ -167,24 +167,24 @@ class Bookings:
             return expected.refused | {
                 number: Answer(str(expected.asked[uuid]), None, reason) for number, uuid in expected.order.items()
             }
-        self._booked = booked
+        self._reserved = booked
         return answers
 
-    def _keep(self, booked: dict[str, Booking]) -> None:
+    def _keep(self, booked: dict[str, Reservation]) -> None:
         """Drop bookings. Where that cannot be written down they are dropped again when they are read."""
         with contextlib.suppress(OSError):
             self._save(booked)
-        self._booked = booked
+        self._reserved = booked
 
-    def _save(self, booked: Mapping[str, Booking]) -> None:
+    def _save(self, booked: Mapping[str, Reservation]) -> None:
         """Write the bookings down before anybody counts on them."""
-        if self._path is not None and booked != self._booked:
+        if self._path is not None and booked != self._reserved:
             draft = self._path.with_suffix(".new")
             draft.write_text(json.dumps([_to_json(booking) for booking in booked.values()]))
             draft.replace(self._path)
 
 
-def arriving(xml: str, anywhere: CpuSet) -> Guest:
+def incoming_guest(xml: str, anywhere: CpuSet) -> Guest:
     """A guest on its way, not pinned, as it shall be seen by whoever decides about it.
 
     The binding of its memory is the source's, which means nothing here, if it was the agent there that set it.
@@ -238,7 +238,7 @@ def _pins(layout: GuestLayout, iothreads: Iterable[int]) -> dict[str, object]:
     }
 
 
-def _to_json(booking: Booking) -> dict[str, object]:
+def _to_json(booking: Reservation) -> dict[str, object]:
     return {
         "xml": booking.xml,
         "vcpus": [str(cpus) for cpus in booking.told.vcpus],
@@ -247,15 +247,15 @@ def _to_json(booking: Booking) -> dict[str, object]:
     }
 
 
-def _load(path: Path) -> dict[str, Booking]:
+def _load(path: Path) -> dict[str, Reservation]:
     """The bookings of the agent that ran before. A file that cannot be read holds none."""
     found = {}
     try:
         for entry in json.loads(path.read_text()):
             vcpus = tuple(CpuSet.parse(cpus) for cpus in entry["vcpus"])
             layout = GuestLayout(vcpus, CpuSet.parse(entry["emulator"]))
-            guest = arriving(entry["xml"], layout.emulator)
-            found[guest.uuid] = Booking(entry["xml"], layout, float(entry["until"]))
+            guest = incoming_guest(entry["xml"], layout.emulator)
+            found[guest.uuid] = Reservation(entry["xml"], layout, float(entry["until"]))
     except (OSError, ValueError, TypeError, KeyError, exceptions.KongMingError):
         return {}
     return found

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kongming_sched.agent.decide.overrides import Wish
+from kongming_sched.agent.decide.overrides import OverrideRequest
 from kongming_sched.override import select
 
 METADATA_NAME = "metadata.json"
@@ -81,11 +81,13 @@ class Metadata:
         with self._lock:
             self._known.pop(server, None)
 
-    def wishes(self) -> dict[str, Wish]:
+    def requests(self) -> dict[str, OverrideRequest]:
         """What servers ask for, by id: those whose metadata says something."""
         with self._lock:
             return {
-                server: Wish(known.metadata, known.granted) for server, known in self._known.items() if known.metadata
+                server: OverrideRequest(known.metadata, known.granted)
+                for server, known in self._known.items()
+                if known.metadata
             }
 
     def grant(self, servers: Iterable[str], granted: Mapping[str, Mapping[str, str]]) -> None:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from kongming_sched import exceptions
 
 
-class Exposition:
+class MetricsServer:
     """The server, open or not.
 
     :ivar place: address and port that it listens at; None while it is closed

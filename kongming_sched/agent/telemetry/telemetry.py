@@ -14,13 +14,13 @@ from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.outcome import AstrayThreads, Seats
 from kongming_sched.agent.settings import Settings
 from kongming_sched.agent.telemetry.metrics import Metrics
-from kongming_sched.agent.telemetry.metrics_server import Exposition
+from kongming_sched.agent.telemetry.metrics_server import MetricsServer
 from kongming_sched.agent.telemetry.systemd import Systemd
 
 LOG = log.getLogger(__name__)
 
 
-class Watch:
+class Telemetry:
     """Follows the loop, look by look, and lets others know.
 
     :ivar metrics: what Prometheus is told
@@ -31,7 +31,7 @@ class Watch:
         self.metrics = Metrics()
         self._clock = clock
         self._systemd = systemd
-        self._exposition = Exposition(self.metrics.registry)
+        self._metrics_server = MetricsServer(self.metrics.registry)
         self._unseen_because = ""
         self._astray = AstrayThreads()
         self._heard_at: float | None = None
@@ -81,13 +81,13 @@ class Watch:
     def close(self) -> None:
         """The agent ends."""
         self._systemd.stopping()
-        self._exposition.close()
+        self._metrics_server.close()
 
     def _expose(self, settings: Settings) -> None:
         """Be there for Prometheus, or say once why that cannot be: the guests are what matters."""
         why = ""
         try:
-            self._exposition.open(settings.metrics_address, settings.metrics_port)
+            self._metrics_server.open(settings.metrics_address, settings.metrics_port)
         except exceptions.ConfigurationError as error:
             why = str(error)
         if why and why != self._unseen_because:

@@ -34,7 +34,7 @@ class DomainEvents:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class TriggerContext:
     """What a trigger is given.
 
     :ivar conf: the agent's options, to which a trigger may add its own
@@ -61,8 +61,8 @@ class Trigger(abc.ABC):
 
     interval_seconds: float | None = None
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self.surroundings = surroundings
+    def __init__(self, context: TriggerContext) -> None:
+        self.context = context
 
     def check(self) -> None:  # noqa: B027  # most always can
         """See whether it can start. Nothing is begun and nobody is asked.
@@ -93,8 +93,8 @@ class Triggers:
     :raises ConfigurationError: if one is not known or lacks what it needs
     """
 
-    def __init__(self, names: Iterable[str], surroundings: Surroundings) -> None:
-        self._triggers: dict[str, Trigger] = {name: _load(name)(surroundings) for name in names}
+    def __init__(self, names: Iterable[str], context: TriggerContext) -> None:
+        self._triggers: dict[str, Trigger] = {name: _load(name)(context) for name in names}
 
     def check(self) -> None:
         """See whether all can start.

@@ -9,15 +9,15 @@ from oslo_config import cfg
 
 from kongming_sched.agent.settings import Settings, nova_adapter
 from kongming_sched.agent.state.server_metadata import Metadata
-from kongming_sched.agent.triggers.base import DomainEvents, Surroundings, Triggers
-from kongming_sched.agent.triggers.metadata_poller import Inquiry
+from kongming_sched.agent.triggers.base import DomainEvents, TriggerContext, Triggers
+from kongming_sched.agent.triggers.metadata_poller import MetadataPoller
 from kongming_sched.agent.triggers.nova import NovaClient
 
 _LONG_SECONDS = 86400.0
 """Where no trigger has an interval: seldom enough."""
 
 
-class Lookout:
+class EventSources:
     """The triggers that the options name, and the inquiries at Nova if they say how to reach it.
 
     :param host: the compute node's name
@@ -37,12 +37,12 @@ class Lookout:
     ) -> None:
         adapter = nova_adapter(conf)
         self._metadata = metadata
-        self._inquiry: Inquiry | None = None
+        self._inquiry: MetadataPoller | None = None
         if adapter is not None:
             nova = NovaClient(adapter)
-            self._inquiry = Inquiry(nova, host, metadata, wake, settings.metadata_poll_interval)
+            self._inquiry = MetadataPoller(nova, host, metadata, wake, settings.metadata_poll_interval)
         ask = self._inquiry.ask if self._inquiry else None
-        self._triggers = Triggers(settings.triggers, Surroundings(conf, host, wake, metadata, ask, events))
+        self._triggers = Triggers(settings.triggers, TriggerContext(conf, host, wake, metadata, ask, events))
 
     def start(self) -> None:
         """Start all of it, or nothing.

@@ -22,14 +22,14 @@ class LegacyNotificationTrigger(ListeningTrigger):
     @property
     def topics(self) -> list[str]:
         """As the option says."""
-        return list(self.surroundings.conf.kongming_agent.legacy_topics)
+        return list(self.context.conf.kongming_agent.legacy_topics)
 
     def check(self) -> None:
         """See whether there is a transport, and a way to Nova.
 
         :raises ConfigurationError: if one is missing
         """
-        if self.surroundings.ask is None:
+        if self.context.ask is None:
             raise exceptions.ConfigurationError(
                 OPTION,
                 "'legacy_notifications' asks Nova's API, and [kongming_nova] auth_type is not set; set it, or set"
@@ -41,8 +41,8 @@ class LegacyNotificationTrigger(ListeningTrigger):
         """Ask for the server, and look if something ended here."""
         server = str(payload["instance_id"])
         if event_type == "compute.instance.delete.end":
-            self.surroundings.metadata.forget(server)
-        elif self.surroundings.ask is not None:
-            self.surroundings.ask(server)
-        if payload.get("node") == self.surroundings.host and event_type.endswith(".end"):
-            self.surroundings.wake()
+            self.context.metadata.forget(server)
+        elif self.context.ask is not None:
+            self.context.ask(server)
+        if payload.get("node") == self.context.host and event_type.endswith(".end"):
+            self.context.wake()

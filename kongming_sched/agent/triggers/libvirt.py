@@ -11,8 +11,8 @@ class LibvirtTrigger(Trigger):
 
     def start(self) -> None:
         """Listen."""
-        self.surroundings.events.listener = self.surroundings.wake
+        self.context.events.listener = self.context.wake
 
     def stop(self) -> None:
         """Listen no more."""
-        self.surroundings.events.listener = None
+        self.context.events.listener = None

@@ -16,7 +16,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from kongming_sched import exceptions
-from kongming_sched.agent.triggers.base import OPTION, Surroundings, Trigger
+from kongming_sched.agent.triggers.base import OPTION, Trigger, TriggerContext
 
 with warnings.catch_warnings():  # of eventlet, which its libraries import where it is there; nothing here runs on it
     warnings.simplefilter("ignore")
@@ -42,8 +42,8 @@ class ListeningTrigger(Trigger):
 
     event_types: str
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        super().__init__(surroundings)
+    def __init__(self, context: TriggerContext) -> None:
+        super().__init__(context)
         self._started_at = time.monotonic()
         self._transport: Any = None
         self._server: Any = None
@@ -78,7 +78,7 @@ class ListeningTrigger(Trigger):
 
         :raises ConfigurationError: if the options name none that could be used
         """
-        conf = self.surroundings.conf
+        conf = self.context.conf
         oslo_messaging.set_transport_defaults(EXCHANGE)
         try:
             self._transport = oslo_messaging.get_notification_transport(conf)
@@ -117,7 +117,7 @@ class ListeningTrigger(Trigger):
         return f"the broker does not answer yet at {self._where()}{self._reason}"
 
     def _url(self) -> Any:
-        conf = self.surroundings.conf
+        conf = self.context.conf
         return oslo_messaging.TransportURL.parse(conf, conf.oslo_messaging_notifications.transport_url)
 
     def _where(self) -> str:
@@ -164,10 +164,10 @@ class ListeningTrigger(Trigger):
             return
 
     def _exchange(self) -> str:
-        return str(self.surroundings.conf.control_exchange or EXCHANGE)
+        return str(self.context.conf.control_exchange or EXCHANGE)
 
     def _pool(self) -> str:
-        return f"kongming-{self.surroundings.host}-{'-'.join(self.topics)}"
+        return f"kongming-{self.context.host}-{'-'.join(self.topics)}"
 
     def _hear(self, event_type: str, payload: object, sent: object) -> None:
         sent_at = _seconds(sent)

@@ -18,7 +18,7 @@ FEW = 4
 """So many servers are asked for one by one; if there are more, all of the host are."""
 
 
-class Inquiry:
+class MetadataPoller:
     """A thread that reads servers which came here, of which something was heard, or all of them every so often.
 
     :param host: the compute node's name

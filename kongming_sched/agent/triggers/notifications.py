@@ -22,21 +22,21 @@ class NotificationTrigger(ListeningTrigger):
     @property
     def topics(self) -> list[str]:
         """As the option says."""
-        return list(self.surroundings.conf.kongming_agent.versioned_topics)
+        return list(self.context.conf.kongming_agent.versioned_topics)
 
     def hear(self, event_type: str, payload: Mapping[str, Any], sent_at: float) -> None:
         """Learn the metadata that stands in it, or ask for it."""
         data = payload["nova_object.data"]
         server = str(data["uuid"])
         if event_type == "instance.delete.end":
-            self.surroundings.metadata.forget(server)
-        elif self.surroundings.ask is not None:
-            self.surroundings.ask(server)
+            self.context.metadata.forget(server)
+        elif self.context.ask is not None:
+            self.context.ask(server)
         elif (
             isinstance(data.get("metadata"), Mapping)
-            and self.surroundings.metadata.learn(server, data["metadata"], sent_at)
+            and self.context.metadata.learn(server, data["metadata"], sent_at)
             and not self.is_backlog(sent_at)
         ):
-            self.surroundings.wake()
-        if data.get("node") == self.surroundings.host and event_type.endswith(".end"):
-            self.surroundings.wake()
+            self.context.wake()
+        if data.get("node") == self.context.host and event_type.endswith(".end"):
+            self.context.wake()

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from kongming_sched.agent.triggers.base import Surroundings, Trigger
+from kongming_sched.agent.triggers.base import Trigger, TriggerContext
 
 
 class TimerTrigger(Trigger):
     """``[kongming_agent] interval_seconds``, which the agent's own loop keeps."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        super().__init__(surroundings)
-        self.interval_seconds = float(surroundings.conf.kongming_agent.interval_seconds)
+    def __init__(self, context: TriggerContext) -> None:
+        super().__init__(context)
+        self.interval_seconds = float(context.conf.kongming_agent.interval_seconds)
 
     def start(self) -> None:
         """Nothing is to be done."""

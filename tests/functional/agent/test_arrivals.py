@@ -10,7 +10,7 @@ import pytest
 
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.state.backoff import Backoff
-from kongming_sched.agent.state.reservations import PATIENCE_SECONDS, Answer, Bookings
+from kongming_sched.agent.state.reservations import PATIENCE_SECONDS, Answer, Reservations
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
@@ -33,8 +33,8 @@ class Destination(World):
     def start_agent(self) -> None:
         """A new process of the agent, which finds the bookings of the one before."""
         client = PlacementClient(self.adapter)
-        bookings = Bookings(self.file, lambda: self.now)
-        self.agent = Reconciler(self.host, self.host, client, self.name, Backoff(10, lambda: self.clock), bookings)
+        reservations = Reservations(self.file, lambda: self.now)
+        self.agent = Reconciler(self.host, self.host, client, self.name, Backoff(10, lambda: self.clock), reservations)
 
     def ask(self, server: str, specs: dict[str, str], memory: str = "1", mode: str = "restrictive") -> Answer:
         """A hook asks for a guest with the pins of another host; the agent looks and answers."""
@@ -134,12 +134,12 @@ def test_guest_that_never_comes(world: Destination) -> None:
     """What is booked for it is free again after a while."""
     specs = world.claim("coming", "gold", 0)
     world.ask("coming", specs)
-    booked = len(world.agent._bookings)
+    booked = len(world.agent._reservations)
 
     world.now += PATIENCE_SECONDS + 1
     world.look()
 
-    assert (1, 0) == (booked, len(world.agent._bookings))
+    assert (1, 0) == (booked, len(world.agent._reservations))
 
 
 def test_guest_whose_move_failed(world: Destination) -> None:
@@ -150,7 +150,7 @@ def test_guest_whose_move_failed(world: Destination) -> None:
     world.placement.adapter.delete(f"/allocations/{world.servers['coming']}")
     outcome = world.agent.run(world.topology, world.pools)
 
-    assert 0 == len(world.agent._bookings)
+    assert 0 == len(world.agent._reservations)
     assert ([], {}) == (outcome.changes, outcome.problems)
     assert before == world.tree()
 
@@ -164,7 +164,7 @@ def test_guest_that_came_and_went(world: Destination) -> None:
 
     world.start_agent()
 
-    assert 0 == len(world.agent._bookings)
+    assert 0 == len(world.agent._reservations)
 
 
 def test_guest_that_has_come_is_not_booked(world: Destination) -> None:
@@ -175,7 +175,7 @@ def test_guest_that_has_come_is_not_booked(world: Destination) -> None:
 
     world.look()
 
-    assert 0 == len(world.agent._bookings)
+    assert 0 == len(world.agent._reservations)
 
 
 def test_two_come_at_once(world: Destination) -> None:
@@ -196,7 +196,7 @@ def test_asked_for_again(world: Destination) -> None:
     answers = [world.ask("coming", specs) for _ in range(3)]
 
     assert answers[0] == answers[1] == answers[2]
-    assert 1 == len(world.agent._bookings)
+    assert 1 == len(world.agent._reservations)
 
 
 @pytest.mark.parametrize("mode", ["strict", "preferred"])
@@ -252,7 +252,7 @@ def test_before_placement_was_ever_seen(world: Destination) -> None:
     outcome = world.agent.run(world.topology, world.pools, [xml])
 
     assert {} == outcome.answers
-    assert 0 == len(world.agent._bookings)
+    assert 0 == len(world.agent._reservations)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_broken_file_of_bookings(world: Destination, tmp_path: Path) -> None:
     for text in ("", "{", "[1]", '[{"xml": "<a/>", "vcpus": [], "emulator": "", "until": 1}]'):
         (tmp_path / "arrivals.json").write_text(text)
         world.start_agent()
-        assert 0 == len(world.agent._bookings)
+        assert 0 == len(world.agent._reservations)
 
 
 def test_guest_that_migrates_is_left_alone(world: Destination) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.decide.bound_memory import Stray
+from kongming_sched.agent.decide.bound_memory import MemoryElsewhere
 from kongming_sched.agent.loop.orders import HostLooks
 from kongming_sched.agent.model.guest import identify
 from kongming_sched.agent.state.history import Drift
@@ -267,7 +267,7 @@ def test_vcpus_follow_the_memory(world: World) -> None:
     outcome = world.settle()
 
     assert ("8", "emulator 0,4", "memory 0") == world.pins()["bronze-2"]
-    assert ({}, {}) == (outcome.problems, outcome.strays)
+    assert ({}, {}) == (outcome.problems, outcome.memory_elsewhere)
 
 
 def test_released_guest_is_not_moved(world: World) -> None:
@@ -290,6 +290,6 @@ def test_memory_bound_for_good(world: World) -> None:
 
     fact = "its memory was bound to node 0 (strict) at its start and its claim is of node 1; "
     assert [fact + "its claim and its vCPUs follow it there next"] == list(with_room.problems.values())
-    assert {world.servers["bronze-2"]: Stray(1, 0, "")} == with_room.strays
+    assert {world.servers["bronze-2"]: MemoryElsewhere(1, 0, "")} == with_room.memory_elsewhere
     obstacle = "node 0 has no place for it: needs CUSTOM_KONGMING_VCPU=1, free 0"
     assert [fact + obstacle] == list(without.problems.values())

@@ -12,10 +12,10 @@ import requests
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.overrides import Wish
+from kongming_sched.agent.decide.overrides import OverrideRequest
 from kongming_sched.agent.settings import nova_adapter
 from kongming_sched.agent.state.server_metadata import Metadata
-from kongming_sched.agent.triggers.metadata_poller import FEW, Inquiry
+from kongming_sched.agent.triggers.metadata_poller import FEW, MetadataPoller
 from kongming_sched.agent.triggers.nova import NovaClient
 from kongming_sched.conf import agent as agent_conf
 from testbed.lab.nova_api import NovaApi
@@ -92,31 +92,31 @@ def test_nova_is_away_or_something_else(endpoint: str, tmp_path: Path) -> None:
 def test_whoever_comes_is_asked_for(api: NovaApi, servers: list[str], tmp_path: Path) -> None:
     """And again whenever something is heard of it; the agent looks when something is new."""
     metadata, looks = Metadata(), []
-    inquiry = Inquiry(client(tmp_path, api.endpoint), HOST, metadata, lambda: looks.append(1), 0)
+    inquiry = MetadataPoller(client(tmp_path, api.endpoint), HOST, metadata, lambda: looks.append(1), 0)
     inquiry.start()
     inquiry.watch(servers)
-    wait(lambda: len(metadata.wishes()) == 3)
+    wait(lambda: len(metadata.requests()) == 3)
     wait(lambda: len(looks) == 1)
     _set(api, servers[0], "7")
     inquiry.ask(GONE)
     inquiry.ask(servers[0])
     wait(lambda: len(looks) == 2)
     inquiry.stop()
-    assert Wish({"kongming:cpus": "7"}) == metadata.wishes()[servers[0]]
+    assert OverrideRequest({"kongming:cpus": "7"}) == metadata.requests()[servers[0]]
     _unset(api, servers[0])
 
 
 def test_all_are_asked_for_every_so_often(api: NovaApi, servers: list[str], tmp_path: Path) -> None:
     """Where nobody tells of changes."""
     metadata = Metadata()
-    inquiry = Inquiry(client(tmp_path, api.endpoint), HOST, metadata, lambda: None, 0.2)
+    inquiry = MetadataPoller(client(tmp_path, api.endpoint), HOST, metadata, lambda: None, 0.2)
     inquiry.start()
     inquiry.watch(servers)
-    wait(lambda: len(metadata.wishes()) == 3)
+    wait(lambda: len(metadata.requests()) == 3)
     _set(api, servers[0], "8")
-    wait(lambda: servers[0] in metadata.wishes())
+    wait(lambda: servers[0] in metadata.requests())
     _unset(api, servers[0])
-    wait(lambda: servers[0] not in metadata.wishes())
+    wait(lambda: servers[0] not in metadata.requests())
     inquiry.stop()
 
 
@@ -124,13 +124,13 @@ def test_what_is_known_stays_while_nova_is_away(tmp_path: Path) -> None:
     """It is said once, and the agent looks for the word only."""
     metadata, looks = Metadata(), []
     metadata.learn(GONE, {"kongming:cpus": "5"})
-    inquiry = Inquiry(client(tmp_path, "http://127.0.0.1:1/v2.1"), HOST, metadata, lambda: looks.append(1), 0)
+    inquiry = MetadataPoller(client(tmp_path, "http://127.0.0.1:1/v2.1"), HOST, metadata, lambda: looks.append(1), 0)
     inquiry.start()
     inquiry.watch([GONE])
     wait(lambda: inquiry.problems)
     inquiry.stop()
     assert inquiry.problems["Nova"].startswith(f"Nova could not read server {GONE}: ")
-    assert ([1], {GONE: Wish({"kongming:cpus": "5"})}) == (looks, metadata.wishes())
+    assert ([1], {GONE: OverrideRequest({"kongming:cpus": "5"})}) == (looks, metadata.requests())
 
 
 def _set(api: NovaApi, server: str, cpus: str) -> None:

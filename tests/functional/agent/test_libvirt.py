@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.confine import Confinement, Stranger
+from kongming_sched.agent.act.confine import Confinement, UnmanagedGuest
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
@@ -175,7 +175,7 @@ def test_guest_is_confined_and_given_back(libvirt: LibvirtHypervisor, guest: Gue
     if len(cpus) < 2:
         pytest.skip("this machine has one CPU")
     pool = CpuSet.of([max(cpus)])
-    stranger, host = Stranger(domain, identify(domain)), Host()
+    stranger, host = UnmanagedGuest(domain, identify(domain)), Host()
     before = host.threads(domain)
 
     Confinement(libvirt, host, tmp_path / "confined.json").run([stranger], pool, cpus, lambda _: True)

@@ -15,7 +15,7 @@ from kongming_sched.agent.inspect.site import ReadOnly
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Domain, Threads
 from kongming_sched.agent.state.backoff import Backoff
-from kongming_sched.agent.state.reservations import Bookings
+from kongming_sched.agent.state.reservations import Reservations
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
@@ -37,10 +37,10 @@ def world(placement: PlacementService) -> World:
     return world
 
 
-def preview(world: World, bookings: Bookings | None = None) -> Preview:
+def preview(world: World, reservations: Reservations | None = None) -> Preview:
     """What a command sees that looks at the host while the agent runs; it may not write anything."""
     client = PlacementClient(ReadOnly(world.placement.adapter))
-    return Reconciler(world.host, world.host, client, world.name, Backoff(10), bookings).preview(
+    return Reconciler(world.host, world.host, client, world.name, Backoff(10), reservations).preview(
         world.topology, world.pools
     )
 
@@ -237,12 +237,12 @@ def test_guests_on_their_way_keep_their_cpus(world: World, tmp_path: Path) -> No
     specs = world.claim("coming", "gold", 0)
     xml = domain_xml("instance-coming", world.servers["coming"], 1, specs, "1")
     path = tmp_path / "arrivals.json"
-    agent = Reconciler(world.host, world.host, world.placement.client, world.name, Backoff(10), Bookings(path))
+    agent = Reconciler(world.host, world.host, world.placement.client, world.name, Backoff(10), Reservations(path))
     told = agent.run(world.topology, world.pools, [xml]).answers[0].pins
     before = path.read_bytes()
     world.boot("other", "gold", 0)
 
-    steps = preview(world, Bookings.read_only(path)).steps()
+    steps = preview(world, Reservations.read_only(path)).steps()
 
     assert told is not None
     assert "vCPU 0: CPU 0-15 -> 2" in [step.action for step in steps]

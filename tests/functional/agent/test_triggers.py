@@ -15,10 +15,10 @@ from nova import context, rpc
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.overrides import Wish
+from kongming_sched.agent.decide.overrides import OverrideRequest
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.agent.triggers import listening
-from kongming_sched.agent.triggers.base import DomainEvents, Surroundings, Triggers
+from kongming_sched.agent.triggers.base import DomainEvents, TriggerContext, Triggers
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.template import PinningTemplate
 from tests.functional.agent.nova_notices import TRANSPORT, end_of, nova_sends, update
@@ -47,7 +47,7 @@ class Heard:
             if condition():
                 return
             time.sleep(0.05)
-        raise AssertionError(f"looks {self.looks}, asked {self.asked}, wishes {self.metadata.wishes()}")
+        raise AssertionError(f"looks {self.looks}, asked {self.asked}, requests {self.metadata.requests()}")
 
 
 Listen = Callable[..., Heard]
@@ -77,8 +77,8 @@ def listen(tmp_path: Path) -> Iterator[Listen]:
         def wake() -> None:
             looks.append(time.monotonic())
 
-        surroundings = Surroundings(conf, host, wake, metadata, asked.append if nova else None, events)
-        heard = Heard(Triggers(names, surroundings), metadata, events, looks, asked)
+        context = TriggerContext(conf, host, wake, metadata, asked.append if nova else None, events)
+        heard = Heard(Triggers(names, context), metadata, events, looks, asked)
         heard.triggers.start()
         started.append(heard)
         heard.wait(lambda: not heard.triggers.problems or "rabbit" in default)
@@ -104,8 +104,8 @@ def test_metadata_is_learnt_from_versioned_notifications(listen: Listen) -> None
     for number, metadata in enumerate((CPUS, MORE, {"owner": "you"}), 1):
         update(SERVER, "node1", metadata)
         heard.wait(lambda count=number: len(heard.looks) == count)
-        seen.append(heard.metadata.wishes())
-    assert [{SERVER: Wish(CPUS)}, {SERVER: Wish({"kongming:cpus": "6"})}, {}] == seen
+        seen.append(heard.metadata.requests())
+    assert [{SERVER: OverrideRequest(CPUS)}, {SERVER: OverrideRequest({"kongming:cpus": "6"})}, {}] == seen
 
 
 @pytest.mark.usefixtures("versioned")
@@ -114,8 +114,8 @@ def test_every_host_has_a_queue_of_its_own(listen: Listen) -> None:
     here, there = listen("notifications"), listen("notifications", host="node2")
     update(SERVER, "node2", CPUS)
     for heard in (here, there):
-        heard.wait(heard.metadata.wishes)
-        assert {SERVER: Wish(CPUS)} == heard.metadata.wishes()
+        heard.wait(heard.metadata.requests)
+        assert {SERVER: OverrideRequest(CPUS)} == heard.metadata.requests()
 
 
 @pytest.mark.usefixtures("versioned")
@@ -131,11 +131,14 @@ def test_what_waited_in_the_queue_counts_by_its_time(listen: Listen) -> None:
         update(SERVER, "node1", {"kongming:cpus": cpus}, moment)
     update(OTHER, "node1", CPUS, ago[2])
     heard = listen("notifications", metadata=metadata)
-    heard.wait(lambda: heard.metadata.wishes().get(SERVER) == Wish({"kongming:cpus": "9"}))
+    heard.wait(lambda: heard.metadata.requests().get(SERVER) == OverrideRequest({"kongming:cpus": "9"}))
     assert [] == heard.looks
     update(SERVER, "node1", CPUS)
     heard.wait(lambda: heard.looks)
-    assert {SERVER: Wish(CPUS), OTHER: Wish({"kongming:cpus": "6"})} == heard.metadata.wishes()
+    assert {
+        SERVER: OverrideRequest(CPUS),
+        OTHER: OverrideRequest({"kongming:cpus": "6"}),
+    } == heard.metadata.requests()
 
 
 @pytest.mark.usefixtures("versioned")
@@ -162,7 +165,7 @@ def test_clock_set_back(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None
     update(SERVER, "node1", MORE, an_hour_ago)
     heard.wait(lambda: len(heard.looks) == 2)
 
-    assert {SERVER: Wish({"kongming:cpus": "6"})} == heard.metadata.wishes()
+    assert {SERVER: OverrideRequest({"kongming:cpus": "6"})} == heard.metadata.requests()
 
 
 @pytest.mark.usefixtures("versioned")
@@ -171,7 +174,7 @@ def test_where_nova_can_be_asked_it_is(listen: Listen) -> None:
     heard = listen("notifications", nova=True)
     update(SERVER, "node1", CPUS)
     heard.wait(lambda: heard.asked)
-    assert ([SERVER], {}) == (heard.asked, heard.metadata.wishes())
+    assert ([SERVER], {}) == (heard.asked, heard.metadata.requests())
 
 
 def test_legacy_notifications_have_nova_asked(listen: Listen) -> None:
@@ -180,7 +183,7 @@ def test_legacy_notifications_have_nova_asked(listen: Listen) -> None:
         heard = listen("legacy_notifications", nova=True)
         update(SERVER, "node1", CPUS)
         heard.wait(lambda: heard.asked)
-    assert ([SERVER], {}) == (heard.asked, heard.metadata.wishes())
+    assert ([SERVER], {}) == (heard.asked, heard.metadata.requests())
 
 
 @pytest.mark.parametrize("trigger", ["notifications", "legacy_notifications"])
@@ -193,7 +196,7 @@ def test_end_of_an_action_here_is_a_reason_to_look(listen: Listen, trigger: str)
         end_of("delete", OTHER, "node2", CPUS)
         end_of("delete", SERVER, "node1", CPUS)
         heard.wait(lambda: heard.looks)
-        assert {} == heard.metadata.wishes()
+        assert {} == heard.metadata.requests()
         assert 1 == len(heard.looks)
 
 
@@ -205,7 +208,7 @@ def test_a_notification_that_is_none_is_passed_over(listen: Listen, caplog: pyte
     for payload in ({"uuid": SERVER}, {"nova_object.data": None}, "text"):
         notifier.info(context.RequestContext(), "instance.update", payload)
     update(SERVER, "node1", CPUS)
-    heard.wait(heard.metadata.wishes)
+    heard.wait(heard.metadata.requests)
     assert 2 == caplog.text.count("a notification instance.update could not be read")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from kongming_sched.agent.telemetry.systemd import Systemd
-from kongming_sched.agent.telemetry.telemetry import Watch
+from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.test_service import AGENT, WORKING
 from tests.functional.agent.world import World, store_templates
@@ -43,7 +43,7 @@ class Watched:
     def __init__(self, world: World) -> None:
         self.world = world
         self.now = 0.0
-        self.watch = Watch(Systemd({}), lambda: self.now)
+        self.watch = Telemetry(Systemd({}), lambda: self.now)
 
     def look(self, seconds: float = 0.5) -> None:
         """A look that takes some time."""

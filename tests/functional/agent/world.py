@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confinement
-from kongming_sched.agent.act.unmanaged import Strangers
+from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.ipc.listener import Listener
 from kongming_sched.agent.loop.orders import HostLooks, carry_out
 from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
@@ -118,7 +118,7 @@ class World:
         self.metadata = Metadata(self.metadata_file)
         released = ReleasedFile(self.directory / FILE_NAME if self.directory else None)
         records = Confinement(self.host, self.host, self.directory / "confined.json" if self.directory else None)
-        strangers = Strangers(self.host, self.host, records, self.confine)
+        unmanaged = UnmanagedGuests(self.host, self.host, records, self.confine)
         self.agent = Reconciler(
             self.host,
             self.host,
@@ -127,7 +127,7 @@ class World:
             backoff,
             metadata=self.metadata,
             released=released,
-            strangers=strangers,
+            unmanaged=unmanaged,
         )
 
     def look(self) -> Outcome:

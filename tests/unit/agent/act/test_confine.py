@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.agent.act.confine import Confined, Confinement, Record, Stranger, plan_confinement
+from kongming_sched.agent.act.confine import Confined, Confinement, Record, UnmanagedGuest, plan_confinement
 from kongming_sched.agent.decide.plan import Kind
 from kongming_sched.agent.model.guest import identify
 from kongming_sched.cpuset import CpuSet
@@ -87,7 +87,7 @@ GUEST = "00000000-0000-4000-8000-00000000cafe"
 def run(host: SimulatedHost, path: Path, wanted: bool) -> Confined:
     """A new process confines the guest, or gives it back what it had."""
     [domain] = host.domains()
-    stranger = Stranger(domain, identify(domain))
+    stranger = UnmanagedGuest(domain, identify(domain))
     return Confinement(host, host, path).run([stranger], POOL, ONLINE, lambda _: wanted)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kongming_sched.agent.decide.layout import HostLayout, HostView, lay_out
-from kongming_sched.agent.decide.overrides import Wish
+from kongming_sched.agent.decide.overrides import OverrideRequest
 from kongming_sched.agent.decide.plan import Occupancy, plan, units_of
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
 from kongming_sched.cpuset import CpuSet
@@ -64,9 +64,9 @@ def view(*guests: tuple[Guest, tuple[int, ...]], **metadata: dict[str, str]) -> 
             guest.uuid: guest.request.cells[nodes.index(node)].resources for guest, nodes in guests if node in nodes
         }
         states[uuid] = NodeState(uuid, f"node{node}", 1, allocations=claims)
-    wishes = {name: Wish(keys) for name, keys in metadata.items()}
+    requests = {name: OverrideRequest(keys) for name, keys in metadata.items()}
     running = tuple(guest for guest, _ in guests)
-    return HostView(two_nodes_smt2(), POOLS, ROOT, "host", states, TEMPLATES, running, overrides=wishes)
+    return HostView(two_nodes_smt2(), POOLS, ROOT, "host", states, TEMPLATES, running, overrides=requests)
 
 
 def pins(layout: HostLayout, name: str) -> list[str]:
@@ -185,7 +185,7 @@ def test_what_was_granted_stays_while_a_wrong_value_stands() -> None:
     """And goes when nothing is asked for any more."""
     running = guest("a", "exact", "5,13", "5,13")
     host = view((running, (1,)))
-    wrong = replace(host, overrides={"a": Wish({"kongming:cpus": "99"}, {"kongming:cpus": "5,13"})})
+    wrong = replace(host, overrides={"a": OverrideRequest({"kongming:cpus": "99"}, {"kongming:cpus": "5,13"})})
     layout = lay_out(wrong)
     assert ["5,13", "5,13"] == pins(layout, "a")
     assert "host CPU 99 is none of those" in layout.problems["a"]
@@ -228,8 +228,10 @@ def hosts(draw: st.DrawFn) -> tuple[HostView, HostView]:
         where = st.one_of(ON.map(str), st.just("0-15"))
         guests.append((guest(f"g{number}", of, *draw(st.tuples(*[where] * TEMPLATES[of].vcpus))), nodes))
     plain = view(*guests)
-    wishes = {item.uuid: Wish(draw(metadata()), draw(metadata())) for item, _ in guests if draw(st.booleans())}
-    return plain, replace(plain, overrides={name: wish for name, wish in wishes.items() if wish.metadata})
+    requests = {
+        item.uuid: OverrideRequest(draw(metadata()), draw(metadata())) for item, _ in guests if draw(st.booleans())
+    }
+    return plain, replace(plain, overrides={name: wish for name, wish in requests.items() if wish.metadata})
 
 
 def owned(layout: HostLayout, name: str) -> CpuSet:
@@ -287,10 +289,11 @@ def settled(host: HostView, layout: HostLayout) -> HostView:
         )
         for item in host.guests
     )
-    wishes = {
-        name: Wish(wish.metadata, layout.granted.get(name, wish.granted)) for name, wish in host.overrides.items()
+    requests = {
+        name: OverrideRequest(wish.metadata, layout.granted.get(name, wish.granted))
+        for name, wish in host.overrides.items()
     }
-    return replace(host, guests=guests, overrides=wishes)
+    return replace(host, guests=guests, overrides=requests)
 
 
 @given(hosts())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.decide.overrides import Wish
+from kongming_sched.agent.decide.overrides import OverrideRequest
 from kongming_sched.agent.state.server_metadata import MAX_SERVERS, Metadata
 
 CPUS = {"kongming:cpus": "5"}
@@ -23,9 +23,9 @@ def test_keeps_what_means_something_here() -> None:
         metadata.learn("b", {"owner": "me"}),
     ]
     assert [True, False, False] == news
-    assert {"a": Wish(CPUS)} == metadata.wishes()
+    assert {"a": OverrideRequest(CPUS)} == metadata.requests()
     assert metadata.learn("a", {})
-    assert {} == metadata.wishes()
+    assert {} == metadata.requests()
 
 
 def test_older_words_do_not_count() -> None:
@@ -34,7 +34,7 @@ def test_older_words_do_not_count() -> None:
     news = [metadata.learn("a", MORE, 20.0), metadata.learn("a", CPUS, 10.0), metadata.learn("a", {}, 30.0)]
     assert [True, False, True] == news
     assert metadata.learn("a", CPUS)
-    assert {"a": Wish(CPUS)} == metadata.wishes()
+    assert {"a": OverrideRequest(CPUS)} == metadata.requests()
 
 
 def test_words_from_before_the_clock_was_set_back() -> None:
@@ -47,7 +47,7 @@ def test_words_from_before_the_clock_was_set_back() -> None:
     news = [metadata.learn("a", MORE, 1400.0), metadata.learn("a", CPUS, 1390.0)]
 
     assert [True, False] == news
-    assert {"a": Wish(MORE)} == metadata.wishes()
+    assert {"a": OverrideRequest(MORE)} == metadata.requests()
 
 
 def test_outlives_the_agent(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_outlives_the_agent(tmp_path: Path) -> None:
     first.learn("a", MORE, 20.0)
     first.grant(["a"], {})
     second = Metadata(path)
-    assert {"a": Wish(MORE, CPUS)} == second.wishes()
+    assert {"a": OverrideRequest(MORE, CPUS)} == second.requests()
     assert not second.learn("a", CPUS, 15.0)
 
 
@@ -75,7 +75,7 @@ def test_what_is_unset_is_forgotten(tmp_path: Path) -> None:
     metadata.grant(["a"], {})
     assert "{}" == path.read_text()
     metadata.learn("a", MORE)
-    assert {"a": Wish(MORE)} == metadata.wishes()
+    assert {"a": OverrideRequest(MORE)} == metadata.requests()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{"a": {"metadata": 1, "granted": {}, "at": 0}}'])
@@ -84,7 +84,7 @@ def test_a_broken_file_holds_nothing(tmp_path: Path, content: str) -> None:
     path = tmp_path / "metadata.json"
     path.write_text(content)
     metadata = Metadata(path)
-    assert {} == metadata.wishes()
+    assert {} == metadata.requests()
     assert metadata.learn("a", CPUS)
 
 
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_stops_nothing(tmp_path: Path) -> None:
     metadata = Metadata(in_the_way / "metadata.json")
     metadata.learn("a", CPUS)
     metadata.grant(["a"], {"a": CPUS})
-    assert {"a": Wish(CPUS, CPUS)} == metadata.wishes()
+    assert {"a": OverrideRequest(CPUS, CPUS)} == metadata.requests()
 
 
 def test_remembers_so_many_and_no_more() -> None:
@@ -104,6 +104,6 @@ def test_remembers_so_many_and_no_more() -> None:
     metadata.grant(["0"], {})
     for number in range(MAX_SERVERS + 1):
         metadata.learn(str(number), CPUS)
-    wishes = metadata.wishes()
-    assert MAX_SERVERS == len(wishes)
-    assert (True, False) == ("0" in wishes, "1" in wishes)
+    requests = metadata.requests()
+    assert MAX_SERVERS == len(requests)
+    assert (True, False) == ("0" in requests, "1" in requests)

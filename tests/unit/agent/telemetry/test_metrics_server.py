@@ -13,13 +13,13 @@ import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.agent.telemetry.metrics import Metrics
-from kongming_sched.agent.telemetry.metrics_server import Exposition
+from kongming_sched.agent.telemetry.metrics_server import MetricsServer
 
 
 @pytest.fixture
-def exposition() -> Iterator[Exposition]:
+def exposition() -> Iterator[MetricsServer]:
     """A server, closed at the end."""
-    exposition = Exposition(Metrics().registry)
+    exposition = MetricsServer(Metrics().registry)
     yield exposition
     exposition.close()
 
@@ -37,7 +37,7 @@ def fetch(port: int) -> str:
         return str(answer.read().decode())
 
 
-def test_serves_and_goes(exposition: Exposition) -> None:
+def test_serves_and_goes(exposition: MetricsServer) -> None:
     """It can be read while it is open; closed, it leaves neither socket nor thread."""
     port, threads = free_port(), set(threading.enumerate())
 
@@ -54,7 +54,7 @@ def test_serves_and_goes(exposition: Exposition) -> None:
         fetch(port)
 
 
-def test_moves(exposition: Exposition) -> None:
+def test_moves(exposition: MetricsServer) -> None:
     """Another port takes the place of the first; 0 is none."""
     first, second = free_port(), free_port()
 
@@ -69,7 +69,7 @@ def test_moves(exposition: Exposition) -> None:
     assert exposition.place is None
 
 
-def test_port_is_taken(exposition: Exposition) -> None:
+def test_port_is_taken(exposition: MetricsServer) -> None:
     """One error names the option, the place, the reason and the remedy; and when the port is free it goes on."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -86,7 +86,7 @@ def test_port_is_taken(exposition: Exposition) -> None:
     assert ("127.0.0.1", port) == exposition.place
 
 
-def test_an_address_that_is_none(exposition: Exposition) -> None:
+def test_an_address_that_is_none(exposition: MetricsServer) -> None:
     """A name that does not resolve is the same kind of error."""
     with pytest.raises(exceptions.ConfigurationError, match="cannot listen at no such host:9999"):
         exposition.open("no such host", 9999)
