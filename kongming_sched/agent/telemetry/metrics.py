@@ -113,17 +113,22 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._latency = Histogram(
             "kongming_event_to_pin_seconds",
-            "From libvirt's event to the end of the look that pinned something for it.",
+            "From libvirt's event to the end of the reconcile pass that pinned something for it.",
             buckets=_SECONDS,
             registry=registry,
         )
-        self._look_seconds = Histogram(
-            "kongming_look_seconds", "How long the looks at the host took.", buckets=_SECONDS, registry=registry
+        self._pass_seconds = Histogram(
+            "kongming_reconcile_pass_seconds",
+            "How long the reconcile passes took.",
+            buckets=_SECONDS,
+            registry=registry,
         )
-        self._looks = Counter("kongming_looks", "Looks at the host, by their result.", ["result"], registry=registry)
+        self._passes = Counter(
+            "kongming_reconcile_passes", "Reconcile passes, by their result.", ["result"], registry=registry
+        )
         self._last_success = Gauge(
-            "kongming_last_successful_look_timestamp_seconds",
-            "When a look last found libvirt and Placement well.",
+            "kongming_last_successful_pass_timestamp_seconds",
+            "When a reconcile pass last found libvirt and Placement well.",
             registry=registry,
         )
         self._actions = Counter(
@@ -132,7 +137,9 @@ class Metrics:
         self._failures = Counter(
             "kongming_failures", "Problems that came up, by the kind of reason.", ["reason"], registry=registry
         )
-        self._found = Counter("kongming_drift_found", "Threads that somebody else moved.", registry=registry)
+        self._found = Counter(
+            "kongming_drift_found", "Threads that something other than the agent moved.", registry=registry
+        )
         self._repaired = Counter(
             "kongming_drift_repaired", "Threads that are back where they belong.", registry=registry
         )
@@ -149,7 +156,7 @@ class Metrics:
     def _show_all_labels(self) -> None:
         """Start everything that has few labels at 0: a rate needs a value to start from."""
         for result in ("success", "failure"):
-            self._looks.labels(result)
+            self._passes.labels(result)
         for kind in Kind:
             self._actions.labels(_label(kind))
         for reason in Reason:
@@ -170,7 +177,7 @@ class Metrics:
         :param waited: how long ago the first event came that it was for; None if it was for none
         """
         is_fine = "Placement" not in outcome.problems
-        self._note_look(is_fine, seconds)
+        self._note_pass(is_fine, seconds)
         for _, action in outcome.done:
             self._actions.labels(_label(action.kind)).inc()
         self._found.inc(len(astray))
@@ -190,14 +197,14 @@ class Metrics:
 
         :param problems: the kind of reason to what is wrong
         """
-        self._note_look(False, seconds)
+        self._note_pass(False, seconds)
         tally = self._note_problems(problems, {reason: Reason(reason) for reason in problems})
         now = self._snapshot.now
         self._snapshot.now = _Now(now.seats, now.use, tally, now.without_template)
 
-    def _note_look(self, is_fine: bool, seconds: float) -> None:
-        self._look_seconds.observe(seconds)
-        self._looks.labels("success" if is_fine else "failure").inc()
+    def _note_pass(self, is_fine: bool, seconds: float) -> None:
+        self._pass_seconds.observe(seconds)
+        self._passes.labels("success" if is_fine else "failure").inc()
         if is_fine:
             self._last_success.set(self._clock())
 

@@ -233,5 +233,5 @@ def test_port_is_taken(start: Callable[..., subprocess.Popen[str]], tmp_path: Pa
     process.send_signal(signal.SIGTERM)
 
     assert 1 == text.count(f"option [kongming_agent] metrics_port: cannot listen at 127.0.0.1:{port}")
-    assert "kongming_looks_total" in metrics
+    assert "kongming_reconcile_passes_total" in metrics
     assert 0 == process.wait(20)

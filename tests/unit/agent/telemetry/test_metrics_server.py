@@ -46,7 +46,7 @@ def test_serves_and_goes(exposition: MetricsServer) -> None:
     text = fetch(port)
     exposition.close()
 
-    assert "kongming_looks_total" in text
+    assert "kongming_reconcile_passes_total" in text
     for thread in set(threading.enumerate()) - threads:
         thread.join(20)  # the one that answered us may not have ended yet
     assert set() == set(threading.enumerate()) - threads
