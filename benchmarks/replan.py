@@ -12,9 +12,9 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from benchmarks import report
-from kongming_sched.agent.decide.layout import GuestLayout
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
+from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.allocator import Demand, allocate
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import PinningRequest

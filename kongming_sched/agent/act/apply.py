@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.plan import Action, Kind, Occupancy, Unit
+from kongming_sched.agent.decide.plan import Occupancy
+from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Domain, Guest, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.plan import Kind
+from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.guest import Domain, Identity, Threads
 from kongming_sched.agent.state.json_file import read_state, write_state
 from kongming_sched.cpuset import CpuSet

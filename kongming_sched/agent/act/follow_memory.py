@@ -9,7 +9,7 @@ from oslo_log import log
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.decide.bound_memory import MemoryElsewhere
+from kongming_sched.agent.model.view import MemoryElsewhere
 from kongming_sched.agent.state.backoff import Backoff
 
 LOG = log.getLogger(__name__)

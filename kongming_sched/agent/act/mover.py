@@ -12,11 +12,12 @@ from typing import Protocol
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.apply import Hypervisor
-from kongming_sched.agent.decide.layout import HostView, lay_out
+from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.move import Move, decide_move, find_guest
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Claim, PlacementClient
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.apply import Hypervisor, Kernel
-from kongming_sched.agent.decide.layout import GuestLayout
 from kongming_sched.agent.model.guest import Domain, Guest
+from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet
 
 TOLERATED_MB = 16

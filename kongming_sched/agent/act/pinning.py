@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.apply import Applier, Hypervisor, Kernel
-from kongming_sched.agent.decide.layout import HostLayout
-from kongming_sched.agent.decide.plan import Action, Occupancy, plan, units_of
+from kongming_sched.agent.decide.plan import Occupancy, plan
+from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest, Threads
+from kongming_sched.agent.model.view import HostLayout, units_of
 from kongming_sched.cpuset import CpuSet
 
 _ROUNDS = 4

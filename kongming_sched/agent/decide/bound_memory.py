@@ -8,25 +8,11 @@ while the guest runs, so its vCPUs have to follow its memory: to the node where 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import MemoryElsewhere
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.tree import DesiredNode, NodeState
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryElsewhere:
-    """A guest whose vCPUs have to follow its memory.
-
-    :ivar claimed: the host NUMA node that its allocation names
-    :ivar bound: the node that its memory is on
-    :ivar obstacle: why its claim cannot be moved there; empty if it can
-    """
-
-    claimed: int
-    bound: int
-    obstacle: str
 
 
 def find_memory_elsewhere(

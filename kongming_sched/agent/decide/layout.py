@@ -4,98 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from kongming_sched.agent.decide.blocked import Obstacles, find_obstacles
-from kongming_sched.agent.decide.bound_memory import MemoryElsewhere, describe, find_memory_elsewhere
+from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsewhere
 from kongming_sched.agent.decide.claims import find_claims
 from kongming_sched.agent.decide.overrides import (
     Choices,
     DedicatedCell,
     NodeDemands,
-    OverrideRequest,
     choose,
     moved_by_others,
     waiting_for_cpus,
     wished,
 )
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, MemoryElsewhere
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests
-from kongming_sched.placement.tree import DesiredTree, HostPools, NodeState, desired_tree
+from kongming_sched.placement.tree import DesiredTree, desired_tree
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate
-from kongming_sched.topology import HostTopology
 
 SCHEDULER_DEFAULTS = {"vcpu_period": 100_000, "vcpu_quota": -1, "emulator_period": 100_000, "emulator_quota": -1}
 """What libvirt and the kernel give a guest of whom nothing is said, its shares apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostView:
-    """Everything that was observed of a host at one time.
-
-    :ivar root_uuid: the compute node's provider
-    :ivar states: this host's node providers, by provider id
-    :ivar templates: those that are offered to this host, by name
-    :ivar default_shares: the kernel's cpu shares of a guest that nobody has given others (1024 or, on cgroup v2, 100)
-    :ivar immovable: server ids of guests that cannot be changed now; the others find their places round them
-    :ivar overrides: server id to what its own metadata asks for
-    :ivar seats: server id to the host CPUs that its vCPUs were given before, wherever somebody has moved them since
-    :ivar released: those of the immovable guests that somebody wants to be as they are, which is no problem
-    """
-
-    topology: HostTopology
-    pools: HostPools
-    root_uuid: str
-    root_name: str
-    states: Mapping[str, NodeState]
-    templates: Mapping[str, PinningTemplate]
-    guests: tuple[Guest, ...]
-    default_shares: int = 1024
-    immovable: frozenset[str] = frozenset()
-    overrides: Mapping[str, OverrideRequest] = field(default_factory=dict)
-    seats: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
-    released: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class GuestLayout:
-    """How a guest should be.
-
-    :ivar vcpus: the host CPUs of each vCPU
-    :ivar memory_nodes: host NUMA nodes for its memory; empty if that is to stay as it is
-    :ivar scheduler: libvirt's scheduler parameters
-    :ivar quotas: the quota of each vCPU, if the template has one for single vCPUs; ``scheduler`` then has none
-    """
-
-    vcpus: tuple[CpuSet, ...]
-    emulator: CpuSet
-    memory_nodes: CpuSet = field(default_factory=CpuSet)
-    scheduler: Mapping[str, int] = field(default_factory=dict)
-    quotas: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class HostLayout:
-    """How a host should be.
-
-    :ivar guests: server id to layout
-    :ivar problems: server id to the reason why a guest is not as its template says
-    :ivar claims: server id to the node of each cell, of those whose claim is here
-    :ivar override_problems: the part of the problems that is about what a server's own metadata asks for
-    :ivar granted: server id to the metadata by which it is other than its flavor says
-    :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
-    """
-
-    tree: DesiredTree
-    guests: Mapping[str, GuestLayout]
-    problems: Mapping[str, str]
-    claims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    override_problems: Mapping[str, str] = field(default_factory=dict)
-    granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    memory_elsewhere: Mapping[str, MemoryElsewhere] = field(default_factory=dict)
 
 
 def lay_out(view: HostView) -> HostLayout:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.claims import match_cells
-from kongming_sched.agent.decide.layout import HostLayout, HostView
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import HostLayout, HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Claim

@@ -14,11 +14,11 @@ An override never changes what is claimed, offered or counted, and so not what P
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import HostView
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.override import ServerOverride, VcpuPins, overriding_template, seats
@@ -28,22 +28,7 @@ from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell
 from kongming_sched.topology import Core
 
-if TYPE_CHECKING:
-    from kongming_sched.agent.decide.layout import HostView
-
 Claims = Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class OverrideRequest:
-    """What a server's metadata asks for.
-
-    :ivar metadata: its keys that mean something here
-    :ivar granted: the last that it was given, which it keeps while what it asks for cannot be
-    """
-
-    metadata: Mapping[str, str]
-    granted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +60,7 @@ class Choices:
     refused: Mapping[str, str]
 
 
-Obstacle = Callable[["HostView", DesiredTree, Claims, Guest], str | None]
+Obstacle = Callable[[HostView, DesiredTree, Claims, Guest], str | None]
 
 
 def choose(view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle) -> Choices:

@@ -11,77 +11,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
-from kongming_sched.agent.decide.layout import GuestLayout
+from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import GuestLayout, units_of
 from kongming_sched.cpuset import CpuSet
-
-
-class Kind(StrEnum):
-    """What of a guest an action changes."""
-
-    VCPU = "vCPU"
-    EMULATOR = "emulator"
-    IOTHREAD = "I/O thread"
-    MEMORY = "memory"
-    SCHEDULER = "scheduler"
-    QUOTA = "quota"
-    """Of a single vCPU, which libvirt cannot set."""
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One call of libvirt.
-
-    :ivar guest: the server's id
-    :ivar index: the number of the vCPU (that of a quota, too) or I/O thread; 0 for the other kinds
-    :ivar cpus: host CPUs to pin to; for the memory host NUMA nodes
-    :ivar before: where it is now; empty if libvirt cannot be set back to that
-    :ivar parameters: for the scheduler and a quota, what to set
-    :ivar parameters_before: for these, what it is now
-    """
-
-    guest: str
-    kind: Kind
-    index: int = 0
-    cpus: CpuSet = field(default_factory=CpuSet)
-    before: CpuSet = field(default_factory=CpuSet)
-    parameters: Mapping[str, int] = field(default_factory=dict)
-    parameters_before: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def is_pin(self) -> bool:
-        """True if it moves a thread."""
-        return self.kind in (Kind.VCPU, Kind.EMULATOR, Kind.IOTHREAD)
-
-    def __str__(self) -> str:
-        if self.kind in (Kind.SCHEDULER, Kind.QUOTA):
-            of = f"vCPU {self.index}: " if self.kind is Kind.QUOTA else ""
-            changes = (
-                f"{name} {self.parameters_before.get(name)} -> {value}" for name, value in self.parameters.items()
-            )
-            return of + ", ".join(changes)
-        what = f"{self.kind} {self.index}" if self.kind in (Kind.VCPU, Kind.IOTHREAD) else str(self.kind)
-        place = "node" if self.kind is Kind.MEMORY else "CPU"
-        return f"{what}: {place} {self.before or 'any'} -> {self.cpus}"
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A thread that can be pinned.
-
-    :ivar is_fixed: whether its guest cannot be moved now; then it is where it should be
-    """
-
-    guest: str
-    kind: Kind
-    index: int
-    current: CpuSet
-    target: CpuSet
-    is_fixed: bool = False
-
 
 _Thread = tuple[str, Kind, int]
 
@@ -161,30 +96,6 @@ class Occupancy:
             if len(guests) < 2:
                 freed |= affinity
         return freed
-
-
-def units_of(
-    guests: Iterable[Guest], layouts: Mapping[str, GuestLayout], immovable: Set[str] = frozenset()
-) -> list[Unit]:
-    """Every thread of every guest with where it is and where it should be.
-
-    :param immovable: server ids of guests that stay as they are
-    """
-    return [
-        Unit(guest.uuid, kind, index, current, current, True)
-        if guest.uuid in immovable
-        else Unit(guest.uuid, kind, index, current, target)
-        for guest in sorted(guests, key=lambda guest: guest.uuid)
-        for kind, index, current, target in _threads_of(guest, layouts[guest.uuid])
-    ]
-
-
-def _threads_of(guest: Guest, layout: GuestLayout) -> Iterator[tuple[Kind, int, CpuSet, CpuSet]]:
-    for vcpu, current in sorted(guest.threads.vcpus.items()):
-        yield Kind.VCPU, vcpu, current, layout.vcpus[vcpu] if vcpu < len(layout.vcpus) else current
-    yield Kind.EMULATOR, 0, guest.threads.emulator, layout.emulator
-    for number, current in sorted(guest.threads.iothreads.items()):
-        yield Kind.IOTHREAD, number, current, layout.emulator
 
 
 def plan(

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kongming_sched.agent.decide.layout import HostLayout
-from kongming_sched.agent.decide.plan import Action, Kind, Occupancy, Unit, units_of
+from kongming_sched.agent.decide.plan import Occupancy
+from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import HostLayout, units_of
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredNode, HostPools, NodeState

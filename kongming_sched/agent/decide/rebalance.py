@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.layout import HostLayout, HostView, lay_out
+from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.move import Move, find_move
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import HostLayout, HostView
 from kongming_sched.placement import names
 
 MAX_ARRANGEMENTS = 20_000

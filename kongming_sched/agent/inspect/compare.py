@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from kongming_sched.agent.decide.plan import Kind, Unit
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.model.actions import Kind, Unit
 from kongming_sched.agent.model.guest import Domain, Guest, Threads
 from kongming_sched.cpuset import CpuSet
 

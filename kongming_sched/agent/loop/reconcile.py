@@ -13,12 +13,12 @@ from kongming_sched.agent.act.confine import UnmanagedGuest
 from kongming_sched.agent.act.pages import MemoryCheck
 from kongming_sched.agent.act.pinning import BUSY, Pinner
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
-from kongming_sched.agent.decide.bound_memory import MemoryElsewhere
-from kongming_sched.agent.decide.layout import HostLayout, HostView, lay_out
-from kongming_sched.agent.decide.plan import Action
+from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest, Identities
 from kongming_sched.agent.model.outcome import PoolUse, Reason, Seats, pool_use, seats
+from kongming_sched.agent.model.view import HostLayout, HostView, MemoryElsewhere
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.history import Drift, History
 from kongming_sched.agent.state.released import ReleasedFile

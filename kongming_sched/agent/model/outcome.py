@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from kongming_sched.agent.decide.layout import GuestLayout
-from kongming_sched.agent.decide.plan import Action, Kind, Unit, units_of
+from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest, Threads
+from kongming_sched.agent.model.view import GuestLayout, units_of
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, NodeState

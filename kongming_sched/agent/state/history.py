@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from kongming_sched.agent.decide.layout import GuestLayout
-from kongming_sched.agent.decide.plan import units_of
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import GuestLayout, units_of
 from kongming_sched.cpuset import CpuSet
 
 

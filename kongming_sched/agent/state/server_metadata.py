@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kongming_sched.agent.decide.overrides import OverrideRequest
+from kongming_sched.agent.model.view import OverrideRequest
 from kongming_sched.override import select
 
 METADATA_NAME = "metadata.json"

@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from kongming_sched.agent.decide.plan import Kind
 from kongming_sched.agent.loop.reconcile import Outcome
+from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.outcome import Astray, PoolUse, Reason, Seats
 from kongming_sched.placement.client import Adapter, Response
 

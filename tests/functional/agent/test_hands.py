@@ -9,9 +9,9 @@ import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.decide.bound_memory import MemoryElsewhere
 from kongming_sched.agent.loop.orders import HostLooks
 from kongming_sched.agent.model.guest import identify
+from kongming_sched.agent.model.view import MemoryElsewhere
 from kongming_sched.agent.state.history import Drift
 from kongming_sched.agent.state.released import FILE_NAME, Released, save_released
 from kongming_sched.cpuset import CpuSet

@@ -12,7 +12,7 @@ import requests
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.overrides import OverrideRequest
+from kongming_sched.agent.model.view import OverrideRequest
 from kongming_sched.agent.settings import nova_adapter
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.agent.triggers.metadata_poller import FEW, MetadataPoller

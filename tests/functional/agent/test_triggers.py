@@ -15,7 +15,7 @@ from nova import context, rpc
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.overrides import OverrideRequest
+from kongming_sched.agent.model.view import OverrideRequest
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.agent.triggers import listening
 from kongming_sched.agent.triggers.base import DomainEvents, TriggerContext, Triggers

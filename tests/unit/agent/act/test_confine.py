@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kongming_sched.agent.act.confine import Confined, Confinement, Record, UnmanagedGuest, plan_confinement
-from kongming_sched.agent.decide.plan import Kind
+from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.guest import identify
 from kongming_sched.cpuset import CpuSet
 from testbed.simulated_host import SimulatedHost

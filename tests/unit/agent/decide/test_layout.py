@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kongming_sched.agent.decide.layout import GuestLayout, HostView, lay_out
+from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
+from kongming_sched.agent.model.view import GuestLayout, HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory

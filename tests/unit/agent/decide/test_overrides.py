@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.agent.decide.layout import HostLayout, HostView, lay_out
-from kongming_sched.agent.decide.overrides import OverrideRequest
-from kongming_sched.agent.decide.plan import Occupancy, plan, units_of
+from kongming_sched.agent.decide.layout import lay_out
+from kongming_sched.agent.decide.plan import Occupancy, plan
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
+from kongming_sched.agent.model.view import HostLayout, HostView, OverrideRequest, units_of
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.override import KEYS
 from kongming_sched.placement import names

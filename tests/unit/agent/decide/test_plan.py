@@ -6,9 +6,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.agent.decide.layout import GuestLayout
-from kongming_sched.agent.decide.plan import Action, Kind, plan
+from kongming_sched.agent.decide.plan import plan
+from kongming_sched.agent.model.actions import Action, Kind
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
+from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import PinningRequest
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.agent.decide.layout import GuestLayout
-from kongming_sched.agent.decide.plan import Action, Kind, Unit
+from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Domain, Guest, Threads, identify
 from kongming_sched.agent.model.outcome import AstrayThreads, PoolUse, Seats, pool_use, seats
+from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.decide.overrides import OverrideRequest
+from kongming_sched.agent.model.view import OverrideRequest
 from kongming_sched.agent.state.server_metadata import MAX_SERVERS, Metadata
 
 CPUS = {"kongming:cpus": "5"}

@@ -11,8 +11,8 @@ import pytest
 from keystoneauth1 import exceptions as ksa_exceptions
 from prometheus_client import REGISTRY, generate_latest
 
-from kongming_sched.agent.decide.plan import Action, Kind, Unit
 from kongming_sched.agent.loop.reconcile import Outcome
+from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.outcome import PoolUse, Reason, Seats
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.cpuset import CpuSet

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host as it was observed, and how it and its guests should be, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+
+from kongming_sched.agent.model.actions import Kind, Unit
+from kongming_sched.agent.model.guest import Guest
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.tree import DesiredTree, HostPools, NodeState
+from kongming_sched.template import PinningTemplate
+from kongming_sched.topology import HostTopology
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryElsewhere:
+    """A guest whose vCPUs have to follow its memory.
+
+    :ivar claimed: the host NUMA node that its allocation names
+    :ivar bound: the node that its memory is on
+    :ivar obstacle: why its claim cannot be moved there; empty if it can
+    """
+
+    claimed: int
+    bound: int
+    obstacle: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRequest:
+    """What a server's metadata asks for.
+
+    :ivar metadata: its keys that mean something here
+    :ivar granted: the last that it was given, which it keeps while what it asks for cannot be
+    """
+
+    metadata: Mapping[str, str]
+    granted: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """Everything that was observed of a host at one time.
+
+    :ivar root_uuid: the compute node's provider
+    :ivar states: this host's node providers, by provider id
+    :ivar templates: those that are offered to this host, by name
+    :ivar default_shares: the kernel's cpu shares of a guest that nobody has given others (1024 or, on cgroup v2, 100)
+    :ivar immovable: server ids of guests that cannot be changed now; the others find their places round them
+    :ivar overrides: server id to what its own metadata asks for
+    :ivar seats: server id to the host CPUs that its vCPUs were given before, wherever somebody has moved them since
+    :ivar released: those of the immovable guests that somebody wants to be as they are, which is no problem
+    """
+
+    topology: HostTopology
+    pools: HostPools
+    root_uuid: str
+    root_name: str
+    states: Mapping[str, NodeState]
+    templates: Mapping[str, PinningTemplate]
+    guests: tuple[Guest, ...]
+    default_shares: int = 1024
+    immovable: frozenset[str] = frozenset()
+    overrides: Mapping[str, OverrideRequest] = field(default_factory=dict)
+    seats: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
+    released: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestLayout:
+    """How a guest should be.
+
+    :ivar vcpus: the host CPUs of each vCPU
+    :ivar memory_nodes: host NUMA nodes for its memory; empty if that is to stay as it is
+    :ivar scheduler: libvirt's scheduler parameters
+    :ivar quotas: the quota of each vCPU, if the template has one for single vCPUs; ``scheduler`` then has none
+    """
+
+    vcpus: tuple[CpuSet, ...]
+    emulator: CpuSet
+    memory_nodes: CpuSet = field(default_factory=CpuSet)
+    scheduler: Mapping[str, int] = field(default_factory=dict)
+    quotas: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostLayout:
+    """How a host should be.
+
+    :ivar guests: server id to layout
+    :ivar problems: server id to the reason why a guest is not as its template says
+    :ivar claims: server id to the node of each cell, of those whose claim is here
+    :ivar override_problems: the part of the problems that is about what a server's own metadata asks for
+    :ivar granted: server id to the metadata by which it is other than its flavor says
+    :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
+    """
+
+    tree: DesiredTree
+    guests: Mapping[str, GuestLayout]
+    problems: Mapping[str, str]
+    claims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    override_problems: Mapping[str, str] = field(default_factory=dict)
+    granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    memory_elsewhere: Mapping[str, MemoryElsewhere] = field(default_factory=dict)
+
+
+def units_of(
+    guests: Iterable[Guest], layouts: Mapping[str, GuestLayout], immovable: Set[str] = frozenset()
+) -> list[Unit]:
+    """Every thread of every guest with where it is and where it should be.
+
+    :param immovable: server ids of guests that stay as they are
+    """
+    return [
+        Unit(guest.uuid, kind, index, current, current, True)
+        if guest.uuid in immovable
+        else Unit(guest.uuid, kind, index, current, target)
+        for guest in sorted(guests, key=lambda guest: guest.uuid)
+        for kind, index, current, target in _threads_of(guest, layouts[guest.uuid])
+    ]
+
+
+def _threads_of(guest: Guest, layout: GuestLayout) -> Iterator[tuple[Kind, int, CpuSet, CpuSet]]:
+    for vcpu, current in sorted(guest.threads.vcpus.items()):
+        yield Kind.VCPU, vcpu, current, layout.vcpus[vcpu] if vcpu < len(layout.vcpus) else current
+    yield Kind.EMULATOR, 0, guest.threads.emulator, layout.emulator
+    for number, current in sorted(guest.threads.iothreads.items()):
+        yield Kind.IOTHREAD, number, current, layout.emulator
