@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,3 +164,11 @@ def _adapter(conf: cfg.ConfigOpts, group: str) -> adapter.Adapter | None:
         return _Loader().load_from_conf_options(conf, group, session=session)
     except ksa_exceptions.ClientException as error:
         raise exceptions.ConfigurationError(f"[{group}]", str(error)) from error
+
+
+def read_files(config_files: Sequence[str] | None) -> cfg.ConfigOpts:
+    """The options of the agent by these files, or by those that the agent finds."""
+    conf = cfg.ConfigOpts()
+    agent_conf.register_opts(conf)
+    conf([], project="kongming", prog="kongming-agent", default_config_files=config_files)
+    return conf

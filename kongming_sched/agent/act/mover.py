@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.apply import Hypervisor
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.move import Move, decide_move, find_guest
 from kongming_sched.agent.decide.plan import plan
+from kongming_sched.agent.host.ports import Hypervisor
 from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView

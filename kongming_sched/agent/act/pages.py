@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.apply import Hypervisor, Kernel
+from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.model.guest import Domain, Guest
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet

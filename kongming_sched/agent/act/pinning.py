@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.apply import Applier, Hypervisor, Kernel
-from kongming_sched.agent.decide.plan import Occupancy, plan
+from kongming_sched.agent.act.apply import Applier
+from kongming_sched.agent.decide.occupancy import Occupancy
+from kongming_sched.agent.decide.plan import plan
+from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest, Threads
 from kongming_sched.agent.model.view import HostLayout, units_of

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.apply import Hypervisor, Kernel
 from kongming_sched.agent.act.confine import Confined, Confinement, UnmanagedGuest
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
+from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import Released
 from kongming_sched.cpuset import CpuSet

@@ -4,11 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
-from oslo_config import cfg
-
-from kongming_sched.conf import agent as agent_conf
 from kongming_sched.help_text import keep_paragraphs
 
 
@@ -26,11 +22,3 @@ class Common:
             help="Configuration file of the agent (may be given several times; by default those that the agent finds)",
         )
         return parser
-
-
-def read_files(config_files: Sequence[str] | None) -> cfg.ConfigOpts:
-    """The options of the agent by these files, or by those that the agent finds."""
-    conf = cfg.ConfigOpts()
-    agent_conf.register_opts(conf)
-    conf([], project="kongming", prog="kongming-agent", default_config_files=config_files)
-    return conf

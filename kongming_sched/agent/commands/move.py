@@ -8,9 +8,10 @@ from pathlib import Path
 
 from cliff.command import Command
 
-from kongming_sched.agent.commands.common import Common, read_files
+from kongming_sched.agent.commands.common import Common
 from kongming_sched.agent.ipc.client import send
 from kongming_sched.agent.ipc.listener import SOCKET_NAME
+from kongming_sched.agent.settings import read_files
 
 
 class _Order(Common, Command):

@@ -12,10 +12,11 @@ from cliff.command import Command
 from kongming_sched import exceptions
 from kongming_sched.agent.act import confine
 from kongming_sched.agent.act.confine import Confined, Confinement, UnmanagedGuest
-from kongming_sched.agent.commands.common import Common, read_files
+from kongming_sched.agent.commands.common import Common
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.model.guest import Domain, Identity, identify
+from kongming_sched.agent.settings import read_files
 from kongming_sched.agent.state import released
 from kongming_sched.cpuset import CpuSet
 

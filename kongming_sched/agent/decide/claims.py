@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement import names
-from kongming_sched.placement.tree import NodeState
+from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.tree import DesiredTree, NodeState
 from kongming_sched.request import CellRequest
+from kongming_sched.template import CpuPolicy
 
 _Claim = Mapping[int, Mapping[str, int]]
 
@@ -78,3 +81,35 @@ def _claims_by_consumer(states: Mapping[int, NodeState]) -> dict[str, dict[int, 
         for consumer, resources in state.allocations.items():
             claims.setdefault(consumer, {})[node] = resources
     return claims
+
+
+def claim_obstacle(
+    view: HostView, tree: DesiredTree, claims: Mapping[str, tuple[int, ...]], guest: Guest
+) -> str | None:
+    """Why a guest cannot be placed by its template; None if it can."""
+    name = guest.request.template
+    template = view.templates.get(name)
+    if template is None:
+        return f"template {name!r} does not exist or is not offered to this host"
+    if template.vcpus != guest.identity.vcpus:
+        return f"it has {guest.identity.vcpus} vCPUs and template {name!r} has {template.vcpus}"
+    nodes = claims.get(guest.uuid)
+    if nodes is None:
+        return "its flavor's groups are not claimed on this host's node providers"
+    if len(nodes) != len(template.cells):
+        return f"its flavor has {len(nodes)} cells and template {name!r} has {len(template.cells)}"
+    for index, node_id in enumerate(nodes):
+        claimed = {key: value for key, value in guest.request.cells[index].resources.items() if key != names.MEMORY_MB}
+        node = view.topology.node(node_id)
+        wanted = cell_requests(template, 0, node.threads_per_core if node else 1)[index].resources
+        if claimed != wanted:
+            return f"cell {index} has claimed {_words(claimed)}, and template {name!r} now takes {_words(wanted)}"
+        if template.cells[index].node not in (None, node_id):
+            return f"cell {index} is on node {node_id}, and template {name!r} now asks for {template.cells[index].node}"
+        if template.cells[index].cpus is not CpuPolicy.DEDICATED and (refusal := tree.refusal(name, node_id)):
+            return f"node {node_id} cannot honour template {name!r} now: {refusal}"
+    return None
+
+
+def _words(resources: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={amount}" for name, amount in sorted(resources.items())) or "nothing"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kongming_sched.agent.decide.blocked import Obstacles, find_obstacles
 from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsewhere
-from kongming_sched.agent.decide.claims import find_claims
+from kongming_sched.agent.decide.claims import claim_obstacle, find_claims
 from kongming_sched.agent.decide.overrides import (
     Choices,
     DedicatedCell,
@@ -23,7 +23,6 @@ from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, M
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
-from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.placement.tree import DesiredTree, desired_tree
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate
 
@@ -44,46 +43,16 @@ def lay_out(view: HostView) -> HostLayout:
         tree = desired_tree(
             view.root_uuid, view.root_name, view.topology, view.pools, view.templates.values(), view.states, held
         )
-        choices = choose(view, tree, claims, _obstacle)
+        choices = choose(view, tree, claims, claim_obstacle)
         guests = choices.guests
         ours = [guest for guest in guests if guest.uuid not in view.released]
-        problems = {guest.uuid: reason for guest in ours if (reason := _obstacle(view, tree, claims, guest))}
+        problems = {guest.uuid: reason for guest in ours if (reason := claim_obstacle(view, tree, claims, guest))}
         left = [guest for guest in guests if guest.uuid in problems]
         now_held = held | _held(view, left, [guest for guest in guests if guest.uuid not in problems])
         if now_held == held:
             break
         held = now_held
     return _Builder(replace(view, guests=guests), tree, claims, problems, choices).build()
-
-
-def _obstacle(view: HostView, tree: DesiredTree, claims: Mapping[str, tuple[int, ...]], guest: Guest) -> str | None:
-    """Why a guest cannot be placed by its template; None if it can."""
-    name = guest.request.template
-    template = view.templates.get(name)
-    if template is None:
-        return f"template {name!r} does not exist or is not offered to this host"
-    if template.vcpus != guest.identity.vcpus:
-        return f"it has {guest.identity.vcpus} vCPUs and template {name!r} has {template.vcpus}"
-    nodes = claims.get(guest.uuid)
-    if nodes is None:
-        return "its flavor's groups are not claimed on this host's node providers"
-    if len(nodes) != len(template.cells):
-        return f"its flavor has {len(nodes)} cells and template {name!r} has {len(template.cells)}"
-    for index, node_id in enumerate(nodes):
-        claimed = {key: value for key, value in guest.request.cells[index].resources.items() if key != names.MEMORY_MB}
-        node = view.topology.node(node_id)
-        wanted = cell_requests(template, 0, node.threads_per_core if node else 1)[index].resources
-        if claimed != wanted:
-            return f"cell {index} has claimed {_words(claimed)}, and template {name!r} now takes {_words(wanted)}"
-        if template.cells[index].node not in (None, node_id):
-            return f"cell {index} is on node {node_id}, and template {name!r} now asks for {template.cells[index].node}"
-        if template.cells[index].cpus is not CpuPolicy.DEDICATED and (refusal := tree.refusal(name, node_id)):
-            return f"node {node_id} cannot honour template {name!r} now: {refusal}"
-    return None
-
-
-def _words(resources: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}={amount}" for name, amount in sorted(resources.items())) or "nothing"
 
 
 def _held(view: HostView, left: Iterable[Guest], others: Iterable[Guest]) -> CpuSet:

@@ -9,93 +9,14 @@ that cannot be moved now only those CPUs count to which they are pinned; see imm
 from __future__ import annotations
 
 import heapq
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
+from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import GuestLayout, units_of
 from kongming_sched.cpuset import CpuSet
-
-_Thread = tuple[str, Kind, int]
-
-
-class Occupancy:
-    """Which threads of which guests are on which CPUs of the dedicated pool, while they move.
-
-    Threads of equal affinity are counted together, so that a question costs the same however many guests there are.
-    """
-
-    def __init__(self, units: Iterable[Unit], dedicated: CpuSet) -> None:
-        self._dedicated = dedicated
-        self._on: dict[_Thread, tuple[CpuSet, ...]] = {}
-        self._guests: dict[CpuSet, Counter[str]] = {}
-        self._affinities: dict[int, dict[CpuSet, None]] = {}
-        for unit in units:
-            if not unit.is_fixed or unit.current <= dedicated:
-                self._put((unit.guest, unit.kind, unit.index), unit.current)
-
-    def blocker(self, guest: str, cpus: CpuSet) -> str | None:
-        """Another guest with a thread that may be on one of these CPUs of the dedicated pool."""
-        return next(self._others(guest, cpus, self._affinities), None)
-
-    def owner(self, guest: str, cpus: CpuSet) -> str | None:
-        """Another guest with a thread that is pinned there; one that floats has no CPU of its own."""
-        pinned = {
-            cpu: [affinity for affinity in self._affinities.get(cpu, ()) if affinity <= self._dedicated] for cpu in cpus
-        }
-        return next(self._others(guest, cpus, pinned), None)
-
-    def move(self, action: Action) -> CpuSet:
-        """Book that a thread has moved; gives the CPUs for which others need no longer wait, as far as that goes."""
-        key = action.guest, action.kind, action.index
-        left = self._take(key)
-        self._put(key, action.cpus)
-        return left
-
-    def doubt(self, action: Action) -> None:
-        """Book that a thread may have moved or not."""
-        self._put((action.guest, action.kind, action.index), action.cpus)
-
-    def drop(self, guest: str) -> None:
-        """A guest ended."""
-        for key in [key for key in self._on if key[0] == guest]:
-            self._take(key)
-
-    def _others(self, guest: str, cpus: CpuSet, affinities: Mapping[int, Iterable[CpuSet]]) -> Iterator[str]:
-        for cpu in cpus & self._dedicated:
-            for affinity in affinities.get(cpu, ()):
-                for other in self._guests[affinity]:
-                    if other != guest:
-                        yield other
-
-    def _put(self, key: _Thread, affinity: CpuSet) -> None:
-        if affinity.isdisjoint(self._dedicated):
-            return
-        self._on[key] = (*self._on.get(key, ()), affinity)
-        if affinity not in self._guests:
-            self._guests[affinity] = Counter()
-            for cpu in affinity & self._dedicated:
-                self._affinities.setdefault(cpu, {})[affinity] = None
-        self._guests[affinity][key[0]] += 1
-
-    def _take(self, key: _Thread) -> CpuSet:
-        """Let a thread go; gives the CPUs that one guest uses at most now, if these were more."""
-        freed = CpuSet()
-        for affinity in self._on.pop(key, ()):
-            guests = self._guests[affinity]
-            guests[key[0]] -= 1
-            if guests[key[0]]:
-                continue
-            del guests[key[0]]
-            if not guests:
-                del self._guests[affinity]
-                for cpu in affinity & self._dedicated:
-                    del self._affinities[cpu][affinity]
-            if len(guests) < 2:
-                freed |= affinity
-        return freed
 
 
 def plan(

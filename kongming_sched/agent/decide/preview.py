@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kongming_sched.agent.decide.plan import Occupancy
+from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostLayout, units_of

@@ -15,14 +15,15 @@ from typing import TextIO
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.agent.commands.hook import DIRECTORY, HookFile
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect import findings, host_findings
 from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
 from kongming_sched.agent.inspect.findings import Finding, Level
-from kongming_sched.agent.inspect.site import ReadOnly, Site
+from kongming_sched.agent.inspect.site import Site
+from kongming_sched.agent.ipc.hook_file import DIRECTORY, HookFile
 from kongming_sched.agent.ipc.listener import SOCKET_NAME
 from kongming_sched.agent.settings import Settings, nova_adapter, parse_settings, placement_adapter
 from kongming_sched.agent.triggers.base import TriggerContext, Triggers

@@ -6,24 +6,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.agent.commands.common import read_files
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Domain, Identity, Threads, identify
-from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
+from kongming_sched.agent.settings import Settings, placement_adapter, read_files, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
-from kongming_sched.placement.client import Adapter, PlacementClient, Response
+from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.tree import HostPools
 from kongming_sched.topology import HostTopology
 
@@ -90,22 +89,6 @@ class Site:
         whom = ReleasedFile(self.released_path)
         reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, reservations, metadata, whom)
         return reconciler.preview(self.topology, self.pools)
-
-
-class ReadOnly:
-    """Lets nothing but questions through to Placement."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self._adapter = adapter
-
-    def request(self, url: str, method: str, **kwargs: Any) -> Response:
-        """Ask.
-
-        :raises PlacementError: for everything else
-        """
-        if method != "GET":
-            raise exceptions.PlacementError(f"{method} {url}", "this command only reads")
-        return self._adapter.request(url, method, **kwargs)
 
 
 def open_site(config_files: Sequence[str] | None) -> Site:

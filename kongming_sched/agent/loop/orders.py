@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.apply import Hypervisor
 from kongming_sched.agent.act.mover import Mover
 from kongming_sched.agent.decide.rebalance import describe, rebalance, rooms_of
+from kongming_sched.agent.host.ports import Hypervisor
 from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.apply import Hypervisor, Kernel
 from kongming_sched.agent.act.confine import UnmanagedGuest
 from kongming_sched.agent.act.pages import MemoryCheck
 from kongming_sched.agent.act.pinning import BUSY, Pinner
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest, Identities
 from kongming_sched.agent.model.outcome import PoolUse, Reason, Seats, pool_use, seats

@@ -14,13 +14,13 @@ from oslo_log import log
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act import confine
-from kongming_sched.agent.act.apply import Hypervisor, Kernel
 from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.follow_memory import Follower
 from kongming_sched.agent.act.mover import Mover
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.inspect import check
 from kongming_sched.agent.ipc.listener import Listener, Question
 from kongming_sched.agent.loop.orders import HostLooks, carry_out

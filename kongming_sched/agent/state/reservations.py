@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.plan import Occupancy
+from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.model.guest import Domain, Guest, Threads, identify
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet

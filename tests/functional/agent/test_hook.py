@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.commands.hook import HookFile
 from kongming_sched.agent.ipc import qemu_hook
+from kongming_sched.agent.ipc.hook_file import HookFile
 from kongming_sched.agent.ipc.listener import Listener
 from tests.unit.agent.ipc.test_qemu_hook import ANSWER, OTHERS, OURS, PINS, edited
 

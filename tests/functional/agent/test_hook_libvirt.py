@@ -18,7 +18,7 @@ import libvirt
 import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 
-from kongming_sched.agent.commands.hook import HookFile
+from kongming_sched.agent.ipc.hook_file import HookFile
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests, extra_specs

@@ -10,8 +10,8 @@ import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect.compare import Comparison, compare, libvirt_pins
-from kongming_sched.agent.inspect.site import ReadOnly
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Domain, Threads
 from kongming_sched.agent.state.backoff import Backoff

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kongming_sched.agent.decide.layout import lay_out
-from kongming_sched.agent.decide.plan import Occupancy, plan
+from kongming_sched.agent.decide.occupancy import Occupancy
+from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
 from kongming_sched.agent.model.view import HostLayout, HostView, OverrideRequest, units_of
 from kongming_sched.cpuset import CpuSet
