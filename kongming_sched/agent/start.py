@@ -14,9 +14,9 @@ def agent(args: list[str] | None = None) -> int:
     """The program kongming-agent."""
     if not _has_extra("kongming-agent"):
         return 1
-    from kongming_sched.agent.loop import service
+    from kongming_sched.agent.commands import agent as command
 
-    return service.main(args)
+    return command.main(args)
 
 
 def host(args: list[str] | None = None) -> int:

@@ -15,9 +15,10 @@ from collections.abc import Callable
 
 from oslo_log import log
 
+from kongming_sched.agent.commands.agent import parse
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from kongming_sched.agent.loop.service import Agent, parse
+from kongming_sched.agent.loop.service import Agent
 from kongming_sched.agent.model.guest import Domain, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
@@ -21,7 +19,6 @@ from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
-from kongming_sched.agent.inspect import check
 from kongming_sched.agent.ipc.listener import Listener, Question
 from kongming_sched.agent.loop.orders import HostLooks, carry_out
 from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
@@ -38,7 +35,6 @@ from kongming_sched.agent.telemetry.systemd import Systemd
 from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.agent.triggers import base as triggers
 from kongming_sched.agent.triggers.event_sources import EventSources
-from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
 
 LOG = log.getLogger(__name__)
@@ -331,34 +327,3 @@ class Agent:
             ReleasedFile(directory / released.FILE_NAME),
             UnmanagedGuests(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
         )
-
-
-def parse(args: list[str] | None = None) -> cfg.ConfigOpts:
-    """Read the command line and the configuration files it names.
-
-    :raises oslo_config.cfg.Error: if they cannot be read
-    """
-    conf = cfg.ConfigOpts()
-    agent_conf.register_opts(conf)
-    conf.register_cli_opts(agent_conf.CLI_OPTS)
-    log.register_options(conf)
-    conf(args, project="kongming", prog="kongming-agent", description="Pins this host's servers as templates say.")
-    return conf
-
-
-def main(args: list[str] | None = None) -> int:
-    """The command kongming-agent."""
-    try:
-        conf = parse(args)
-        if conf.check:
-            return check.check(conf)
-        log.setup(conf, "kongming")
-        agent = Agent(conf)
-        signal.signal(signal.SIGTERM, agent.stop)
-        signal.signal(signal.SIGINT, agent.stop)
-        signal.signal(signal.SIGHUP, agent.reload)
-        agent.run()
-    except (cfg.Error, exceptions.ConfigurationError) as error:
-        print(f"kongming-agent: {error}", file=sys.stderr)
-        return 1
-    return 0

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from kongming_sched.agent.commands.agent import main
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from kongming_sched.agent.loop.service import main
 
 CHANGES = {
     LibvirtHypervisor: ("pin_vcpu", "pin_emulator", "pin_iothread", "bind_memory", "set_scheduler"),

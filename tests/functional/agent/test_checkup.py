@@ -18,13 +18,13 @@ import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 from oslo_config import cfg
 
+from kongming_sched.agent.commands.agent import parse
 from kongming_sched.agent.inspect.check import Checkup
 from kongming_sched.agent.inspect.cloud_findings import of_guests
 from kongming_sched.agent.inspect.findings import Finding
 from kongming_sched.agent.inspect.site import Running
 from kongming_sched.agent.ipc.hook_file import HookFile
 from kongming_sched.agent.ipc.listener import Listener
-from kongming_sched.agent.loop.service import parse
 from kongming_sched.agent.model.guest import identify
 from kongming_sched.agent.settings import parse_settings
 from kongming_sched.placement import names

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-AGENT = [sys.executable, "-c", "import sys; from kongming_sched.agent.loop.service import main; sys.exit(main())"]
+AGENT = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.agent import main; sys.exit(main())"]
 HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.app import main; sys.exit(main())"]
 
 WORKING = """\

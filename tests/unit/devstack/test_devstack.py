@@ -19,7 +19,7 @@ from nova.scheduler import filters, weights
 from oslo_config import cfg
 from placement.conf import placement as placement_conf
 
-from kongming_sched.agent.loop import service
+from kongming_sched.agent.commands.agent import parse
 from kongming_sched.agent.settings import placement_adapter, read_settings
 from kongming_sched.conf import scheduler as scheduler_conf
 from kongming_sched.cpuset import CpuSet
@@ -374,7 +374,7 @@ def test_the_hook_stands_where_libvirt_looks(devstack: Callable[..., DevStack]) 
 def agent_options(node: DevStack) -> cfg.ConfigOpts:
     """What the agent reads when it is called as DevStack is told to call it."""
     (_, _, command, *_), *_ = [call for call in node.stack()["stack extra"] if call[0] == "run_process"]
-    return service.parse([str(node.path(word)) if word.startswith("/etc/") else word for word in command.split()[1:]])
+    return parse([str(node.path(word)) if word.startswith("/etc/") else word for word in command.split()[1:]])
 
 
 def test_the_agent_reads_what_local_conf_says(devstack: Callable[..., DevStack]) -> None:
@@ -402,7 +402,7 @@ def test_what_local_conf_does_not_say_stays_as_the_agent_has_it(devstack: Callab
     """There is one place for each default, and it is not the plugin."""
     node = devstack(COMPUTE, **dict.fromkeys(VARIABLES, ""))
     conf = agent_options(node)
-    defaults = service.parse([])
+    defaults = parse([])
     assert dict(defaults.kongming_agent) == dict(conf.kongming_agent)
 
 
