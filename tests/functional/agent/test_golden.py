@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent import command, release_command, site
+from kongming_sched.agent.commands import app, release
+from kongming_sched.agent.inspect import site
 from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.world import World, store_templates, working_agent
 from tests.functional.cli.shell import Done, run_here
@@ -92,10 +93,10 @@ def world(placement: PlacementService, tmp_path: Path, monkeypatch: pytest.Monke
     world = World(placement, "compute-1", directory=tmp_path / "run")
     world.servers = dict(SERVERS)
     world.settle()
-    for module in (site, release_command):
+    for module in (site, release):
         monkeypatch.setattr(module, "LibvirtHypervisor", lambda _uri: world.host)
         monkeypatch.setattr(module, "Host", lambda: world.host)
-    monkeypatch.setattr(command.HostApp, "NAME", "kongming-host")  # which cliff reads from this process's name
+    monkeypatch.setattr(app.HostApp, "NAME", "kongming-host")  # which cliff reads from this process's name
     monkeypatch.chdir(tmp_path)
     words = {"endpoint": placement.endpoint, "token": placement.token, "pools": world.pools}
     Path("agent.conf").write_text(CONFIGURATION.format(**words))
@@ -130,7 +131,7 @@ def ask(words: str) -> Done:
     if not {"--config-file", "--help"} & set(arguments):
         arguments += ["--config-file", "agent.conf"]
     environment = {name: value for name, value in os.environ.items() if name != "TERM"} | {"COLUMNS": "80"}
-    return run_here(lambda: command.main(arguments), environment)
+    return run_here(lambda: app.main(arguments), environment)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

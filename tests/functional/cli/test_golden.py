@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from kongming_sched.placement import names
+from testbed.lab.nova_api import NovaApi
 from testbed.topologies import one_node_no_smt, two_nodes_smt2
 from tests.functional.cli.conftest import InCloud, Nova, Register, paging_nova
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.transcripts import EMPTY, FILES, FULL
 from tests.functional.conftest import PlacementService
 from tests.functional.transcript import check_schema, golden, transcript
-from tests.lab.nova_api import NovaApi
 from tests.unit.test_packaging import setup_cfg
 
 GOLDEN = Path(__file__).parent / "golden"
