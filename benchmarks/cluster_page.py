@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks import report
@@ -110,7 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     cloud = make_cloud(options.hosts, options.servers_per_host)
     started_at = time.monotonic()
-    text = cluster_page(cloud, datetime(2026, 11, 21, 12, tzinfo=UTC), "Region one")
+    text = cluster_page(cloud, datetime(2026, 11, 21, 12, tzinfo=timezone.utc), "Region one")
     made_s = time.monotonic() - started_at
     with tempfile.TemporaryDirectory() as directory:
         path = options.keep_page or Path(directory) / "report.html"

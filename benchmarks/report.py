@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def machine() -> dict[str, str]:
         "cpus": str(os.cpu_count()),
         "machine": platform.machine(),
         "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
     }
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from kongming_sched import exceptions
+from kongming_sched.compat import StrEnum
 from kongming_sched.template import NAME
 
 TEMPLATE_KEY = "kongming:template"

@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeVar
 
 from kongming_sched import exceptions
+from kongming_sched.compat import StrEnum
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.qos import LIMITS, NO_QOS, Qos, group_quotas
 
@@ -297,7 +297,7 @@ class _Reader:
         kind = type(default)
         value = data.get(key, default)
         try:
-            return kind(value)  # type: ignore[arg-type]  # a value of another type is refused like a wrong word
+            return kind(value)  # a value of another type is refused like a wrong word
         except ValueError:
             where = f"{path}.{key}" if path else key
             raise self.error(where, f"{value!r} is none of {', '.join(kind)}") from None

@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from keystoneauth1 import exceptions as ksa_exceptions
 
+from kongming_sched.compat import StrEnum
 from kongming_sched.placement.client import Adapter, Response
 
 

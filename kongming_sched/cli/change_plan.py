@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+
+from kongming_sched.compat import StrEnum
 
 COLUMNS = ("effect", "subject", "host", "detail")
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from kongming_sched.cli.cluster import read_cluster, read_servers
@@ -42,4 +42,4 @@ class Report(Command):
         cluster = read_cluster(self.placement, self.templates.list(), servers)
         for note in cluster.notes:
             self.log.warning("%s", note)
-        write_page(parsed_args.html, cluster_page(cluster, datetime.now(UTC), parsed_args.title))
+        write_page(parsed_args.html, cluster_page(cluster, datetime.now(timezone.utc), parsed_args.title))

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from kongming_sched.cloud.capacity import NodeRoom, count_servers
+from kongming_sched.compat import StrEnum
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, PinningRequest
 

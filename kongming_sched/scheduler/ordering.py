@@ -107,7 +107,7 @@ def _order_one_cell(
 def draw(server_id: str, place: object) -> float:
     """A number from 0 to 1 that a server and a place together draw, as if by lot but always the same."""
     digest = hashlib.blake2b(f"{server_id}/{place}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64
+    return int.from_bytes(digest, "big") / 2**64
 
 
 def stranded(candidate: Candidate, request: PinningRequest, room: HostRoom) -> int | None:

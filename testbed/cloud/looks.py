@@ -8,7 +8,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def heard_of_since_start(plan: Plan, host: str) -> Look:
         process = read_record(record_file(plan.directory, f"{host}-nova-compute"))
         if process is None:
             return False
-        start = datetime.now(UTC) - timedelta(seconds=process.uptime_seconds)
+        start = datetime.now(timezone.utc) - timedelta(seconds=process.uptime_seconds)
         found = next(iter(connection.compute.services(binary="nova-compute", host=host)), None)
         return found is not None and is_later(found.updated_at, start)
 
@@ -148,7 +148,7 @@ def heard_of_since_start(plan: Plan, host: str) -> Look:
 
 def is_later(sign: str | None, start: datetime) -> bool:
     """Whether Nova's last sign of life of a service is later; it has none of one that has just been made."""
-    return sign is None or datetime.fromisoformat(sign).replace(tzinfo=UTC) > start
+    return sign is None or datetime.fromisoformat(sign).replace(tzinfo=timezone.utc) > start
 
 
 def _get(connection: Any, path: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn, Self, TypeVar
+from typing import NoReturn, TypeVar
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout, from which child processes import this package."""
@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TAIL_LINES = 25
 
 _T = TypeVar("_T")
+_Child = TypeVar("_Child", bound="ChildProcess")
 
 
 class LabError(Exception):
@@ -119,7 +120,7 @@ class ChildProcess(Program):
         self._stop_seconds = stop_seconds
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Child) -> _Child:
         self._process = self.launch(["setpriv", "--pdeathsig", "TERM", "--"])
         return self
 

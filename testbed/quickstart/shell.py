@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Shell:
             errors="replace",
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Shell:
         return self
 
     def __exit__(self, *_: object) -> None:

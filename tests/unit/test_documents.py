@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import configparser
 import sys
-from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from kongming_sched import exceptions
+from kongming_sched.compat import StrEnum
 from kongming_sched.placement import names
 from kongming_sched.template import CpuPolicy
 

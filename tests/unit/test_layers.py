@@ -14,7 +14,7 @@ import kongming_sched
 
 PACKAGE = Path(kongming_sched.__file__).parent
 
-CORE = ["exceptions", "cpuset", "clashes", "topology", "qos", "template", "request", "override", "allocator"]
+CORE = ["compat", "exceptions", "cpuset", "clashes", "topology", "qos", "template", "request", "override", "allocator"]
 """They import the standard library and each other."""
 
 ROOMS = {

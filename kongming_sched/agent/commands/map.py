@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Map(Common, Lister):
     ) -> int:
         """A page, a coloured table for people, or what else was asked for."""
         if parsed_args.html is not None:
-            write_page(parsed_args.html, page(self._map, datetime.now(UTC)))
+            write_page(parsed_args.html, page(self._map, datetime.now(timezone.utc)))
             return 0
         is_plain = parsed_args.formatter != "table" or parsed_args.columns or parsed_args.sort_columns
         if is_plain or os.environ.get("NO_COLOR") or not sys.stdout.isatty():

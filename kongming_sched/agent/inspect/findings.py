@@ -7,7 +7,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+
+from kongming_sched.compat import StrEnum
 
 
 class Level(StrEnum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from kongming_sched.compat import StrEnum
 from kongming_sched.cpuset import CpuSet
 
 

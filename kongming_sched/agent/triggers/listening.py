@@ -9,13 +9,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import timezone
 from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log
 
-from kongming_sched import exceptions
+from kongming_sched import compat, exceptions
 from kongming_sched.agent.triggers.base import OPTION, Trigger, TriggerContext
 
 with warnings.catch_warnings():  # of eventlet, which its libraries import where it is there; nothing here runs on it
@@ -209,7 +209,7 @@ class _Endpoint:
 def _seconds(timestamp: object) -> float | None:
     """Seconds since the epoch of oslo.messaging's timestamps, which are UTC and do not say so."""
     try:
-        moment = datetime.fromisoformat(str(timestamp))
+        moment = compat.parse_time(str(timestamp))
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -64,7 +64,9 @@ def shown(window: Browser, tmp_path: Path) -> Browser:
     """A browser that shows the map of a host with guests of all kinds, of which two are on one dedicated CPU."""
     path = tmp_path / "map.html"
     strange = guest("<script>document.title='hacked'</script>", "gold", "14")
-    path.write_text(page(two_nodes(guest("intruder", "gold", "2"), strange), datetime(2026, 11, 21, tzinfo=UTC)))
+    path.write_text(
+        page(two_nodes(guest("intruder", "gold", "2"), strange), datetime(2026, 11, 21, tzinfo=timezone.utc))
+    )
     window.prefer("light")
     window.resize(1440, 900)
     window.open(path)

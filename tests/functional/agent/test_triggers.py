@@ -123,10 +123,10 @@ def test_what_waited_in_the_queue_counts_by_its_time(listen: Listen) -> None:
     """A new listener is handed what piled up: the newest word on each server counts, what is known to be older does
     not, and the agent looks only at what is new.
     """
-    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     ago = [now - datetime.timedelta(hours=hours) for hours in (3, 2, 1)]
     metadata = Metadata()
-    metadata.learn(OTHER, MORE, now.replace(tzinfo=datetime.UTC).timestamp() - 1800)
+    metadata.learn(OTHER, MORE, now.replace(tzinfo=datetime.timezone.utc).timestamp() - 1800)
     for moment, cpus in zip(ago, "789", strict=True):
         update(SERVER, "node1", {"kongming:cpus": cpus}, moment)
     update(OTHER, "node1", CPUS, ago[2])
@@ -161,7 +161,7 @@ def test_clock_set_back(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None
     heard.wait(lambda: len(heard.looks) == 1)
 
     Clocks.behind = 3600.0
-    an_hour_ago = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - datetime.timedelta(hours=1)
+    an_hour_ago = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) - datetime.timedelta(hours=1)
     update(SERVER, "node1", MORE, an_hour_ago)
     heard.wait(lambda: len(heard.looks) == 2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def path(tmp_path: Path) -> Path:
     """The page of a small cloud."""
     path = tmp_path / "cloud.html"
-    path.write_text(cluster_page(small_cloud(), datetime(2026, 11, 21, tzinfo=UTC)), encoding="utf-8")
+    path.write_text(cluster_page(small_cloud(), datetime(2026, 11, 21, tzinfo=timezone.utc)), encoding="utf-8")
     return path
 
 

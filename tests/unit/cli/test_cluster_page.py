@@ -7,7 +7,7 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from html.parser import HTMLParser
 
 import pytest
@@ -25,7 +25,7 @@ from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import PinningTemplate
 from tests.unit.cli.clusters import NASTY, node, server, small_cloud
 
-AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+AT = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 ROOT, OTHER = "c1c1c1c1-0000-4000-8000-000000000001", "c2c2c2c2-0000-4000-8000-000000000002"
 GOLD = PinningTemplate.from_mapping({"name": "gold", "cells": [{"vcpus": "0-1", "cpus": "dedicated"}]})
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -15,7 +15,7 @@ from kongming_sched.agent.commands.map_page import page
 from kongming_sched.agent.inspect.hostmap import HostMap, MapCpu, describe
 from tests.unit.agent.inspect.host_maps import guest, two_nodes
 
-NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
 
 
 def find(host_map: HostMap, number: int) -> MapCpu:

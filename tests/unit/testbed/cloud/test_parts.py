@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -87,4 +87,4 @@ def test_a_cells_host_does_not_know_the_databases() -> None:
 )
 def test_a_sign_of_life_counts_from_the_start_on(sign: str | None, expected: bool) -> None:
     """Nova believes in a service for minutes that is long gone."""
-    assert expected == is_later(sign, datetime(2026, 11, 21, 10, tzinfo=UTC))
+    assert expected == is_later(sign, datetime(2026, 11, 21, 10, tzinfo=timezone.utc))
