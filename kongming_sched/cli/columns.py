@@ -4,12 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cliff.columns import FormattableColumn
+from cliff import columns
 
+from kongming_sched import compat
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell
+
+if TYPE_CHECKING:
+    from cliff.columns import FormattableColumn
+else:
+    FormattableColumn = compat.subscriptable(columns.FormattableColumn)
 
 
 class Nothing(FormattableColumn[None]):
