@@ -3,6 +3,16 @@
 
 from __future__ import annotations
 
+import re
+
+_OBJECT = re.compile(r"<(?:\w+\.)*(\w+) object at 0x[0-9a-f]+>")
+"""How urllib3 1.26 names a connection; the address is another one each time."""
+
+
+def _without_addresses(reason: str) -> str:
+    """The same reason has the same words each time that it is met, so that a log can leave out what it said before."""
+    return _OBJECT.sub(r"\1", reason)
+
 
 class KongMingError(Exception):
     """Base of all errors that KongMing raises on purpose."""
@@ -176,10 +186,10 @@ class PlacementError(KongMingError):
 
     def __init__(self, action: str, reason: str, status: int | None = None, code: str = "") -> None:
         self.action = action
-        self.reason = reason
+        self.reason = _without_addresses(reason)
         self.status = status
         self.code = code
-        super().__init__(f"Placement could not {action}: {reason}")
+        super().__init__(f"Placement could not {action}: {self.reason}")
 
 
 class PlacementConflict(PlacementError):
@@ -199,8 +209,8 @@ class ComputeError(KongMingError):
 
     def __init__(self, action: str, reason: str) -> None:
         self.action = action
-        self.reason = reason
-        super().__init__(f"Nova could not {action}: {reason}")
+        self.reason = _without_addresses(reason)
+        super().__init__(f"Nova could not {action}: {self.reason}")
 
 
 class ServerNotFound(KongMingError):
