@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keystoneauth1 import loading
 from nova import objects
-from nova.scheduler import filters, weights
+from nova.scheduler import filters, host_manager, weights
 from oslo_config import fixture as config_fixture
 from stevedore import extension
 
@@ -143,6 +143,20 @@ def test_a_plugin_that_does_not_load_stops_the_scheduler(
         all_filters()
     assert "[filter_scheduler] available_filters" == caught.value.option
     assert f"entry point broken = {value} of kongming_sched.filters {reason}" in str(caught.value)
+
+
+def test_a_nova_without_candidates_for_filters_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nova-scheduler does not start, for Nova 26 and older ask no filter which candidate to claim."""
+
+    class OldHostState:
+        def __init__(self, host: str, node: str, cell_uuid: str) -> None:
+            pass
+
+    monkeypatch.setattr(host_manager, "HostState", OldHostState)
+    with pytest.raises(
+        ConfigurationError, match="is too old for KongMing: its scheduler hands no allocation candidates"
+    ):
+        all_filters()
 
 
 def test_options_are_listed_for_the_sample_files() -> None:
