@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from kongming_sched import exceptions
 from kongming_sched.placement import names
 from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.scheduler import plugins
@@ -27,15 +28,16 @@ class Announcement:
         self._has_told_of_placement = False
         self._has_told = False
 
-    def __call__(self, summaries: Sequence[ProviderSummary] | None) -> None:
-        """Tell, unless that was done before.
+    def __call__(self, found: Sequence[ProviderSummary] | Exception) -> None:
+        """Log it, unless that was done before.
 
-        :param summaries: all node providers; None if Placement did not answer
+        :param found: all node providers, or what kept them from being read
         """
-        if self._has_told_of_placement or (self._has_told and summaries is None):
+        has_failed = isinstance(found, Exception)
+        if self._has_told_of_placement or (self._has_told and has_failed):
             return
-        self._has_told, self._has_told_of_placement = True, summaries is not None
-        LOG.info("KongMing has %s; %s. %s", self._filters(), _weighers(), _cloud(summaries))
+        self._has_told, self._has_told_of_placement = True, not has_failed
+        LOG.info("KongMing has %s; %s. %s", self._filters(), _weighers(), _cloud(found))
 
     def _filters(self) -> str:
         enabled = set(self._enabled_filters())
@@ -49,10 +51,17 @@ def _weighers() -> str:
     return f"weighers {', '.join(loaded)}" if loaded else "no weigher ([filter_scheduler] weight_classes lacks them)"
 
 
-def _cloud(summaries: Sequence[ProviderSummary] | None) -> str:
+def _cloud(found: Sequence[ProviderSummary] | Exception) -> str:
     """What there is to schedule on."""
-    if summaries is None:
+    if isinstance(found, exceptions.PlacementError):
         return "Placement has not answered yet, so that the NUMA nodes are not known."
+    if isinstance(found, Exception):
+        return f"The NUMA nodes are not known, for reading them ended with {found!r}."
+    return _offer(found)
+
+
+def _offer(summaries: Sequence[ProviderSummary]) -> str:
+    """The NUMA nodes of the cloud and their templates."""
     if not summaries:
         return "Placement has no NUMA node for servers of templates: no kongming-agent has registered one yet."
     hosts = len({summary.root_uuid for summary in summaries})

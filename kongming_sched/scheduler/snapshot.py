@@ -62,7 +62,7 @@ class NodeSnapshot:
     :param client: makes the client when it is first needed; called in the refreshing thread
     :param ttl_seconds: tells the ttl whenever it is needed, so that the option may change
     :param clock: tells the time in seconds
-    :param tell: called with what Placement answered each time that it was asked, or with None if it did not answer
+    :param announce: called each time that Placement was asked, with what it answered or with what prevented that
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class NodeSnapshot:
         client: Callable[[], PlacementClient],
         ttl_seconds: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
-        tell: Callable[[Sequence[ProviderSummary] | None], None] = lambda _: None,
+        announce: Callable[[Sequence[ProviderSummary] | Exception], None] = lambda _: None,
     ) -> None:
         self._make_client = client
         self._ttl_seconds = ttl_seconds
         self._clock = clock
-        self._tell = tell
+        self._announce = announce
         self._lock = threading.Lock()  # guards everything below
         self._client: PlacementClient | None = None
         self._view: CloudView | None = None
         self._taken_at = 0.0
         self._next_attempt_at: float | None = None
         self._failing = False
-        self._refresh: threading.Thread | None = None
+        self._refresh_ends: threading.Event | None = None  # of the refresh that is under way
         self._patience_ends_at = 0.0
 
     def get(self) -> CloudView | None:
@@ -92,7 +92,7 @@ class NodeSnapshot:
             if self._next_attempt_at is None or now >= self._next_attempt_at:
                 self._start_refresh(now)
             patience_seconds = self._patience_ends_at - now
-            if self._refresh is None or self._failing or patience_seconds <= 0:
+            if self._refresh_ends is None or self._failing or patience_seconds <= 0:
                 return self._view
             if self._view is not None and now - self._taken_at < ttl * _LIFETIMES:
                 return self._view
@@ -101,50 +101,66 @@ class NodeSnapshot:
             return self._view
 
     def wait(self, timeout_seconds: float) -> None:
-        """Wait until the refresh that is under way, if there is one, has ended."""
+        """Wait until the refresh that is under way, if there is one, has ended.
+
+        On an event: in a process that eventlet has patched, ``Thread.join`` of Python 3.13 raises eventlet's Timeout,
+        which is no Exception, once the time is over.
+        """
         with self._lock:
-            refresh = self._refresh
-        if refresh is not None:
-            refresh.join(timeout_seconds)
+            refresh_ends = self._refresh_ends
+        if refresh_ends is not None:
+            refresh_ends.wait(timeout_seconds)
 
     def _start_refresh(self, now: float) -> None:
-        if self._refresh is None:
-            refresh = threading.Thread(target=self._run, name="kongming-snapshot", daemon=True)
-            refresh.start()
-            self._refresh = refresh  # it cannot end before: it needs the lock that is held here
+        if self._refresh_ends is None:
+            ends = threading.Event()
+            threading.Thread(target=self._run, args=(ends,), name="kongming-snapshot", daemon=True).start()
+            self._refresh_ends = ends  # the refresh cannot end before: it needs the lock that is held here
             self._patience_ends_at = now + _WAIT_SECONDS
 
-    def _run(self) -> None:
-        """Ask Placement once. Whatever happens, the next attempt stays possible."""
+    def _run(self, ends: threading.Event) -> None:
+        """Ask Placement once. Whatever happens, it is logged and the next attempt stays possible.
+
+        :param ends: set when that is done
+        """
         started_at = self._clock()
         view: CloudView | None = None
-        summaries: Sequence[ProviderSummary] | None = None
+        found: Sequence[ProviderSummary] | Exception
         try:
-            summaries = self._ask()
-            view = CloudView.of(summaries)
-        except exceptions.PlacementError as error:
-            self._report(error)
+            found = self._ask()
+            view = CloudView.of(found)
+        except Exception as error:  # noqa: BLE001  # the thread's outermost call: nothing else would report it
+            found = error
+        try:
+            self._report(found)
+            self._announce(found)
         finally:
-            if self._failing and view is not None:
-                LOG.info("Placement tells the use of NUMA nodes again.")
             with self._lock:
                 if view is not None:
                     self._view, self._taken_at = view, started_at
                 self._failing = view is None
                 self._next_attempt_at = self._clock() + self._ttl_seconds()
-                self._refresh = None
-        self._tell(summaries)
+                self._refresh_ends = None
+            ends.set()
 
     def _ask(self) -> list[ProviderSummary]:
         if self._client is None:
             self._client = self._make_client()
         return self._client.node_summaries()
 
-    def _report(self, error: exceptions.PlacementError) -> None:
-        """Once per outage."""
-        if not self._failing:
-            LOG.warning(
-                "%s. Servers of templates are scheduled by %s until it answers again.",
-                error,
-                "Placement's own order of NUMA nodes" if self._view is None else "the last known use of NUMA nodes",
-            )
+    def _report(self, found: Sequence[ProviderSummary] | Exception) -> None:
+        """Log the begin of an outage and its end, each once."""
+        if not isinstance(found, Exception):
+            if self._failing:
+                LOG.info("Placement tells the use of NUMA nodes again.")
+        elif not self._failing:
+            known = "Placement's own order of NUMA nodes" if self._view is None else "the last known use of NUMA nodes"
+            if isinstance(found, exceptions.PlacementError):
+                LOG.warning("%s. Servers of templates are scheduled by %s until it answers again.", found, known)
+            else:
+                LOG.error(
+                    "KongMing cannot read the use of NUMA nodes: %r. Servers of templates are scheduled by %s.",
+                    found,
+                    known,
+                    exc_info=found,
+                )

@@ -14,7 +14,7 @@ from nova import utils as nova_utils
 from nova.scheduler import utils as scheduler_utils
 from openstack import exceptions as sdk_exceptions
 
-from kongming_sched import exceptions
+from kongming_sched import compat, exceptions
 from kongming_sched.placement import flavor
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.request import TEMPLATE_KEY, NumaStrategy, PinningRequest
@@ -95,7 +95,7 @@ def make_client() -> PlacementClient:
     :raises PlacementUnavailable: if they do not lead to Placement
     """
     try:
-        return PlacementClient(nova_utils.get_sdk_adapter("placement", admin=True))
+        return PlacementClient(compat.admin_adapter(nova_utils.get_sdk_adapter, "placement"))
     except (
         nova_exception.NovaException,
         ksa_exceptions.ClientException,
@@ -109,7 +109,7 @@ def make_snapshot() -> NodeSnapshot:
     return NodeSnapshot(
         make_client,
         lambda: float(CONF.kongming_scheduler.snapshot_ttl_seconds),
-        tell=Announcement(lambda: CONF.filter_scheduler.enabled_filters),
+        announce=Announcement(lambda: CONF.filter_scheduler.enabled_filters),
     )
 
 

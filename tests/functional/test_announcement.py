@@ -44,7 +44,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def snapshot_of(placement: PlacementService, enabled: list[str]) -> NodeSnapshot:
     """A worker's snapshot that is renewed with each question."""
-    return NodeSnapshot(lambda: placement.client, lambda: 0.0, tell=Announcement(lambda: enabled))
+    return NodeSnapshot(lambda: placement.client, lambda: 0.0, announce=Announcement(lambda: enabled))
 
 
 def ask(snapshot: NodeSnapshot, times: int = 1) -> None:
@@ -103,7 +103,7 @@ def test_placement_is_away_at_first(
     register("c1", two_nodes_smt2())
     gate = Gate(placement.adapter, cut=True)
     gate.open.set()
-    snapshot = NodeSnapshot(lambda: PlacementClient(gate), lambda: 0.0, tell=Announcement(lambda: ENABLED))
+    snapshot = NodeSnapshot(lambda: PlacementClient(gate), lambda: 0.0, announce=Announcement(lambda: ENABLED))
     ask(snapshot, times=2)
     gate.cut = False
     ask(snapshot, times=2)
@@ -111,6 +111,20 @@ def test_placement_is_away_at_first(
     assert [
         f"{LOADED} Placement has not answered yet, so that the NUMA nodes are not known.",
         f"{LOADED} Placement has 2 NUMA nodes on 1 host, which offer no template.",
+    ] == said(caplog)
+
+
+def test_the_nodes_could_not_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """What kept them from being read is named, and Placement is not blamed for it."""
+
+    def make_client() -> PlacementClient:
+        raise TypeError("unexpected keyword argument 'admin'")
+
+    ask(NodeSnapshot(make_client, lambda: 0.0, announce=Announcement(lambda: ENABLED)), times=2)
+
+    assert [
+        f"{LOADED} The NUMA nodes are not known, for reading them ended with"
+        " TypeError(\"unexpected keyword argument 'admin'\")."
     ] == said(caplog)
 
 

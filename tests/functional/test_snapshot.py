@@ -169,7 +169,7 @@ def test_a_silent_placement_holds_nobody_up_for_long(bench: Bench, monkeypatch: 
     bench.gate.open.clear()
     assert bench.free() is None
     bench.now += 1
-    monkeypatch.setattr(threading.Thread, "join", lambda *_: pytest.fail("a question waits again"))
+    monkeypatch.setattr(threading.Event, "wait", lambda *_: pytest.fail("a question waits again"))
     assert bench.free() is None
     monkeypatch.undo()
     bench.gate.open.set()
@@ -194,6 +194,32 @@ def test_a_client_that_cannot_be_made_is_an_outage(caplog: pytest.LogCaptureFixt
     snapshot_.wait(30)
     assert [0.0, TTL + 1] == made
     assert 1 == caplog.text.count("no auth plugin")
+
+
+def test_whatever_ends_a_refresh_is_logged_and_announced(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody foresaw too: once with its origin, while questions are answered and attempts go on."""
+    made: list[float] = []
+    announced: list[object] = []
+
+    def make_client() -> PlacementClient:
+        made.append(now)
+        raise TypeError("unexpected keyword argument 'admin'")
+
+    now = 0.0
+    snapshot_ = NodeSnapshot(make_client, lambda: TTL, lambda: now, announced.append)
+    assert snapshot_.get() is None
+    now = TTL + 1
+    assert snapshot_.get() is None
+    snapshot_.wait(30)
+    assert [0.0, TTL + 1] == made
+    assert [TypeError, TypeError] == [type(found) for found in announced]
+    (record,) = caplog.records
+    assert "ERROR" == record.levelname
+    assert record.exc_info is not None
+    assert (
+        "KongMing cannot read the use of NUMA nodes: TypeError(\"unexpected keyword argument 'admin'\"). Servers of"
+        " templates are scheduled by Placement's own order of NUMA nodes."
+    ) == record.getMessage()
 
 
 def test_making_a_snapshot_starts_nothing(bench: Bench) -> None:
