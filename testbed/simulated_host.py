@@ -230,8 +230,8 @@ class SimulatedHost:
         return self._call("memory_mb", lambda: dict(self._guest(domain).memory_mb))
 
     def memory_nodes(self, domain: Domain) -> CpuSet:
-        nodes = CpuSet.of(node.id for node in self._topology.nodes)
-        return self._call("memory_nodes", lambda: CpuSet.parse(self._guest(domain).memory_nodes) or nodes)
+        everywhere = self._topology.memory_nodes
+        return self._call("memory_nodes", lambda: CpuSet.parse(self._guest(domain).memory_nodes) or everywhere)
 
     def vcpu_quotas(self, domain: Domain) -> dict[int, int]:
         return self._call("vcpu_quotas", lambda: self._vcpu_quotas(domain))
@@ -259,6 +259,8 @@ class SimulatedHost:
         """Set the nodes; as in the kernel only pages on nodes that a guest loses move."""
         if guest.memory_nodes and guest.memory_mode != "restrictive":
             raise exceptions.HypervisorError("bind the memory", "change of nodeset requires restrictive mode", 55)
+        if without := nodes - self._topology.memory_nodes:
+            raise exceptions.HypervisorError("bind the memory", f"NUMA node {without} is unavailable", 67)
         lost = (CpuSet.parse(guest.memory_nodes) if guest.memory_nodes else CpuSet.of(guest.memory_mb)) - nodes
         guest.memory_nodes = str(nodes)
         for node in lost if uuid not in self.pages_stay else ():

@@ -227,7 +227,7 @@ class _Offers:
         if cell.node not in (None, node.id):
             return f"the template asks for node {cell.node}"
         if cell.memory is MemoryPolicy.STRICT and self.memory(node).capacity < 1:
-            return "the node has no memory left after reserved_memory_mb"
+            return "the node has no memory" + (" left after reserved_memory_mb" if node.memory_mb else "")
         if cell.cpus is CpuPolicy.SHARED:
             have = len(self.pools.shared & node.cpus)
             return None if have >= len(cell.vcpus) else f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
@@ -265,9 +265,9 @@ class _Offers:
         return CpuSet.union(core.cpus for core in cores if core.cpus.isdisjoint(taken))
 
     def memory(self, node: NumaNode) -> Inventory:
-        """The node's memory, with a total of at least 1 because Placement wants that."""
+        """The node's memory. Placement takes no total below 1, so that of a node without memory is reserved."""
         total = max(node.memory_mb, 1)
-        return Inventory(total, min(self.pools.reserved_memory_mb, total))
+        return Inventory(total, min(self.pools.reserved_memory_mb, total) if node.memory_mb else total)
 
     def traits(self, node: NumaNode) -> frozenset[str]:
         fixed = {names.HW_NUMA_ROOT, names.node_trait(node.id), names.smt_trait(node.threads_per_core)}

@@ -32,6 +32,7 @@ def test_a_host_knows_its_nodes_and_cpus() -> None:
     assert CpuSet.parse("4-7,12-15") == topology.nodes[1].cpus
     assert CpuSet.parse("4,12") == topology.nodes[1].cores[0].cpus
     assert topology.nodes[1] == topology.node(1)
+    assert CpuSet.parse("0-1") == topology.memory_nodes
     assert topology.node(2) is None
 
 
@@ -89,11 +90,24 @@ def test_without_caches_a_node_is_one_cache() -> None:
     assert [[0, 0], [4, 4]] == [[core.cache for core in node.cores] for node in host.nodes]
 
 
-def test_only_the_last_level_of_caches_counts() -> None:
-    """Cores that share a level 2 cache alone are not kept together."""
-    banks = "<cache><bank level='2' cpus='0-1'/><bank level='3' cpus='0-3'/><bank level='2' cpus='2-3'/></cache>"
-    host = HostTopology.from_capabilities(_capabilities(_cell(0, [0, 1, 2, 3]), banks), CpuSet.parse("0-3"))
-    assert [0, 0, 0, 0] == [core.cache for core in host.nodes[0].cores]
+@pytest.mark.parametrize(
+    ("banks", "expected"),
+    [
+        pytest.param([(2, "0-1"), (3, "0-3"), (2, "2-3")], [0, 0, 0, 0], id="level 3 before level 2"),
+        pytest.param([(3, "0-1"), (4, "0-3"), (3, "2-3")], [0, 0, 2, 2], id="level 3 before level 4"),
+        pytest.param([(2, "0-1"), (2, "2-3")], [0, 0, 2, 2], id="level 2 where there is no level 3"),
+        pytest.param([(4, "0-1"), (4, "2-3"), (5, "0-3")], [0, 0, 2, 2], id="level 4 where there is nothing below"),
+        pytest.param([(3, "0-1")], [0, 0, 2, 2], id="cores without a cache are apart from those with one"),
+        pytest.param([(3, "2-3")], [0, 0, 2, 2], id="also if they come first"),
+        pytest.param([(3, "0-1"), (2, "2-3"), (2, "0-1")], [0, 0, 2, 2], id="each core by its own highest level"),
+    ],
+)
+def test_cores_are_kept_together_by_their_level_3_cache(banks: list[tuple[int, str]], expected: list[int]) -> None:
+    """By the next one where there is none, and never with cores of another cache."""
+    cache = "".join(f"<bank level='{level}' cpus='{cpus}'/>" for level, cpus in banks)
+    xml = _capabilities(_cell(0, [0, 1, 2, 3]), f"<cache>{cache}</cache>")
+    host = HostTopology.from_capabilities(xml, CpuSet.parse("0-3"))
+    assert expected == [core.cache for core in host.nodes[0].cores]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +127,13 @@ def test_memory_is_in_mib(memory: str, memory_mb: int) -> None:
     """Whatever unit libvirt chose."""
     xml = _capabilities(f"<cell id='0'>{memory}<cpus><cpu id='0' siblings='0'/></cpus></cell>")
     assert memory_mb == HostTopology.from_capabilities(xml, CpuSet.of([0])).nodes[0].memory_mb
+
+
+def test_nodes_with_memory() -> None:
+    """A node of CPUs only has none, and neither has one whose memory is less than 1 MiB."""
+    bare = "<cell id='{}'>{}<cpus/></cell>"
+    cells = _cell(0, [0]) + bare.format(1, "") + bare.format(2, "<memory>1023</memory>") + _cell(3, [3])
+    assert CpuSet.parse("0,3") == HostTopology.from_capabilities(_capabilities(cells), CpuSet.parse("0,3")).memory_nodes
 
 
 @pytest.mark.parametrize(
@@ -170,8 +191,21 @@ def test_memory_is_in_mib(memory: str, memory_mb: int) -> None:
         pytest.param(
             "<capabilities><host><topology><cells><cell id='0'><cpus><cpu id='0'/></cpus></cell>"
             "<cell id='1'><cpus><cpu id='0'/></cpus></cell></cells></topology></host></capabilities>",
-            "CPU 0 in two cores",
+            r"CPU 0 on several NUMA nodes \(0-1\).*numa=fake",
             id="a CPU on two nodes",
+        ),
+        pytest.param(
+            "<capabilities><host><topology><cells><cell id='0'><cpus><cpu id='0' siblings='0-1'/>"
+            "<cpu id='1' siblings='0-1'/></cpus></cell><cell id='2'><cpus><cpu id='1' siblings='1-2'/>"
+            "<cpu id='2' siblings='1-2'/></cpus></cell></cells></topology></host></capabilities>",
+            r"CPU 1 on several NUMA nodes \(0,2\).*numa=fake",
+            id="nodes that overlap",
+        ),
+        pytest.param(
+            "<capabilities><host><topology><cells><cell id='0'><cpus><cpu id='0'/></cpus></cell>"
+            "<cell id='0'><cpus><cpu id='1'/></cpus></cell></cells></topology></host></capabilities>",
+            "several NUMA nodes of the id 0",
+            id="two nodes of one id",
         ),
     ],
 )

@@ -60,7 +60,7 @@ class MemoryCheck:
         """Server id to what is wrong with its pages.
 
         :param guests: those that are as they should be in all other ways
-        :param everywhere: all NUMA nodes of the host
+        :param everywhere: all NUMA nodes of the host that have memory
         """
         problems = {}
         verdicts = {}

@@ -68,7 +68,7 @@ class UnmanagedGuests:
         return confined
 
     def _lift(self, stranger: UnmanagedGuest, topology: HostTopology) -> None:
-        """Let its threads run on all CPUs and its memory lie on all nodes, with its flavor's own QoS."""
+        """Let its threads run on all CPUs and its memory lie on all nodes that have any, with its flavor's own QoS."""
         domain, identity = stranger.domain, stranger.identity
         threads = self._kernel.threads(domain)
         for vcpu in threads.vcpus:
@@ -76,8 +76,8 @@ class UnmanagedGuests:
         self._hypervisor.pin_emulator(domain, topology.cpus)
         for number in threads.iothreads:
             self._hypervisor.pin_iothread(domain, number, topology.cpus)
-        nodes = CpuSet.of(node.id for node in topology.nodes)
-        if identity.memory_mode == "restrictive" and identity.memory_nodes != nodes:
+        nodes = topology.memory_nodes
+        if identity.memory_mode == "restrictive" and nodes and identity.memory_nodes != nodes:
             self._hypervisor.bind_memory(domain, nodes)
         values = {**SCHEDULER_DEFAULTS, "cpu_shares": self._kernel.default_shares(), **identity.quota}
         if domain.scheduler:

@@ -196,10 +196,13 @@ class _Builder:
 
     def memory_nodes(self, guest: Guest) -> CpuSet:
         """The nodes to bind a guest's memory to; empty if nothing is to be done."""
-        everywhere = CpuSet.of(node.id for node in self.view.topology.nodes)
+        everywhere = self.view.topology.memory_nodes
         strict = all(cell.memory is MemoryPolicy.STRICT for cell in self.template(guest).cells)
         wanted = CpuSet.of(self.claims[guest.uuid]) if strict else everywhere
         bound, mode = guest.identity.memory_nodes, guest.identity.memory_mode
+        if without := wanted - everywhere:
+            self.problems[guest.uuid] = f"its memory belongs on node {without}, which has none; move it to another node"
+            return CpuSet()
         if wanted == bound or (not bound and wanted == everywhere):
             return CpuSet()
         if mode not in ("", "restrictive"):

@@ -159,8 +159,11 @@ def _of_offline(topology: HostTopology, pools: HostPools) -> Iterator[Finding]:
 
 
 def _of_memory(nodes: Sequence[NumaNode], pools: HostPools) -> Iterator[Finding]:
-    for node in nodes:
-        if node.cpus & (pools.dedicated | pools.shared) and node.memory_mb <= pools.reserved_memory_mb:
+    for node in [node for node in nodes if node.cpus & (pools.dedicated | pools.shared)]:
+        if not node.memory_mb:
+            fact = f"node {node.id} has no memory: templates with memory: strict are not offered there"
+            yield Finding(Level.WARN, "memory", fact, "use memory: none for its CPUs, or put modules beside its socket")
+        elif node.memory_mb <= pools.reserved_memory_mb:
             fact = (
                 f"node {node.id} has {node.memory_mb} MiB, and reserved_memory_mb = {pools.reserved_memory_mb} leaves"
                 " nothing: templates with memory: strict are not offered there"

@@ -24,7 +24,6 @@ from kongming_sched.agent.state.history import Drift, History
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import Answer, IncomingMigrations, Reservations
 from kongming_sched.agent.state.server_metadata import Metadata
-from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
@@ -413,8 +412,7 @@ class Reconciler:
         self._history.keep_only({guest.uuid for guest in guests})
         even = [guest.uuid for guest in settled if len(set(guest.quotas.values())) <= 1]
         self._evenly_limited = {uuid for uuid in even if not layout.guests[uuid].quotas}
-        nodes = CpuSet.of(node.id for node in topology.nodes)
-        return self._memory.run(settled, layout.guests, nodes)
+        return self._memory.run(settled, layout.guests, topology.memory_nodes)
 
     def _repair_definitions(self, guests: Iterable[Guest], outcome: Outcome) -> None:
         """Take the pins out of the definition that a migrated guest brought along, once it is there."""

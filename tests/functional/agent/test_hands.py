@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,19 @@ def test_resized_to_no_template(world: World) -> None:
 
     assert ("0-15", "emulator 0-15", "memory 0-1") == world.pins()["bronze-1"]
     assert {"cpu_shares": 77, "vcpu_quota": -1}.items() <= world.host.scheduler_of(uuid).items()
+
+
+@pytest.mark.parametrize("bare", [0, 1])
+def test_resized_to_no_template_beside_a_node_without_memory(world: World, bare: int) -> None:
+    """Its memory is let go to the nodes that have any, for libvirt refuses the others."""
+    nodes = tuple(replace(node, memory_mb=0) if node.id == bare else node for node in world.topology.nodes)
+    world.topology = replace(world.topology, nodes=nodes)
+    world.host.replace_topology(world.topology)
+    world.host.set_flavor(world.servers["bronze-1"], {})
+
+    world.settle()
+
+    assert ("0-15", "emulator 0-15", f"memory {1 - bare}") == world.pins()["bronze-1"]
 
 
 def test_pages_that_stayed_are_fetched(world: World) -> None:

@@ -247,7 +247,8 @@ def test_offline_shared_cpus_are_not_counted() -> None:
         pytest.param(16384, 0, Inventory(16384), id="none reserved"),
         pytest.param(16384, 1024, Inventory(16384, 1024), id="some reserved"),
         pytest.param(512, 1024, Inventory(512, 512), id="more reserved than there is"),
-        pytest.param(0, 0, Inventory(1), id="a node without memory, of which Placement takes no total of 0"),
+        pytest.param(0, 0, Inventory(1, 1), id="a node without memory, of which Placement takes no total of 0"),
+        pytest.param(0, 512, Inventory(1, 1), id="a node without memory, and some reserved"),
     ],
 )
 def test_memory_is_what_the_node_has(memory_mb: int, reserved: int, expected: Inventory) -> None:
@@ -334,6 +335,14 @@ def test_strict_memory_needs_memory() -> None:
     tree = plan(strict, anywhere, topology=one_node_no_smt(), of=full)
     assert {"anywhere": [0]} == offers(tree)
     assert "the node has no memory left after reserved_memory_mb" == tree.refusal("strict", 0)
+
+
+def test_a_node_without_memory_offers_no_strict_template() -> None:
+    """Also if nothing is reserved; its CPUs are for templates whose memory may be anywhere."""
+    strict, anywhere = template("strict"), template("anywhere", {"vcpus": "0", "memory": "none"})
+    tree = plan(strict, anywhere, topology=make_topology(1, 4, memory_mb=0), of=pools("1-3"))
+    assert {"anywhere": [0]} == offers(tree)
+    assert "the node has no memory" == tree.refusal("strict", 0)
 
 
 # Explicit host CPUs

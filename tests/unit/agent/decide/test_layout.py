@@ -129,6 +129,42 @@ def test_memory_is_let_go() -> None:
     assert CpuSet.parse("0-1") == layout.guests["a"].memory_nodes
 
 
+def without_memory(view: HostView, node_id: int) -> HostView:
+    """The same host, of which one node has CPUs only."""
+    nodes = tuple(replace(node, memory_mb=0) if node.id == node_id else node for node in view.topology.nodes)
+    return replace(view, topology=replace(view.topology, nodes=nodes))
+
+
+def test_memory_is_let_go_to_nodes_that_have_memory() -> None:
+    """The kernel lets no memory be bound to a node without any."""
+    free = template({"name": "gold", "cells": [{"vcpus": "0-1", "cpus": "dedicated", "memory": "none"}]})
+    running = guest("a", free, "1", "2")
+    bound = replace(running, identity=replace(running.identity, memory_nodes=CpuSet.of([1]), memory_mode="restrictive"))
+
+    layout = lay_out(without_memory(view([free], (bound, 0)), 1))
+
+    assert CpuSet.of([0]) == layout.guests["a"].memory_nodes
+
+
+def test_memory_that_is_on_the_only_node_with_memory_stays() -> None:
+    """A guest that is bound to nothing is where it belongs if there is one such node."""
+    gold = template(GOLD)
+
+    layout = lay_out(without_memory(view([gold], (guest("a", gold, "1", "2"), 0)), 1))
+
+    assert (CpuSet(), {}) == (layout.guests["a"].memory_nodes, layout.problems)
+
+
+def test_strict_memory_on_a_node_without_memory_is_a_problem() -> None:
+    """The guest keeps its pins and its binding."""
+    gold = template(GOLD)
+
+    layout = lay_out(without_memory(view([gold], (guest("a", gold, "5", "6"), 1)), 1))
+
+    assert (["5", "6"], CpuSet()) == (pins(layout.guests["a"]), layout.guests["a"].memory_nodes)
+    assert {"a": "its memory belongs on node 1, which has none; move it to another node"} == layout.problems
+
+
 def test_quality_of_service_without_a_controller() -> None:
     """Where the host has no cpu controller a template that asks for qos is reported, and the pins are set."""
     gold = template({**GOLD, "qos": {"shares": 512}})

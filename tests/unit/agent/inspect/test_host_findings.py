@@ -14,7 +14,7 @@ from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.tree import HostPools
 from kongming_sched.topology import HostTopology
-from testbed.topologies import one_node_no_smt, one_node_smt2, two_nodes_smt2
+from testbed.topologies import make_topology, one_node_no_smt, one_node_smt2, two_nodes_smt2
 
 SETTINGS = Settings(
     dedicated=CpuSet.parse("1-3,5-7"),
@@ -120,6 +120,15 @@ def test_a_node_without_memory_to_give() -> None:
     """reserved_memory_mb takes all of it."""
     *_, last = host_findings.of_pools(one_node_smt2(), pools("1,5", reserved_memory_mb=1 << 20))
     assert (Level.WARN, "memory") == (last.level, last.subject)
+    assert "lower [kongming_agent] reserved_memory_mb" == last.remedy
+
+
+def test_a_node_without_memory() -> None:
+    """It is said that the host has none there, and not to lower an option that is 0."""
+    *_, last = host_findings.of_pools(make_topology(1, 4, 2, memory_mb=0), pools("1,5"))
+    assert (Level.WARN, "memory") == (last.level, last.subject)
+    assert "node 0 has no memory: templates with memory: strict are not offered there" == last.fact
+    assert "reserved_memory_mb" not in last.remedy
 
 
 @pytest.mark.parametrize(
