@@ -3,4 +3,4 @@
 
 from __future__ import annotations
 
-import tests.functional.nova  # noqa: F401  # before all else of Nova: it keeps Nova from patching this process
+import testbed.unpatched_nova  # noqa: F401  # before all else of Nova's tests

@@ -29,8 +29,8 @@ from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers.affinity import KongmingTemplateAffinityWeigher
 from kongming_sched.weighers.packing import KongmingPackingWeigher
 from kongming_sched.weighers.reserve import KongmingReserveWeigher
+from testbed.nova_objects import make_host_state, make_spec
 from testbed.topologies import make_topology
-from tests.functional.nova.scheduler import make_host_state, make_spec
 
 MEMORY_MB = 8192
 MAX_CANDIDATES = 1000

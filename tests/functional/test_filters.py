@@ -35,8 +35,9 @@ from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers import all_weighers
 from kongming_sched.weighers.packing import KongmingPackingWeigher
 from testbed import topologies
+from testbed.nova_objects import make_host_state, make_spec
 from tests.functional.conftest import PlacementService
-from tests.functional.nova.scheduler import Scheduler, make_host_state, make_spec, node_of, register_host
+from tests.functional.nova.scheduler import Scheduler, node_of, register_host
 
 ROOT = "5a1e0000-0000-4000-8000-000000000001"
 GOLD = {

@@ -22,8 +22,9 @@ from kongming_sched.weighers.packing import KongmingPackingWeigher
 from kongming_sched.weighers.reserve import KongmingReserveWeigher
 from testbed import topologies
 from testbed.adapters import Counting
+from testbed.nova_objects import make_host_state, make_spec
 from tests.functional.conftest import PlacementService
-from tests.functional.nova.scheduler import Scheduler, make_host_state, make_spec, register_host
+from tests.functional.nova.scheduler import Scheduler, register_host
 
 TEMPLATE = PinningTemplate.from_mapping({"name": "gold", "cells": [{"vcpus": "0-1", "cpus": "dedicated"}]})
 GOLD = flavor.extra_specs(TEMPLATE, {}, vcpus=2, memory_mb=256)

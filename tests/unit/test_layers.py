@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import kongming_sched
 
 PACKAGE = Path(kongming_sched.__file__).parent
+
+CHECKOUT = Path(__file__).parents[2]
 
 CORE = ["compat", "exceptions", "cpuset", "clashes", "topology", "qos", "template", "request", "override", "allocator"]
 """They import the standard library and each other."""
@@ -70,6 +73,7 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     """Every module of the package by its name without the package's, parsed."""
     found = {}
@@ -153,3 +157,19 @@ def test_prose_may_speak_of_the_kernel() -> None:
     """A docstring is no access."""
     tree = ast.parse('"""Reads /proc."""\nPATH = "/proc/stat"\n"""/sys too."""')
     assert ["/proc/stat"] == list(texts(tree))
+
+
+@pytest.mark.parametrize(
+    ("folder", "above"),
+    [
+        ("testbed", ["benchmarks", "tests"]),
+        ("benchmarks", ["tests"]),
+        ("kongming_sched", ["testbed", "benchmarks", "tests"]),
+    ],
+)
+def test_what_runs_without_the_tests_imports_nothing_above_it(folder: str, above: list[str]) -> None:
+    """The package stands alone, the testbed has only the package below it, and benchmarks run without the tests."""
+    sources = {str(path.relative_to(CHECKOUT)): path.read_text() for path in (CHECKOUT / folder).rglob("*.py")}
+    assert sources
+    trees = {name: ast.parse(source, name) for name, source in sources.items()}
+    assert [] == [line for what in above for line in trespassers(what, [], trees)]

@@ -13,12 +13,13 @@ from kongming_sched.placement import flavor, names
 from kongming_sched.scheduler import worker as scheduler_side
 from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.template import PinningTemplate
+from testbed.nova_objects import make_spec
 from testbed.topologies import one_node_no_smt, two_nodes_no_smt, two_nodes_smt2
 from tests.functional.cli.conftest import Nova, Register, Write
 from tests.functional.cli.samples import AGGREGATE
 from tests.functional.cli.shell import Shell
 from tests.functional.conftest import PlacementService
-from tests.functional.nova.scheduler import Scheduler, make_spec
+from tests.functional.nova.scheduler import Scheduler
 
 DUO = """\
 name: duo

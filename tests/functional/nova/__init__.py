@@ -3,8 +3,4 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
-with mock.patch.dict("os.environ", OS_NOVA_DISABLE_EVENTLET_PATCHING="1"):  # else they patch this process
-    import nova.tests.functional
-    import nova.tests.unit  # noqa: F401
+import testbed.unpatched_nova  # noqa: F401  # before all else of Nova's tests

@@ -11,7 +11,7 @@ from typing import Any
 
 from keystoneauth1 import exceptions as ksa_exceptions
 from nova import objects
-from nova.scheduler import filters, host_manager, weights
+from nova.scheduler import filters, weights
 
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.filters.numa import KongmingNumaFilter
@@ -22,9 +22,8 @@ from kongming_sched.placement.tree import HostPools, desired_tree
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from kongming_sched.weighers.packing import KongmingPackingWeigher
+from testbed.nova_objects import make_host_state
 from tests.functional.conftest import PlacementService
-
-objects.register_all()
 
 
 def register_host(
@@ -39,20 +38,6 @@ def register_host(
     pools = HostPools(topology.cpus - housekeeping, housekeeping=housekeeping)
     registry.write(root, desired_tree(root_uuid, name, topology, pools, templates, states).nodes, states)
     return root_uuid
-
-
-def make_spec(extra_specs: Mapping[str, str], **more: Any) -> objects.RequestSpec:
-    """What Nova's scheduler is asked for one server."""
-    flavor = objects.Flavor(name="f1", vcpus=1, memory_mb=256, extra_specs=dict(extra_specs))
-    return objects.RequestSpec(flavor=flavor, instance_uuid=str(uuid.uuid4()), **more)
-
-
-def make_host_state(name: str, root_uuid: str, candidates: object = ()) -> host_manager.HostState:
-    """A host as a filter sees it."""
-    state = host_manager.HostState(name, name, str(uuid.uuid4()))
-    state.uuid = root_uuid
-    state.allocation_candidates = candidates
-    return state
 
 
 class Scheduler:
