@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from dataclasses import replace
 
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.pools import HostPools
 from kongming_sched.topology import Core, HostTopology, NumaNode
 
 
@@ -101,3 +103,24 @@ def _add_cell(cells: ET.Element, node: NumaNode, offline: Iterable[int]) -> None
     for cpu in sorted(siblings):
         ids = {"id": str(cpu), "socket_id": str(node.id), "die_id": "0", "core_id": str(siblings[cpu].first)}
         ET.SubElement(cpus, "cpu", ids, siblings=str(siblings[cpu]))
+
+
+def with_offline(topology: HostTopology, *cpus: int) -> HostTopology:
+    """The host with some CPUs offline."""
+    gone = CpuSet.of(cpus)
+
+    def rest(node: NumaNode) -> NumaNode:
+        cores = [Core(core.cpus - gone, core.cache) for core in node.cores]
+        return replace(node, cores=tuple(core for core in cores if core.cpus))
+
+    return replace(topology, nodes=tuple(map(rest, topology.nodes)))
+
+
+def pools(dedicated: str, shared: str = "", housekeeping: str = "0", reserved_memory_mb: int = 0) -> HostPools:
+    """The pools that options with these texts give a host."""
+    return HostPools(
+        CpuSet.parse(dedicated),
+        CpuSet.parse(shared),
+        CpuSet.parse(housekeeping),
+        reserved_memory_mb=reserved_memory_mb,
+    )

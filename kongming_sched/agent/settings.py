@@ -18,7 +18,7 @@ from kongming_sched import exceptions
 from kongming_sched.clashes import cpus_of_option, find_clashes
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.tree import HostPools, check_pools
+from kongming_sched.pools import HostPools, check_pools
 from kongming_sched.topology import HostTopology
 
 _NO_LIMIT = contextlib.nullcontext()

@@ -26,7 +26,7 @@ from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import HostPools
+from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
 from testbed.cloud.clients import connect
 from testbed.cloud.plan import Plan, load_plan

@@ -21,7 +21,7 @@ import openstack.connection
 import pytest
 import requests
 
-from kongming_sched.placement.tree import HostPools, check_pools
+from kongming_sched.pools import HostPools, check_pools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from testbed.lab import demo_setup

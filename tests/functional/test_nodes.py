@@ -13,7 +13,8 @@ from kongming_sched.exceptions import PlacementConflict, PlacementUnavailable, P
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Adapter, Inventory, PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
-from kongming_sched.placement.tree import DesiredNode, HostPools, NodeState, desired_tree
+from kongming_sched.placement.tree import DesiredNode, NodeState, desired_tree
+from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from testbed.adapters import Counting, Failing, Failure, Meddling
 from testbed.topologies import two_nodes_smt2

@@ -17,7 +17,19 @@ PACKAGE = Path(kongming_sched.__file__).parent
 
 CHECKOUT = Path(__file__).parents[2]
 
-CORE = ["compat", "exceptions", "cpuset", "clashes", "topology", "qos", "template", "request", "override", "allocator"]
+CORE = [
+    "compat",
+    "exceptions",
+    "cpuset",
+    "clashes",
+    "topology",
+    "pools",
+    "qos",
+    "template",
+    "request",
+    "override",
+    "allocator",
+]
 """They import the standard library and each other."""
 
 ROOMS = {

@@ -12,7 +12,8 @@ from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostLayout, units_of
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
-from kongming_sched.placement.tree import DesiredNode, HostPools, NodeState
+from kongming_sched.placement.tree import DesiredNode, NodeState
+from kongming_sched.pools import HostPools
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
 from kongming_sched.topology import HostTopology
 

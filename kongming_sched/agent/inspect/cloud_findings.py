@@ -11,7 +11,8 @@ from kongming_sched.agent.inspect.site import Running
 from kongming_sched.agent.settings import Settings
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
-from kongming_sched.placement.tree import HostPools, NodeState
+from kongming_sched.placement.tree import NodeState
+from kongming_sched.pools import HostPools
 
 _SHOWN = 5
 

@@ -9,7 +9,7 @@ from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.settings import Settings
 from kongming_sched.allocator import usable_cores
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.tree import HostPools, pool_faults
+from kongming_sched.pools import HostPools, pool_faults
 from kongming_sched.topology import HostTopology, NumaNode
 
 _TESTED = (9, 0, 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kongming_sched.agent.model.guest import Identity, Threads
 from kongming_sched.agent.state.released import NOBODY, Released
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.tree import HostPools
+from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
 
 UNNAMED_POOL = "-"

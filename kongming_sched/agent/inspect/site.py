@@ -23,7 +23,7 @@ from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.tree import HostPools
+from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
 
 

@@ -14,7 +14,7 @@ from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.tree import HostPools
+from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
 
 

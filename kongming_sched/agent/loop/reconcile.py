@@ -27,7 +27,8 @@ from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import HostPools, NodeState, Refusal
+from kongming_sched.placement.tree import NodeState, Refusal
+from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from kongming_sched.agent.model.actions import Kind, Unit
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.tree import DesiredTree, HostPools, NodeState
+from kongming_sched.placement.tree import DesiredTree, NodeState
+from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 

@@ -33,7 +33,7 @@ from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import HostPools
+from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from testbed.lab.compute_host import AGENT, ComputeHost, compute_host
 from testbed.lab.guests import Affinity, Guest

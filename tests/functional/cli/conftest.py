@@ -16,7 +16,8 @@ import requests
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import HostPools, desired_tree
+from kongming_sched.placement.tree import desired_tree
+from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
 from testbed.lab import cloud
 from testbed.lab.nova_api import NovaApi

@@ -22,7 +22,8 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import HostPools, desired_tree
+from kongming_sched.placement.tree import desired_tree
+from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from testbed.lab import cloud
 from testbed.lab.placement_api import TOKEN, PlacementApi

@@ -19,7 +19,8 @@ from kongming_sched.placement import flavor, names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import HostPools, desired_tree
+from kongming_sched.placement.tree import desired_tree
+from kongming_sched.pools import HostPools
 from kongming_sched.scheduler import worker
 from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.template import PinningTemplate

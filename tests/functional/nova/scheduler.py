@@ -18,7 +18,8 @@ from kongming_sched.filters.numa import KongmingNumaFilter
 from kongming_sched.filters.template import KongmingTemplateFilter
 from kongming_sched.placement import names
 from kongming_sched.placement.nodes import NodeRegistry
-from kongming_sched.placement.tree import HostPools, desired_tree
+from kongming_sched.placement.tree import desired_tree
+from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from kongming_sched.weighers.packing import KongmingPackingWeigher

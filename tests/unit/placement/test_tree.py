@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a host should have in Placement: its pools, its node providers, and which templates each node offers."""
+"""What a host should have in Placement: its node providers, and which templates each node offers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.exceptions import ConfigurationError
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.disabling import disabled_traits
-from kongming_sched.placement.tree import (
-    DesiredNode,
-    DesiredTree,
-    HostPools,
-    NodeState,
-    Refusal,
-    check_pools,
-    desired_tree,
-)
+from kongming_sched.placement.tree import DesiredNode, DesiredTree, NodeState, Refusal, desired_tree
+from kongming_sched.pools import HostPools, check_pools
 from kongming_sched.template import PinningTemplate
-from kongming_sched.topology import Core, HostTopology, NumaNode
+from kongming_sched.topology import HostTopology
 from testbed.topologies import (
     make_topology,
     one_node_no_smt,
     one_node_smt2,
     one_node_smt4,
+    pools,
     two_nodes_no_smt,
     two_nodes_smt2,
+    with_offline,
 )
 from tests.unit import strategies
 
@@ -48,12 +42,6 @@ POOLS = HostPools(
     reserved_memory_mb=1024,
 )
 """Of two_nodes_smt2: three cores of each node dedicated, the fourth of node 1 shared, that of node 0 housekeeping."""
-
-
-def pools(dedicated: str, shared: str = "", housekeeping: str = "0", reserved_memory_mb: int = 0) -> HostPools:
-    """Pools by their texts."""
-    sets = [CpuSet.parse(text) for text in (dedicated, shared, housekeeping)]
-    return HostPools(*sets, reserved_memory_mb=reserved_memory_mb)
 
 
 def template(name: str, *cells: Mapping[str, object]) -> PinningTemplate:
@@ -107,76 +95,6 @@ def offers(tree: DesiredTree) -> dict[str, list[int]]:
 def pcpus(tree: DesiredTree) -> list[int]:
     """The dedicated pool's total of each node, 0 where there is none."""
     return [node.inventories.get(names.PCPU, Inventory(0)).total for node in tree.nodes]
-
-
-# Pools
-
-
-@pytest.mark.parametrize(
-    ("topology", "chosen"),
-    [
-        pytest.param(two_nodes_smt2(), POOLS, id="three pools"),
-        pytest.param(one_node_no_smt(), pools("1-3"), id="no shared pool"),
-        pytest.param(one_node_no_smt(), pools("", "1-3"), id="no dedicated pool"),
-        pytest.param(one_node_smt2(), pools("1,5", "0,4", "0,4"), id="housekeeping floats in the shared pool"),
-        pytest.param(one_node_smt4(), pools("1,5,9,13"), id="a core of four threads"),
-    ],
-)
-def test_pools_that_work_are_taken(topology: HostTopology, chosen: HostPools) -> None:
-    """Whole cores, disjoint from the rest, and somewhere to run emulator threads."""
-    assert check_pools(topology, chosen) is None
-
-
-@pytest.mark.parametrize(
-    ("chosen", "option", "reason"),
-    [
-        pytest.param(pools("8"), "dedicated_cpu_set", "no CPU 8; it has 0-7", id="a dedicated CPU that is not there"),
-        pytest.param(pools("1,5", "9-12"), "shared_cpu_set", "no CPU 9-12", id="shared CPUs that are not there"),
-        pytest.param(
-            pools("1,5", "", "0,99"), "housekeeping_cpu_set", "no CPU 99", id="housekeeping that is not there"
-        ),
-        pytest.param(
-            pools("1-2,5-6", "2"), "shared_cpu_set", "CPU 2 is in dedicated_cpu_set too", id="shared overlaps"
-        ),
-        pytest.param(
-            pools("0-1,4-5", "", "0"), "housekeeping_cpu_set", "CPU 0 is in dedicated", id="housekeeping overlaps"
-        ),
-        pytest.param(
-            pools("1-2,5"), "dedicated_cpu_set", "CPU 2 is in the pool and its sibling 6 is not", id="half a core"
-        ),
-        pytest.param(pools("1,5", "2", ""), "housekeeping_cpu_set", "no online CPU is left", id="no housekeeping"),
-    ],
-)
-def test_pools_that_cannot_work_are_refused(chosen: HostPools, option: str, reason: str) -> None:
-    """On one_node_smt2, whose cores are 0,4 1,5 2,6 3,7; the error names the option and the CPUs."""
-    with pytest.raises(ConfigurationError) as caught:
-        check_pools(one_node_smt2(), chosen)
-    assert option == caught.value.option
-    assert reason in caught.value.reason
-
-
-def test_housekeeping_must_be_online() -> None:
-    """A CPU that is present but offline runs nothing."""
-    online = one_node_no_smt()
-    topology = HostTopology(online.nodes, CpuSet.parse("0-7"))
-    with pytest.raises(ConfigurationError, match="no online CPU is left for emulator threads"):
-        check_pools(topology, pools("1-3", "", "6"))
-
-
-def test_a_sibling_that_is_offline_makes_no_half_core() -> None:
-    """The pool names the whole core; that a thread sleeps is no mistake of the operator's."""
-    assert check_pools(with_offline(two_nodes_smt2(), 9), POOLS) is None
-
-
-def with_offline(topology: HostTopology, *cpus: int) -> HostTopology:
-    """The host with some CPUs offline."""
-    gone = CpuSet.of(cpus)
-
-    def rest(node: NumaNode) -> NumaNode:
-        cores = [Core(core.cpus - gone, core.cache) for core in node.cores]
-        return replace(node, cores=tuple(core for core in cores if core.cpus))
-
-    return replace(topology, nodes=tuple(map(rest, topology.nodes)))
 
 
 # Nodes

@@ -18,7 +18,8 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.override import KEYS
 from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests
-from kongming_sched.placement.tree import HostPools, NodeState
+from kongming_sched.placement.tree import NodeState
+from kongming_sched.pools import HostPools
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
 from testbed.topologies import two_nodes_smt2

@@ -8,7 +8,7 @@ import uuid
 from kongming_sched.agent.inspect.hostmap import HostMap, draw
 from kongming_sched.agent.model.guest import Identity, Threads
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.tree import HostPools
+from kongming_sched.pools import HostPools
 from kongming_sched.request import PinningRequest
 from testbed.topologies import make_topology
 

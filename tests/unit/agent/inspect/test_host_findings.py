@@ -12,7 +12,7 @@ from kongming_sched.agent.inspect import host_findings
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.tree import HostPools
+from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
 from testbed.topologies import make_topology, one_node_no_smt, one_node_smt2, two_nodes_smt2
 
