@@ -39,16 +39,16 @@ class UnmanagedGuests:
         unmanaged: Sequence[UnmanagedGuest],
         topology: HostTopology,
         dedicated: CpuSet,
-        ledger: History,
+        history: History,
         released: Released,
     ) -> Confined:
         """Bring them to where they should be.
 
-        :param ledger: of the guests of templates, one of which may have become a stranger while it ran
+        :param history: of the guests of templates, one of which may have become a stranger while it ran
         :raises HypervisorUnavailable: if libvirt went away
         """
         problems = {}
-        for stranger in [stranger for stranger in unmanaged if ledger.knows(*_run_of(stranger))]:
+        for stranger in [stranger for stranger in unmanaged if history.knows(*_run_of(stranger))]:
             try:
                 self._lift(stranger, topology)
             except exceptions.GuestGone:
@@ -58,7 +58,7 @@ class UnmanagedGuests:
             except exceptions.HypervisorError as error:
                 problems[str(stranger)] = str(error)
                 continue
-            ledger.forget(stranger.domain.uuid)
+            history.forget(stranger.domain.uuid)
 
         def is_wanted(stranger: UnmanagedGuest) -> bool:
             return self._confine_unmanaged and not released.covers(*_run_of(stranger))

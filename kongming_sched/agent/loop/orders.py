@@ -19,9 +19,9 @@ from kongming_sched.topology import HostTopology
 
 
 class HostLooks:
-    """The looks of the running agent, for one order.
+    """What an order needs of the running agent.
 
-    :param report: told of every look
+    :param reconcile: runs a reconcile pass, and reports it; by default the reconciler's own, which reports nothing
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class HostLooks:
         reconciler: Reconciler,
         topology: HostTopology,
         pools: HostPools,
-        report: Callable[[Outcome], None] = lambda _: None,
+        reconcile: Callable[[HostTopology, HostPools], Outcome] | None = None,
     ) -> None:
         self._reconciler = reconciler
         self._topology = topology
         self._pools = pools
-        self._report = report
+        self._reconcile = reconciler.run if reconcile is None else reconcile
 
     def view(self) -> HostView:
         """The host and its claims as they are."""
@@ -46,9 +46,7 @@ class HostLooks:
 
     def look(self) -> Outcome:
         """Bring the host to what the claims say."""
-        outcome = self._reconciler.run(self._topology, self._pools)
-        self._report(outcome)
-        return outcome
+        return self._reconcile(self._topology, self._pools)
 
     def reset_backoff(self, server: str) -> None:
         """Do not leave a guest alone although a change of it has just failed."""

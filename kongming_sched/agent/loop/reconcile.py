@@ -17,10 +17,10 @@ from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest, Identities
-from kongming_sched.agent.model.outcome import PoolUse, Reason, Seats, pool_use, seats
+from kongming_sched.agent.model.outcome import DriftReport, Pins, PoolUse, Reason, pins_of, pool_use
 from kongming_sched.agent.model.view import HostLayout, HostView, MemoryElsewhere
 from kongming_sched.agent.state.backoff import Backoff
-from kongming_sched.agent.state.history import Drift, History
+from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import Answer, IncomingMigrations, Reservations
 from kongming_sched.agent.state.server_metadata import Metadata
@@ -60,14 +60,14 @@ class Outcome:
     :ivar refusals: templates that this host's nodes do not offer
     :ivar answers: what the guests on their way are told, by the number of the question
     :ivar repaired: domains whose persistent definition held the pins of another host
-    :ivar drift: what somebody else has changed of guests since they were as they should be
+    :ivar drift: what something else has changed of guests since the agent left it right
     :ivar released: guests that an administrator has taken into his own hands
     :ivar confined: guests without a template, and what was pinned of them to keep them off the pool, or given back
     :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
     :ivar retry_seconds: when to look again at the latest; None for the usual time
     :ivar reasons: subject of a problem to the kind of thing that is wrong
     :ivar without_template: how many guests run that are none of the agent's business
-    :ivar seats: the threads of all others; None if nothing could be decided about them
+    :ivar pins: the threads of all others; None if nothing could be decided about them
     :ivar use: how full the pools of the nodes are
     """
 
@@ -77,14 +77,14 @@ class Outcome:
     refusals: tuple[Refusal, ...] = ()
     answers: dict[int, Answer] = field(default_factory=dict)
     repaired: list[str] = field(default_factory=list)
-    drift: list[Drift] = field(default_factory=list)
+    drift: DriftReport = field(default_factory=DriftReport)
     released: list[str] = field(default_factory=list)
     confined: list[tuple[str, str]] = field(default_factory=list)
     memory_elsewhere: dict[str, MemoryElsewhere] = field(default_factory=dict)
     retry_seconds: float | None = None
     reasons: dict[str, Reason] = field(default_factory=dict)
     without_template: int = 0
-    seats: Seats | None = None
+    pins: Pins | None = None
     use: tuple[PoolUse, ...] = ()
 
     def blame(self, reason: Reason, problems: Mapping[str, str]) -> None:
@@ -331,7 +331,7 @@ class Reconciler:
             self._kernel.default_shares(),
             released,
             self._metadata.requests(),
-            self._history.seats(guests),
+            self._history.assigned(guests),
             released,
         )
 
@@ -356,14 +356,20 @@ class Reconciler:
         pinner = self._pinner(topology, pools, expected, seen, outcome)
         waiting, released = self._backoff.waiting(), self._released_of(guests)
         outcome.released = sorted(names[uuid] for uuid in released)
-        outcome.drift = self._history.drift([guest for guest in guests if guest.uuid not in released], layout.guests)
-        pinned = pinner.run(layout, guests, waiting | dict.fromkeys(released, "it is released"))
+        try:
+            pinned = pinner.run(layout, guests, waiting | dict.fromkeys(released, "it is released"))
+        except exceptions.HypervisorError:
+            self._history.lose_track()
+            raise
         outcome.done += [(names[action.guest], action) for action in pinned.done]
         wrong = {uuid: why for uuid, why in (pinned.left | pinned.failed).items() if uuid not in released}
-        outcome.seats = seats(guests, {**pinned.layout.guests, **_only(layout.guests, wrong)}, pinned.done, pinned.seen)
+        targets = {**pinned.layout.guests, **_only(layout.guests, wrong)}
+        outcome.pins = pins_of(guests, targets, pinned.done, pinned.seen)
         layout, outcome.memory_elsewhere = pinned.layout, dict(pinned.layout.memory_elsewhere)
         unsettled = {*wrong, *released, *(layout.problems.keys() - layout.override_problems.keys())}
-        pages = self._settle([guest for guest in guests if guest.uuid not in unsettled], guests, layout, topology)
+        settled = [guest for guest in guests if guest.uuid not in unsettled]
+        outcome.drift = self._history.record(guests, targets, outcome.pins, {guest.uuid for guest in settled})
+        pages = self._settle(settled, layout, topology)
         refused = pinned.failed | _only(_only(pinned.left, waiting), wrong)
         busy = {uuid: reason for uuid, reason in pinned.left.items() if reason == BUSY}
         kinds = {
@@ -402,15 +408,11 @@ class Reconciler:
             pools.housekeeping & topology.cpus,
         )
 
-    def _settle(
-        self, settled: Sequence[Guest], guests: Sequence[Guest], layout: HostLayout, topology: HostTopology
-    ) -> dict[str, str]:
-        """Count the pages of guests that are as they should be, and remember what the next look compares with.
+    def _settle(self, settled: Sequence[Guest], layout: HostLayout, topology: HostTopology) -> dict[str, str]:
+        """Count the pages of guests that are as they should be, and note whose vCPUs need no quota of their own.
 
         :returns: server id to what is wrong with its pages
         """
-        self._history.record(settled, layout.guests)
-        self._history.keep_only({guest.uuid for guest in guests})
         even = [guest.uuid for guest in settled if len(set(guest.quotas.values())) <= 1]
         self._evenly_limited = {uuid for uuid in even if not layout.guests[uuid].quotas}
         return self._memory.run(settled, layout.guests, topology.memory_nodes)

@@ -22,11 +22,10 @@ from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.ipc.listener import Listener, Question
 from kongming_sched.agent.loop.orders import HostLooks, carry_out
 from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
-from kongming_sched.agent.model.outcome import Reason
+from kongming_sched.agent.model.outcome import Drift, Reason
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
-from kongming_sched.agent.state.history import Drift
 from kongming_sched.agent.state.lock import HostLock
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
@@ -36,6 +35,8 @@ from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.agent.triggers import base as triggers
 from kongming_sched.agent.triggers.event_sources import EventSources
 from kongming_sched.placement.client import PlacementClient
+from kongming_sched.pools import HostPools
+from kongming_sched.topology import HostTopology
 
 LOG = log.getLogger(__name__)
 
@@ -56,10 +57,10 @@ class Reporter:
         """Log what is new in the outcome of a look."""
         for change in outcome.changes:
             LOG.info("Placement: %s", change)
-        for drift in outcome.drift:
+        for drift in outcome.drift.found:
             if drift not in self._drift:
-                LOG.warning("server %s: %s; it is put back", drift.server, drift)
-        self._drift = frozenset(outcome.drift)
+                LOG.warning("server %s: %s", drift.server, drift)
+        self._drift = frozenset(outcome.drift.found)
         self._report_released(outcome)
         for name, what in outcome.confined:
             LOG.info("%s has no template: %s", name, what)
@@ -281,8 +282,15 @@ class Agent:
             LOG.exception("servers could not follow their memory; trying again")
 
     def _looks(self, reconciler: Reconciler) -> HostLooks:
+        def reconcile(topology: HostTopology, pools: HostPools) -> Outcome:
+            self._telemetry.begin()
+            outcome = reconciler.run(topology, pools)
+            self._report(outcome)
+            self._telemetry.end(outcome)
+            return outcome
+
         topology = self._hypervisor.topology()
-        return HostLooks(reconciler, topology, self._settings.pools(topology), self._report)
+        return HostLooks(reconciler, topology, self._settings.pools(topology), reconcile)
 
     def _carry_out(self, order: str) -> Mapping[str, object]:
         if self._reconciler is None:

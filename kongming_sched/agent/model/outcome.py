@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a look saw and what it left, as values for those who watch the agent. Pure."""
+"""What a reconcile pass found and did, as values for telemetry. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest, Threads
 from kongming_sched.agent.model.view import GuestLayout, units_of
 from kongming_sched.compat import StrEnum
-from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, NodeState
 
@@ -19,7 +18,7 @@ POOLS = {"dedicated": names.PCPU, "shared": names.VCPU}
 
 
 class Reason(StrEnum):
-    """What kind of thing is wrong: few words, for those who count."""
+    """The kind of a problem, as metrics count it."""
 
     PLACEMENT = "placement"
     """Placement does not answer, or refuses what the agent writes; the guests keep their pins."""
@@ -58,8 +57,8 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seats:
-    """Every thread of the running guests of templates, before and after what the look did.
+class Pins:
+    """Every thread of the running guests of templates, before and after what a reconcile pass did.
 
     :ivar servers: server id to the server's name
     :ivar starts: server id to libvirt's number of this run of the guest, which a new start changes
@@ -69,6 +68,50 @@ class Seats:
     starts: Mapping[str, str] = field(default_factory=dict)
     before: tuple[Unit, ...] = ()
     after: tuple[Unit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Something of a guest that the agent had left right, and that something else has changed since.
+
+    :ivar server: the guest, as people know it
+    :ivar kind: what it is of the guest
+    :ivar what: the same in words, as in "vCPU 0" or "memory"
+    :ivar was: where the agent left it, or what its value was
+    :ivar found: where it was found
+    :ivar wanted: where it should be now; the template may have changed meanwhile
+    """
+
+    server: str
+    kind: Kind
+    what: str
+    was: str
+    found: str
+    wanted: str
+
+    @property
+    def is_thread(self) -> bool:
+        """True for a vCPU, the emulator or an I/O thread."""
+        return self.kind in (Kind.VCPU, Kind.EMULATOR, Kind.IOTHREAD)
+
+    def __str__(self) -> str:
+        if self.was == self.wanted:
+            return f"{self.what} is on {self.found} and should be on {self.wanted}; it is put back"
+        return (
+            f"{self.what} was moved from {self.was} to {self.found} and should be on {self.wanted} now; it is put there"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """What a reconcile pass found of drift.
+
+    :ivar found: what has drifted since the last pass
+    :ivar repaired: how many threads that had drifted, now or earlier, are right again
+    """
+
+    found: tuple[Drift, ...] = ()
+    repaired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +129,9 @@ class PoolUse:
         return max(self.capacity - self.used, 0)
 
 
-def seats(
+def pins_of(
     guests: Sequence[Guest], layouts: Mapping[str, GuestLayout], done: Iterable[Action], seen: Mapping[str, Threads]
-) -> Seats:
+) -> Pins:
     """Where the threads of these guests were and are: by the kernel where it was asked again, else by what was done.
 
     :param layouts: server id to where its threads should be
@@ -101,7 +144,7 @@ def seats(
         moved |= {(uuid, Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
         moved[uuid, Kind.EMULATOR, 0] = threads.emulator
     after = tuple(replace(unit, current=moved.get(_key(unit), unit.current)) for unit in before)
-    return Seats(
+    return Pins(
         {guest.uuid: guest.identity.server for guest in guests},
         {guest.uuid: guest.identity.start for guest in guests},
         before,
@@ -127,49 +170,3 @@ def pool_use(tree: DesiredTree, states: Mapping[str, NodeState]) -> tuple[PoolUs
 
 def _key(item: Action | Unit) -> tuple[str, Kind, int]:
     return item.guest, item.kind, item.index
-
-
-@dataclass(frozen=True, slots=True)
-class Astray:
-    """A thread that somebody or something moved since the agent saw it where it should be."""
-
-    guest: str
-    server: str
-    kind: Kind
-    index: int
-    was: CpuSet
-    found: CpuSet
-
-    def __str__(self) -> str:
-        what = str(self.kind) if self.kind is Kind.EMULATOR else f"{self.kind} {self.index}"
-        return f"{what} was moved from CPU {self.was} to {self.found}"
-
-
-class AstrayThreads:
-    """Tells threads that went astray from those that have not been pinned yet, look by look."""
-
-    def __init__(self) -> None:
-        self._right: dict[tuple[str, Kind, int], tuple[str, CpuSet]] = {}
-        self._open: set[tuple[str, Kind, int]] = set()
-
-    def follow(self, seats: Seats) -> tuple[list[Astray], int]:
-        """The threads that went astray since the last look, and how many of all that ever did are right again now.
-
-        A guest that was started anew is not astray, and neither is a thread that is meant to be where it was moved to.
-        """
-        found = []
-        for unit in seats.before:
-            start, was = self._right.get(_key(unit), ("", unit.current))
-            is_same_run = start == seats.starts.get(unit.guest)
-            if is_same_run and unit.current not in (was, unit.target):
-                server = seats.servers[unit.guest]
-                found.append(Astray(unit.guest, server, unit.kind, unit.index, was, unit.current))
-        self._open |= {(astray.guest, astray.kind, astray.index) for astray in found}
-        self._right = {
-            _key(unit): (seats.starts.get(unit.guest, ""), unit.current)
-            for unit in seats.after
-            if unit.current == unit.target
-        }
-        repaired = self._open & self._right.keys()
-        self._open = self._open & {_key(unit) for unit in seats.after} - repaired
-        return found, len(repaired)

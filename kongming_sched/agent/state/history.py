@@ -1,106 +1,145 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What somebody else has changed of a guest since it was as it should be. Pure, but for what it remembers."""
+"""How each guest was when it was last as it should be, and what has drifted since. Pure, but for what it remembers."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from kongming_sched.agent.model.actions import Kind, Unit
 from kongming_sched.agent.model.guest import Guest
-from kongming_sched.agent.model.view import GuestLayout, units_of
+from kongming_sched.agent.model.outcome import Drift, DriftReport, Pins
+from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet
 
+_Item = tuple[Kind, int | str]
+"""Something of a guest that can drift: a thread by its number, its memory, a scheduler parameter, a vCPU's quota."""
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """Something of a guest that is not where it was put.
-
-    :ivar server: the guest, as people know it
-    :ivar what: as in "vCPU 0" or "memory"
-    :ivar found: where it is, or what its value is
-    :ivar wanted: where it should be
-    """
-
-    server: str
-    what: str
-    found: str
-    wanted: str
-
-    def __str__(self) -> str:
-        return f"{self.what} is on {self.found} and should be on {self.wanted}"
+_Value = CpuSet | int | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """What a run of a guest was seen to have."""
+class _Settled:
+    """A run of a guest, and the layout that it had when all of it was last as it should be."""
 
     start: str
     layout: GuestLayout
 
 
 class History:
-    """How each guest was when it was last as it should be. A guest that started anew has no past.
+    """The past of each run of a guest, kept in memory only.
 
-    It is kept in memory only: after a restart of the agent a guest that is placed well is taken to be where it belongs.
+    After a start of the agent a guest that is placed well is taken to be where it belongs.
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, _Held] = {}
+        self._settled: dict[str, _Settled] = {}
+        self._left: dict[str, tuple[str, dict[_Item, _Value]]] = {}
+        self._drifted: set[tuple[str, _Item]] = set()
 
-    def seats(self, guests: Iterable[Guest]) -> dict[str, tuple[CpuSet, ...]]:
-        """The host CPUs that each guest was given, by server id: there it stays, whoever has moved it since."""
-        return {guest.uuid: held.layout.vcpus for guest in guests if (held := self._of(guest)) is not None}
+    def assigned(self, guests: Iterable[Guest]) -> dict[str, tuple[CpuSet, ...]]:
+        """Server id to the host CPUs that its vCPUs were given last, wherever they have been moved since."""
+        return {
+            guest.uuid: settled.layout.vcpus
+            for guest in guests
+            if (settled := self._settled.get(guest.uuid)) is not None and settled.start == guest.identity.start
+        }
 
     def knows(self, uuid: str, start: str) -> bool:
         """Whether this run of a guest once had what its template says."""
-        return uuid in self._held and self._held[uuid].start == start
-
-    def drift(self, guests: Iterable[Guest], layouts: Mapping[str, GuestLayout]) -> list[Drift]:
-        """What is not as it was left, of that which shall be as it was."""
-        return [
-            Drift(str(guest), what, found, wanted)
-            for guest in guests
-            if (held := self._of(guest)) is not None
-            for what, found, wanted, was in _compare(guest, layouts[guest.uuid], held.layout)
-            if wanted == was
-        ]
-
-    def record(self, guests: Iterable[Guest], layouts: Mapping[str, GuestLayout]) -> None:
-        """Remember what guests have that are as they should be; of the others the last that was right is kept."""
-        for guest in guests:
-            layout = layouts[guest.uuid]
-            nodes = layout.memory_nodes or guest.identity.memory_nodes
-            self._held[guest.uuid] = _Held(guest.identity.start, replace(layout, memory_nodes=nodes))
+        return uuid in self._settled and self._settled[uuid].start == start
 
     def forget(self, uuid: str) -> None:
-        """A guest is no longer the agent's business."""
-        self._held.pop(uuid, None)
+        """Forget a guest that asks for no template any more."""
+        self._settled.pop(uuid, None)
+        self._left.pop(uuid, None)
 
-    def keep_only(self, running: Container[str]) -> None:
-        """Forget guests that do not run any more."""
-        self._held = {uuid: held for uuid, held in self._held.items() if uuid in running}
+    def lose_track(self) -> None:
+        """Forget where items were left, because a pass was cut off: what it has moved meanwhile is no drift."""
+        self._left = {}
 
-    def _of(self, guest: Guest) -> _Held | None:
-        held = self._held.get(guest.uuid)
-        return held if held is not None and held.start == guest.identity.start else None
+    def record(
+        self, guests: Sequence[Guest], targets: Mapping[str, GuestLayout], pins: Pins, settled: Collection[str]
+    ) -> DriftReport:
+        """Find what had drifted before a pass, and remember how the pass left everything.
+
+        An item has drifted if it is neither where the agent left it, in the same run of the guest, nor where it should
+        be now. Each drift is reported once: an item that could not be repaired is not known to be right any more.
+
+        :param guests: all running guests of templates as they were before the pass; of others nothing is remembered
+        :param targets: server id to how each of them should be
+        :param pins: their threads before and after the pass
+        :param settled: server ids of those that are as they should be in every respect
+        """
+        found = [*self._drifted_threads(pins), *self._drifted_values(guests, targets)]
+        self._drifted |= {(guest, item) for guest, item, drift in found if drift.is_thread}
+        self._remember(guests, targets, pins, settled)
+        right = {(guest, item) for guest, item in self._drifted if item in self._left.get(guest, ("", {}))[1]}
+        there = {(unit.guest, (unit.kind, unit.index)) for unit in pins.after} if self._drifted else set()
+        self._drifted = (self._drifted & there) - right
+        return DriftReport(tuple(drift for _, _, drift in found), len(right))
+
+    def _drifted_threads(self, pins: Pins) -> Iterator[tuple[str, _Item, Drift]]:
+        for unit in pins.before:
+            if unit.current == unit.target:
+                continue
+            was = self._was(unit.guest, pins.starts[unit.guest], (unit.kind, unit.index))
+            if was is not None and was != unit.current:
+                server = f"{pins.servers[unit.guest]} ({unit.guest})"
+                places = (f"CPU {cpus}" for cpus in (was, unit.current, unit.target))
+                yield unit.guest, (unit.kind, unit.index), Drift(server, unit.kind, _words(unit), *places)
+
+    def _drifted_values(
+        self, guests: Iterable[Guest], targets: Mapping[str, GuestLayout]
+    ) -> Iterator[tuple[str, _Item, Drift]]:
+        for guest in guests:
+            for item, found, wanted in _values(guest, targets[guest.uuid]):
+                was = self._was(guest.uuid, guest.identity.start, item)
+                if found != wanted and was is not None and was != found:
+                    what = {Kind.MEMORY: "memory", Kind.QUOTA: f"QoS of vCPU {item[1]}"}.get(item[0], "QoS")
+                    values = (_value_in_words(item, value) for value in (was, found, wanted))
+                    yield guest.uuid, item, Drift(str(guest), item[0], what, *values)
+
+    def _was(self, guest: str, start: str, item: _Item) -> _Value:
+        """Where the agent left an item; None if it has not left it right in this run of the guest."""
+        known_start, items = self._left.get(guest, ("", {}))
+        return items.get(item) if known_start == start else None
+
+    def _remember(
+        self, guests: Iterable[Guest], targets: Mapping[str, GuestLayout], pins: Pins, settled: Collection[str]
+    ) -> None:
+        left: dict[str, tuple[str, dict[_Item, _Value]]] = {}
+        kept: dict[str, _Settled] = {}
+        for guest in guests:
+            uuid, start = guest.uuid, guest.identity.start
+            items: dict[_Item, _Value] = {}
+            if uuid in settled:
+                items = {item: wanted for item, _, wanted in _values(guest, targets[uuid])}
+                kept[uuid] = _Settled(start, targets[uuid])
+            elif uuid in self._settled:
+                kept[uuid] = self._settled[uuid]
+            left[uuid] = start, items
+        for unit in pins.after:
+            if unit.current == unit.target:
+                left[unit.guest][1][unit.kind, unit.index] = unit.current
+        self._left, self._settled = left, kept
 
 
-def _compare(guest: Guest, layout: GuestLayout, was: GuestLayout) -> Iterator[tuple[str, str, str, str]]:
-    """What is not as it should be, where it is, where it should be, where it was put."""
-    before = units_of([guest], {guest.uuid: was})
-    for unit, old in zip(units_of([guest], {guest.uuid: layout}), before, strict=True):
-        if unit.current == unit.target:
-            continue
-        what = f"{unit.kind} {unit.index}" if unit.kind != "emulator" else str(unit.kind)
-        yield what, f"CPU {unit.current}", f"CPU {unit.target}", f"CPU {old.target}"
-    if layout.memory_nodes and layout.memory_nodes != guest.identity.memory_nodes:
-        found = guest.identity.memory_nodes or "any"
-        yield "memory", f"node {found}", f"node {layout.memory_nodes}", f"node {was.memory_nodes}"
+def _values(guest: Guest, layout: GuestLayout) -> Iterator[tuple[_Item, _Value, _Value]]:
+    """Everything but threads that a layout sets of a guest: what it is, what was found, what it should be."""
+    bound = guest.identity.memory_nodes
+    yield (Kind.MEMORY, 0), bound, layout.memory_nodes or bound
     for name, value in sorted(layout.scheduler.items()):
-        actual = guest.domain.scheduler.get(name)
-        if actual != value:
-            yield "QoS", f"{name} {actual}", f"{name} {value}", f"{name} {was.scheduler.get(name)}"
+        yield (Kind.SCHEDULER, name), guest.domain.scheduler.get(name), value
     for vcpu, value in sorted(layout.quotas.items()):
-        actual = guest.quotas.get(vcpu, value)
-        if actual != value:
-            yield f"QoS of vCPU {vcpu}", f"quota {actual}", f"quota {value}", f"quota {was.quotas.get(vcpu)}"
+        yield (Kind.QUOTA, vcpu), guest.quotas.get(vcpu, value), value
+
+
+def _words(unit: Unit) -> str:
+    return str(unit.kind) if unit.kind is Kind.EMULATOR else f"{unit.kind} {unit.index}"
+
+
+def _value_in_words(item: _Item, value: _Value) -> str:
+    if item[0] is Kind.MEMORY:
+        return f"node {value or 'any'}"
+    return f"quota {value}" if item[0] is Kind.QUOTA else f"{item[1]} {value}"

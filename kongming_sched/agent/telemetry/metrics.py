@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.actions import Kind
-from kongming_sched.agent.model.outcome import Astray, PoolUse, Reason, Seats
+from kongming_sched.agent.model.outcome import Pins, PoolUse, Reason
 from kongming_sched.placement.client import Adapter, Response
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -30,7 +30,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 class _Now:
     """What holds since the last look."""
 
-    seats: Seats = field(default_factory=Seats)
+    pins: Pins = field(default_factory=Pins)
     use: tuple[PoolUse, ...] = ()
     problems: Mapping[Reason, int] = field(default_factory=dict)
     without_template: int = 0
@@ -48,7 +48,7 @@ class _Snapshot(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Called by every scrape, from its thread."""
         now = self.now
-        yield from _pins(now.seats)
+        yield from _pins(now.pins)
         yield from _pools(now.use)
         problems = GaugeMetricFamily(
             "kongming_problems",
@@ -63,7 +63,7 @@ class _Snapshot(Collector):
         )
 
 
-def _pins(seats: Seats) -> Iterator[GaugeMetricFamily]:
+def _pins(pins: Pins) -> Iterator[GaugeMetricFamily]:
     labels = ["server", "name"]
     wanted = GaugeMetricFamily(
         "kongming_guest_pins_wanted",
@@ -74,9 +74,9 @@ def _pins(seats: Seats) -> Iterator[GaugeMetricFamily]:
     actual = GaugeMetricFamily(
         "kongming_guest_pins_actual", "Threads of a guest that the kernel has where they should be.", None, labels
     )
-    every = Tally(unit.guest for unit in seats.after)
-    right = Tally(unit.guest for unit in seats.after if unit.current == unit.target)
-    for server, name in seats.servers.items():
+    every = Tally(unit.guest for unit in pins.after)
+    right = Tally(unit.guest for unit in pins.after if unit.current == unit.target)
+    for server, name in pins.servers.items():
         wanted.add_metric([server, name], every[server])
         actual.add_metric([server, name], right[server])
     yield wanted
@@ -166,13 +166,9 @@ class Metrics:
         """The same adapter, with its requests counted."""
         return _Counted(adapter, self._requests)
 
-    def record(
-        self, outcome: Outcome, astray: Sequence[Astray], repaired: int, seconds: float, waited: float | None
-    ) -> None:
-        """Take in a look.
+    def record(self, outcome: Outcome, seconds: float, waited: float | None) -> None:
+        """Take in a reconcile pass.
 
-        :param astray: threads that somebody else had moved
-        :param repaired: how many of these, and of earlier ones, are right again
         :param seconds: how long it took
         :param waited: how long ago the first event came that it was for; None if it was for none
         """
@@ -180,13 +176,13 @@ class Metrics:
         self._note_pass(is_fine, seconds)
         for _, action in outcome.done:
             self._actions.labels(_label(action.kind)).inc()
-        self._found.inc(len(astray))
-        self._repaired.inc(repaired)
+        self._found.inc(sum(drift.is_thread for drift in outcome.drift.found))
+        self._repaired.inc(outcome.drift.repaired)
         if waited is not None and any(action.is_pin for _, action in outcome.done):
             self._latency.observe(waited)
         previous = self._snapshot.now
         self._snapshot.now = _Now(
-            previous.seats if outcome.seats is None else outcome.seats,
+            previous.pins if outcome.pins is None else outcome.pins,
             outcome.use if is_fine else previous.use,
             self._note_problems(outcome.problems, outcome.reasons),
             outcome.without_template,
@@ -200,7 +196,7 @@ class Metrics:
         self._note_pass(False, seconds)
         tally = self._note_problems(problems, {reason: Reason(reason) for reason in problems})
         now = self._snapshot.now
-        self._snapshot.now = _Now(now.seats, now.use, tally, now.without_template)
+        self._snapshot.now = _Now(now.pins, now.use, tally, now.without_template)
 
     def _note_pass(self, is_fine: bool, seconds: float) -> None:
         self._pass_seconds.observe(seconds)

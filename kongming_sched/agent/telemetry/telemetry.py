@@ -11,7 +11,7 @@ from oslo_log import log
 
 from kongming_sched import exceptions
 from kongming_sched.agent.loop.reconcile import Outcome
-from kongming_sched.agent.model.outcome import AstrayThreads, Seats
+from kongming_sched.agent.model.outcome import Pins
 from kongming_sched.agent.settings import Settings
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.agent.telemetry.metrics_server import MetricsServer
@@ -33,7 +33,6 @@ class Telemetry:
         self._systemd = systemd
         self._metrics_server = MetricsServer(self.metrics.registry)
         self._unseen_because = ""
-        self._astray = AstrayThreads()
         self._heard_at: float | None = None
         self._waiting_since: float | None = None
         self._began = 0.0
@@ -56,9 +55,8 @@ class Telemetry:
         now = self._clock()
         waited = None if self._waiting_since is None else now - self._waiting_since
         self._waiting_since = None
-        astray, repaired = self._astray.follow(outcome.seats) if outcome.seats else ([], 0)
-        self.metrics.record(outcome, astray, repaired, now - self._began, waited)
-        self._status = "; ".join([*_pinned(outcome.seats), _problems(outcome.problems)])
+        self.metrics.record(outcome, now - self._began, waited)
+        self._status = "; ".join([*_pinned(outcome.pins), _problems(outcome.problems)])
 
     def fail(self, problems: Mapping[str, str]) -> None:
         """The look came to nothing.
@@ -95,11 +93,11 @@ class Telemetry:
         self._unseen_because = why
 
 
-def _pinned(seats: Seats | None) -> list[str]:
-    if seats is None:
+def _pinned(pins: Pins | None) -> list[str]:
+    if pins is None:
         return []
-    wrong = {unit.guest for unit in seats.after if unit.current != unit.target}
-    return [f"{len(seats.servers) - len(wrong)} of {len(seats.servers)} servers of templates are pinned"]
+    wrong = {unit.guest for unit in pins.after if unit.current != unit.target}
+    return [f"{len(pins.servers) - len(wrong)} of {len(pins.servers)} servers of templates are pinned"]
 
 
 def _problems(problems: Mapping[str, str]) -> str:

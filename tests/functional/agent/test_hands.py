@@ -11,9 +11,10 @@ import pytest
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
 from kongming_sched.agent.loop.orders import HostLooks
+from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.guest import identify
+from kongming_sched.agent.model.outcome import Drift, DriftReport
 from kongming_sched.agent.model.view import MemoryElsewhere
-from kongming_sched.agent.state.history import Drift
 from kongming_sched.agent.state.released import FILE_NAME, Released, save_released
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -59,10 +60,10 @@ def test_puts_back_and_tells(world: World, cpus: str) -> None:
     outcome = world.look()
     after = world.look()
 
-    expected = Drift(f"server-instance-{uuid[-8:]} ({uuid})", "vCPU 1", f"CPU {cpus}", "CPU 14")
-    assert [expected] == outcome.drift
+    expected = Drift(f"server-instance-{uuid[-8:]} ({uuid})", Kind.VCPU, "vCPU 1", "CPU 14", f"CPU {cpus}", "CPU 14")
+    assert DriftReport((expected,), 1) == outcome.drift
     assert before == world.pins()
-    assert [] == after.drift
+    assert DriftReport() == after.drift
 
 
 def test_first_pins_are_no_drift(world: World) -> None:
@@ -70,7 +71,7 @@ def test_first_pins_are_no_drift(world: World) -> None:
     world.boot("bronze-2", "bronze", 1)
     world.host.respawn(world.servers["silver-1"])
 
-    assert [] == world.look().drift
+    assert DriftReport() == world.look().drift
 
 
 def test_quality_of_service_drifts_too(world: World) -> None:
@@ -81,7 +82,7 @@ def test_quality_of_service_drifts_too(world: World) -> None:
 
     outcome = world.look()
 
-    assert [("QoS", "vcpu_quota -1", "vcpu_quota 50000")] == [(d.what, d.found, d.wanted) for d in outcome.drift]
+    assert [("QoS", "vcpu_quota -1", "vcpu_quota 50000")] == [(d.what, d.found, d.wanted) for d in outcome.drift.found]
     assert 50_000 == world.host.scheduler_of(uuid)["vcpu_quota"]
 
 
@@ -95,7 +96,7 @@ def test_released_guest_is_left_alone(world: World) -> None:
     second = world.settle()
 
     assert ("6", "15") == world.pins()["silver-2"][:2]
-    assert ([], {}) == (first.drift, first.problems)
+    assert (DriftReport(), {}) == (first.drift, first.problems)
     assert first.released == second.released
     assert 1 == len(first.released)
 

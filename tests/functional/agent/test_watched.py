@@ -19,9 +19,12 @@ from pathlib import Path
 
 import pytest
 
+from kongming_sched.agent.loop.service import Reporter
 from kongming_sched.agent.telemetry.systemd import Systemd
 from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.template import PinningTemplate
 from tests.functional.agent.test_service import AGENT, WORKING
 from tests.functional.agent.world import World, store_templates
 from tests.functional.conftest import PlacementService
@@ -38,18 +41,20 @@ def world(placement: PlacementService) -> World:
 
 
 class Watched:
-    """A watch over the looks at a world, with a clock of its own."""
+    """The telemetry and the log of the passes over a world, with a clock of their own."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.now = 0.0
         self.watch = Telemetry(Systemd({}), lambda: self.now)
+        self.reporter = Reporter()
 
     def look(self, seconds: float = 0.5) -> None:
         """A look that takes some time."""
         self.watch.begin()
         outcome = self.world.look()
         self.now += seconds
+        self.reporter.report(outcome)
         self.watch.end(outcome)
 
     def value(self, family: str, /, **labels: str) -> float | None:
@@ -103,6 +108,28 @@ def test_drift_is_counted(world: World) -> None:
     watched.look()
 
     assert (1, 1) == (watched.value("kongming_drift_found_total"), watched.value("kongming_drift_repaired_total"))
+
+
+def test_drift_of_a_thread_that_its_template_moves_too(
+    placement: PlacementService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A vCPU pinned on one CPU, moved to a second by hand, while its template asks for a third: counted and logged."""
+    store_templates(placement.client)
+    world = World(placement, "host")
+    world.settle()
+    world.boot("exact-1", "exact", 1)
+    watched = Watched(world)
+    watched.look()
+    moved = {"name": "exact", "cells": [{"vcpus": "0-1", "cpus": "explicit", "pins": {0: "7", 1: "13"}}]}
+    TemplateStore(placement.client).update(PinningTemplate.from_mapping(moved))
+    world.host.set_affinity(world.servers["exact-1"], 0, CpuSet.parse("6"))
+
+    watched.look()
+
+    assert (1, 1) == (watched.value("kongming_drift_found_total"), watched.value("kongming_drift_repaired_total"))
+    name = f"server-instance-{world.servers['exact-1'][-8:]} ({world.servers['exact-1']})"
+    line = f"server {name}: vCPU 0 was moved from CPU 5 to CPU 6 and should be on CPU 7 now; it is put there"
+    assert [line] == [record.getMessage() for record in caplog.records if "vCPU 0 was" in record.getMessage()]
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent logs of a look, and what it does not say again."""
+"""What the agent logs of a reconcile pass, and what it does not repeat."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 
 from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.loop.service import Reporter
-from kongming_sched.agent.state.history import Drift
+from kongming_sched.agent.model.actions import Kind
+from kongming_sched.agent.model.outcome import Drift, DriftReport
 
-ASTRAY = Drift("web (1)", "vCPU 0", "CPU 0-7", "CPU 2")
+DRIFT = Drift("web (1)", Kind.VCPU, "vCPU 0", "CPU 2", "CPU 0-7", "CPU 2")
 
 
 @pytest.fixture(autouse=True)
@@ -20,12 +21,12 @@ def info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
-def test_drift_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A drift that cannot be repaired is told once, and again only when it comes back."""
+def test_drift_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """What something moves before each pass is logged once, and again only when there was a pass without it."""
     reporter = Reporter()
 
-    for drift in ([ASTRAY], [ASTRAY], [], [ASTRAY]):
-        reporter.report(Outcome(drift=list(drift)))
+    for found in ((DRIFT,), (DRIFT,), (), (DRIFT,)):
+        reporter.report(Outcome(drift=DriftReport(found)))
 
     message = "server web (1): vCPU 0 is on CPU 0-7 and should be on CPU 2; it is put back"
     assert [("WARNING", message)] * 2 == [(record.levelname, record.getMessage()) for record in caplog.records]

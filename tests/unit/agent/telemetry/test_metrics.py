@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, generate_latest
 
 from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.actions import Action, Kind, Unit
-from kongming_sched.agent.model.outcome import PoolUse, Reason, Seats
+from kongming_sched.agent.model.outcome import Pins, PoolUse, Reason
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.cpuset import CpuSet
 from testbed.adapters import Answer
@@ -25,7 +25,7 @@ UNITS = (
     Unit("a", Kind.EMULATOR, 0, TWO, TWO),
     Unit("b", Kind.VCPU, 0, TWO, TWO),
 )
-SEATS = Seats({"a": 'web "1"', "b": "db"}, {}, (), UNITS)
+PINS = Pins({"a": 'web "1"', "b": "db"}, {}, (), UNITS)
 
 
 def value(metrics: Metrics, family: str, /, **labels: str) -> float | None:
@@ -35,7 +35,7 @@ def value(metrics: Metrics, family: str, /, **labels: str) -> float | None:
 
 def full_outcome() -> Outcome:
     """A look that found and did something of everything."""
-    outcome = Outcome(seats=SEATS, use=(PoolUse(0, "dedicated", 6, 2), PoolUse(0, "shared", 8, 3)), without_template=4)
+    outcome = Outcome(pins=PINS, use=(PoolUse(0, "dedicated", 6, 2), PoolUse(0, "shared", 8, 3)), without_template=4)
     outcome.done = [("server a", Action("a", Kind.VCPU, 0, ONE)), ("server a", Action("a", Kind.IOTHREAD, 1, ONE))]
     outcome.blame(Reason.NO_PLACE, {"server b": "no room on node 0"})
     outcome.problems["something new"] = "of which nobody said what kind it is"
@@ -45,7 +45,7 @@ def full_outcome() -> Outcome:
 def test_pins_wanted_and_actual() -> None:
     """Of each guest the threads that have a place, and those that the kernel has there."""
     metrics = Metrics()
-    metrics.record(full_outcome(), [], 0, 0.1, None)
+    metrics.record(full_outcome(), 0.1, None)
 
     assert 3 == value(metrics, "kongming_guest_pins_wanted", server="a", name='web "1"')
     assert 2 == value(metrics, "kongming_guest_pins_actual", server="a", name='web "1"')
@@ -55,8 +55,8 @@ def test_pins_wanted_and_actual() -> None:
 def test_a_guest_that_ended_leaves_nothing() -> None:
     """The next look replaces what was told of guests."""
     metrics = Metrics()
-    metrics.record(full_outcome(), [], 0, 0.1, None)
-    metrics.record(Outcome(seats=Seats({"b": "db"}, {}, (), UNITS[3:])), [], 0, 0.1, None)
+    metrics.record(full_outcome(), 0.1, None)
+    metrics.record(Outcome(pins=Pins({"b": "db"}, {}, (), UNITS[3:])), 0.1, None)
 
     assert value(metrics, "kongming_guest_pins_wanted", server="a", name='web "1"') is None
     assert 1 == value(metrics, "kongming_guest_pins_wanted", server="b", name="db")
@@ -65,7 +65,7 @@ def test_a_guest_that_ended_leaves_nothing() -> None:
 def test_pools_and_guests_without_a_template() -> None:
     """Used and free per node and pool, and how many guests are none of the agent's."""
     metrics = Metrics()
-    metrics.record(full_outcome(), [], 0, 0.1, None)
+    metrics.record(full_outcome(), 0.1, None)
 
     assert 2 == value(metrics, "kongming_node_cpus_used", node="0", pool="dedicated")
     assert 4 == value(metrics, "kongming_node_cpus_free", node="0", pool="dedicated")
@@ -76,9 +76,9 @@ def test_pools_and_guests_without_a_template() -> None:
 def test_latency_is_of_looks_that_pinned_for_an_event() -> None:
     """A look without an event, or one that found nothing to pin, says nothing about latency."""
     metrics = Metrics()
-    metrics.record(full_outcome(), [], 0, 0.1, None)
-    metrics.record(Outcome(), [], 0, 0.1, 3.0)
-    metrics.record(full_outcome(), [], 0, 0.1, 0.25)
+    metrics.record(full_outcome(), 0.1, None)
+    metrics.record(Outcome(), 0.1, 3.0)
+    metrics.record(full_outcome(), 0.1, 0.25)
 
     assert 1 == value(metrics, "kongming_event_to_pin_seconds_count")
     assert 0.25 == value(metrics, "kongming_event_to_pin_seconds_sum")
@@ -87,7 +87,7 @@ def test_latency_is_of_looks_that_pinned_for_an_event() -> None:
 def test_actions_by_kind() -> None:
     """Every kind is told from the start, and counts what holds."""
     metrics = Metrics()
-    metrics.record(full_outcome(), [], 0, 0.1, None)
+    metrics.record(full_outcome(), 0.1, None)
 
     counts = {kind: value(metrics, "kongming_actions_total", kind=kind.name.lower()) for kind in Kind}
     assert {**dict.fromkeys(Kind, 0), Kind.VCPU: 1, Kind.IOTHREAD: 1} == counts
@@ -96,25 +96,25 @@ def test_actions_by_kind() -> None:
 def test_failures_by_reason() -> None:
     """A problem counts when it comes up or changes; while it lasts it is a problem. What has no kind is other."""
     metrics = Metrics()
-    metrics.record(full_outcome(), [], 0, 0.1, None)
-    metrics.record(full_outcome(), [], 0, 0.1, None)
+    metrics.record(full_outcome(), 0.1, None)
+    metrics.record(full_outcome(), 0.1, None)
 
     assert 1 == value(metrics, "kongming_failures_total", reason="no_place")
     assert 1 == value(metrics, "kongming_problems", reason="no_place")
     assert 1 == value(metrics, "kongming_failures_total", reason="other")
-    metrics.record(Outcome(), [], 0, 0.1, None)
+    metrics.record(Outcome(), 0.1, None)
     assert 0 == value(metrics, "kongming_problems", reason="no_place")
 
 
 def test_a_look_that_came_to_nothing() -> None:
     """It counts as a failure, is no news of success, and what was known of the guests stays."""
     metrics = Metrics(lambda: 1000.0)
-    metrics.record(full_outcome(), [], 0, 0.1, None)
+    metrics.record(full_outcome(), 0.1, None)
     metrics._clock = lambda: 2000.0
     metrics.record_failure({"libvirt": "libvirtd went away"}, 0.2)
     without_placement = Outcome()
     without_placement.blame(Reason.PLACEMENT, {"Placement": "it did not answer"})
-    metrics.record(without_placement, [], 0, 0.1, None)
+    metrics.record(without_placement, 0.1, None)
 
     assert 1000.0 == value(metrics, "kongming_last_successful_pass_timestamp_seconds")
     assert 2 == value(metrics, "kongming_reconcile_passes_total", result="failure")
@@ -162,7 +162,7 @@ def test_registry_of_its_own() -> None:
 def test_prometheus_finds_nothing_to_complain_of() -> None:
     """Names, units and help are as Prometheus wants them."""
     metrics = Metrics()
-    metrics.record(full_outcome(), [], 0, 0.1, 0.2)
+    metrics.record(full_outcome(), 0.1, 0.2)
     text = generate_latest(metrics.registry)
     ours = b"".join(
         line for line in text.splitlines(keepends=True) if b"_created" not in line and b"process_" not in line
