@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from kongming_sched.cpuset import CpuSet
@@ -71,10 +71,56 @@ def two_nodes_no_smt() -> HostTopology:
     return make_topology(2, 4)
 
 
-def capabilities_xml(topology: HostTopology, offline: Iterable[int] = ()) -> str:
+def describe_host(
+    nodes: Mapping[int, str], without_memory: Collection[int] = (), absent: CpuSet = CpuSet()
+) -> HostTopology:
+    """A host by the cores of its nodes.
+
+    :param nodes: node id to cores, apart by blanks; a bar stands between those of different caches, as in "0,4 1,5 | 2"
+    :param without_memory: ids of nodes that have CPUs only
+    :param absent: CPUs that the host has beside these, which are offline
+    """
+    topology = []
+    for node_id, text in nodes.items():
+        caches = [[CpuSet.parse(core) for core in cache.split()] for cache in text.split("|")]
+        cores = tuple(Core(core, cache[0].first) for cache in caches for core in cache)
+        ordered = tuple(sorted(cores, key=lambda core: core.cpus.first))
+        topology.append(NumaNode(node_id, 0 if node_id in without_memory else 16384, ordered))
+    return HostTopology(tuple(topology), CpuSet.union(node.cpus for node in topology) | absent)
+
+
+SHAPES: Mapping[str, HostTopology] = {
+    "no SMT": make_topology(2, 4),
+    "two threads": make_topology(2, 4, 2),
+    "a single core": make_topology(1, 1, 2),
+    "striped over the nodes": describe_host({0: "0,8 2,10 4,12 6,14", 1: "1,9 3,11 5,13 7,15"}),
+    "siblings beside each other": describe_host({0: "0-1 2-3 4-5 6-7", 1: "8-9 10-11 12-13 14-15"}),
+    "CPU ids eight apart": describe_host({0: "0 8 16 24", 1: "32 40 48 56"}),
+    "four threads with odd numbers": describe_host({0: "1,3,5,7 9,11,13,15 17,19,21,23", 1: "25,27,29,31 33,35,37,39"}),
+    "sparse node ids": describe_host({0: "0-3 4-7 8-11", 8: "12-15 16-19"} | dict.fromkeys(range(250, 256), "")),
+    "a node without CPUs": describe_host({0: "0,4 1,5 2,6 3,7", 1: ""}),
+    "a node without memory": describe_host({0: "0,6 1,7 2,8", 1: "3,9 4,10 5,11"}, without_memory=[1]),
+    "no memory at all": describe_host({0: "0,3 1,4 2,5"}, without_memory=[0]),
+    "a node that vanished": describe_host(
+        {0: "0,12 1,13 2,14", 3: "9,21 10,22 11,23"}, absent=CpuSet.parse("3-8,15-20")
+    ),
+    "some siblings offline": describe_host({0: "0,4 1 2,6 3,7", 1: "8,12 9,13 10 11"}, absent=CpuSet.parse("5,14-15")),
+    "cores of two kinds": describe_host({0: "0-1 2-3 4-5 | 6 7 8 9 | 10 11"}),
+    "caches smaller than a node": make_topology(2, 6, 2, cores_per_cache=2),
+    "no level 3 cache": describe_host({0: "0 1 2 3", 1: "4 5 6 7"}),
+    "512 CPUs": make_topology(8, 32, 2, cores_per_cache=8),
+}
+"""Hosts as they are built, by what is special about them. Whatever holds for hosts holds for all of these."""
+
+WITHOUT_LEVEL_3 = {"cores of two kinds": CpuSet.parse("10-11"), "no level 3 cache": CpuSet.parse("0-7")}
+"""The CPUs of shapes for which libvirt names no cache."""
+
+
+def capabilities_xml(topology: HostTopology, offline: Iterable[int] = (), without_cache: CpuSet = CpuSet()) -> str:
     """What ``virsh capabilities`` prints on such a host.
 
     :param offline: further CPUs of the first node, listed as libvirt lists offline ones: as their own only sibling
+    :param without_cache: CPUs that have no cache of level 3
     """
     capabilities = ET.Element("capabilities")
     host = ET.SubElement(capabilities, "host")
@@ -83,9 +129,10 @@ def capabilities_xml(topology: HostTopology, offline: Iterable[int] = ()) -> str
     cells = ET.SubElement(ET.SubElement(host, "topology"), "cells", num=str(len(topology.nodes)))
     for node in topology.nodes:
         _add_cell(cells, node, offline if node is topology.nodes[0] else ())
-    cores = [core for node in topology.nodes for core in node.cores]
+    cores = [core for node in topology.nodes for core in node.cores if not core.cpus <= without_cache]
     cache = ET.SubElement(host, "cache")
-    ET.SubElement(cache, "bank", id="0", level="2", type="both", size="512", unit="KiB", cpus=str(cores[0].cpus))
+    for core in cores[:1]:
+        ET.SubElement(cache, "bank", id="0", level="2", type="both", size="512", unit="KiB", cpus=str(core.cpus))
     for bank, first in enumerate(sorted({core.cache for core in cores})):
         cpus = CpuSet.union(core.cpus for core in cores if core.cache == first)
         ET.SubElement(cache, "bank", id=str(bank), level="3", type="both", size="16", unit="MiB", cpus=str(cpus))

@@ -28,6 +28,13 @@ TWO_CACHES = topologies.one_node_two_caches_smt2().nodes[0].cores
 """Cores 0,8 1,9 2,10 3,11 on one last-level cache and 4,12 5,13 6,14 7,15 on another."""
 FOUR_CACHES = topologies.make_topology(1, 8, 1, cores_per_cache=2).nodes[0].cores
 """Cores 0 1 | 2 3 | 4 5 | 6 7."""
+ANY_SHAPE = [
+    cores
+    for topology in topologies.SHAPES.values()
+    for node in topology.nodes
+    if (cores := usable_cores(node.cores, topology.cpus))
+]
+"""The cores of each node of every shape of host."""
 
 
 def demand(key: str, vcpus: int, threads: str, *present: int | None) -> Demand:
@@ -373,11 +380,8 @@ def make_world(
 ) -> World:
     """A host of at most so many nodes and CPUs, with guests enough to keep it nearly full."""
     rng = random.Random(seed)
-    threads, count = rng.choice(widths), rng.randint(1, max_nodes)
-    cores = min(rng.randint(1, rng.choice([4, 8, 256])), max_cpus // count // threads)
-    topology = topologies.make_topology(count, cores, threads, rng.choice([None, 1, 2, 4, 8]))
-    pool = topology.cpus - CpuSet.of(range(rng.randint(0, 2)))
-    largest = min(rng.choice([2, 4, 16, 64]), cores)
+    nodes = rng.choice([make_nodes, choose_nodes])(rng, max_nodes, max_cpus, widths)
+    largest = min(rng.choice([2, 4, 16, 64]), max([1, *map(len, nodes)]))
     history = []
     for number in range(length):
         if number % 10 == 0:  # the tide turns: from threads to whole cores, from arrivals to departures
@@ -385,7 +389,32 @@ def make_world(
             departures = rng.choice([0.1, 0.3, 0.6])
         vcpus = 0 if rng.random() < departures else 1 + int(largest * rng.random() ** 2)
         history.append(Step(vcpus, rng.choice(policies), rng.getrandbits(16)))
-    return World(tuple(usable_cores(node.cores, pool) for node in topology.nodes), history, rng.random() < 0.75)
+    return World(nodes, history, rng.random() < 0.75)
+
+
+def make_nodes(
+    rng: random.Random, max_nodes: int, max_cpus: int, widths: Sequence[int]
+) -> tuple[tuple[Core, ...], ...]:
+    """The dedicated cores of each node of a regular host of any size."""
+    threads, count = rng.choice(widths), rng.randint(1, max_nodes)
+    cores = min(rng.randint(1, rng.choice([4, 8, 256])), max_cpus // count // threads)
+    topology = topologies.make_topology(count, cores, threads, rng.choice([None, 1, 2, 4, 8]))
+    pool = topology.cpus - CpuSet.of(range(rng.randint(0, 2)))
+    return tuple(usable_cores(node.cores, pool) for node in topology.nodes)
+
+
+def choose_nodes(
+    rng: random.Random, max_nodes: int, max_cpus: int, widths: Sequence[int]
+) -> tuple[tuple[Core, ...], ...]:
+    """The same of a host of any shape, as many cores of as many nodes as are allowed."""
+    fitting = [
+        [node for node in topology.nodes if node.threads_per_core in widths] for topology in topologies.SHAPES.values()
+    ]
+    nodes = rng.choice([nodes for nodes in fitting if nodes])
+    chosen = rng.sample(nodes, min(len(nodes), max_nodes))
+    pool = CpuSet.union(node.cpus for node in chosen) - CpuSet.of(range(rng.randint(0, 2)))
+    limits = [max_cpus // len(chosen) // node.threads_per_core for node in chosen]
+    return tuple(usable_cores(node.cores, pool)[:limit] for node, limit in zip(chosen, limits, strict=True))
 
 
 def worlds(**limits: Any) -> st.SearchStrategy[World]:
@@ -552,10 +581,14 @@ def make_crowd(seed: int, cores: Sequence[Core]) -> list[Demand]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(0, 2**64), st.integers(2, 5))
-def test_room_for_whole_cores_costs_the_fewest_moves(seed: int, cores: int) -> None:
+@given(
+    st.integers(0, 2**64),
+    st.sampled_from([cores for cores in ANY_SHAPE if len(cores) > 1 and len(cores[0].cpus) == 2]),
+    st.integers(2, 5),
+)
+def test_room_for_whole_cores_costs_the_fewest_moves(seed: int, cores: tuple[Core, ...], count: int) -> None:
     """Also when every core is touched and all that is left is asked for."""
-    node = topologies.make_topology(1, cores, 2).nodes[0].cores
+    node = cores[:count]
     demands = make_crowd(seed, node)
     layout = allocate(node, demands)
     check(node, demands, layout)
@@ -567,8 +600,9 @@ def test_room_for_whole_cores_costs_the_fewest_moves(seed: int, cores: int) -> N
 def make_mess(seed: int, guests: int) -> tuple[tuple[Core, ...], list[Demand]]:
     """Guests that sit anywhere: on each other, out of the pool, in the wrong shape, too many of them."""
     rng = random.Random(seed)
-    cores = rng.choice([NO_SMT, SMT2, SMT4, TWO_CACHES, FOUR_CACHES])
-    cpus = [None, *range(18)]
+    cores = rng.choice([rng.choice([NO_SMT, SMT2, SMT4, TWO_CACHES, FOUR_CACHES]), rng.choice(ANY_SHAPE)])
+    mine = sorted(CpuSet.union(core.cpus for core in cores))[:16]
+    cpus = [None, *mine, mine[-1] + 1, mine[-1] + 2]
     demands = [
         Demand(f"guest-{number}", rng.randint(1, 6), rng.choice(list(ThreadPolicy)), tuple(rng.choices(cpus, k=6)))
         for number in range(guests)

@@ -25,6 +25,23 @@ def test_capabilities_are_read_back(
     assert topology == HostTopology.from_capabilities(xml, topology.cpus)
 
 
+@pytest.mark.parametrize("shape", topologies.SHAPES)
+def test_hosts_of_every_shape_are_read_back(shape: str) -> None:
+    """Also those whose nodes have no CPUs, no memory or no level 3 cache, or whose ids have gaps."""
+    topology = topologies.SHAPES[shape]
+    xml = topologies.capabilities_xml(topology, without_cache=topologies.WITHOUT_LEVEL_3.get(shape, CpuSet()))
+    assert topology == HostTopology.from_capabilities(xml, topology.cpus, topology.present)
+
+
+@pytest.mark.parametrize("shape", topologies.SHAPES)
+def test_hosts_of_every_shape_are_read_from_all_that_libvirt_lists(shape: str) -> None:
+    """CPUs that are offline are listed too, as cores of their own."""
+    topology = topologies.SHAPES[shape]
+    without_cache = topologies.WITHOUT_LEVEL_3.get(shape, CpuSet())
+    xml = topologies.capabilities_xml(topology, topology.present - topology.cpus, without_cache)
+    assert topology == HostTopology.from_capabilities(xml, topology.cpus)
+
+
 def test_a_host_knows_its_nodes_and_cpus() -> None:
     """Two nodes with SMT, numbered as Linux does: siblings are half the host apart."""
     topology = topologies.two_nodes_smt2()

@@ -20,6 +20,7 @@ from kongming_sched.pools import HostPools, check_pools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from testbed.topologies import (
+    SHAPES,
     make_topology,
     one_node_no_smt,
     one_node_smt2,
@@ -487,11 +488,11 @@ def test_a_withdrawn_template_loses_its_trait_and_its_slot() -> None:
 
 @st.composite
 def hosts(draw: st.DrawFn) -> tuple[HostTopology, HostPools]:
-    """A host with pools that work."""
-    threads = draw(st.sampled_from([1, 2, 4]))
-    topology = make_topology(draw(st.integers(1, 4)), draw(st.integers(2, 6)), threads)
+    """A host of any shape with pools that work."""
+    regular = st.builds(make_topology, st.integers(1, 4), st.integers(2, 6), st.sampled_from([1, 2, 4]))
+    topology = draw(st.one_of(regular, st.sampled_from(list(SHAPES.values()))))
     cores = [core.cpus for node in topology.nodes for core in node.cores]
-    dedicated = draw(st.sets(st.integers(1, len(cores) - 1)))
+    dedicated = draw(st.sets(st.integers(1, len(cores) - 1))) if len(cores) > 1 else set()
     rest = [index for index in range(1, len(cores)) if index not in dedicated]
     shared = draw(st.sets(st.sampled_from(rest))) if rest else set()
     chosen = [CpuSet.union(cores[index] for index in some) for some in (dedicated, shared, {0})]
@@ -554,6 +555,27 @@ def test_no_host_cpu_is_counted_twice(host: tuple[HostTopology, HostPools], temp
     assert pcpus(tree) == [len(pool) for pool in tree.pools.values()]
     for core in (core for node in topology.nodes for core in node.cores):
         assert (core.cpus & CpuSet.union(tree.pools.values())) in (CpuSet(), core.cpus)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hosts_of_every_shape_offer_what_they_can(shape: str) -> None:
+    """All of a node's whole cores are counted, and nothing where there is none or no memory for it."""
+    topology = SHAPES[shape]
+    first, *others = [core.cpus for node in topology.nodes for core in node.cores]
+    chosen = HostPools(CpuSet.union(others), CpuSet(), first)
+    anywhere = template("anywhere", {"vcpus": "0", "memory": "none"})
+    tree = plan(template("strict"), anywhere, topology=topology, of=chosen)
+    widths = {node.id: node.threads_per_core for node in topology.nodes}
+    whole = {
+        node.id: sum(len(core.cpus) for core in node.cores if len(core.cpus) == widths[node.id] and core.cpus != first)
+        for node in topology.nodes
+    }
+    assert {node: count for node, count in whole.items() if node in tree.pools} == {
+        node: len(pool) for node, pool in tree.pools.items()
+    }
+    wanted = [node for node, count in whole.items() if count]
+    strict = [node for node in wanted if topology.node(node).memory_mb]
+    assert {name: on for name, on in {"anywhere": wanted, "strict": strict}.items() if on} == offers(tree)
 
 
 @given(hosts(), offered_templates())

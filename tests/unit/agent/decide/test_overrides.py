@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
 from kongming_sched.agent.model.view import HostLayout, HostView, OverrideRequest, units_of
+from kongming_sched.allocator import usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.override import KEYS
 from kongming_sched.placement import names
@@ -22,7 +24,8 @@ from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostPools
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
-from testbed.topologies import two_nodes_smt2
+from kongming_sched.topology import HostTopology
+from testbed.topologies import SHAPES, two_nodes_smt2
 
 ROOT = "00000000-0000-0000-0000-000000000001"
 POOLS = HostPools(CpuSet.parse("1-3,9-11,5-7,13-15"), CpuSet.parse("12"), CpuSet.parse("0,4,8"), 4.0)
@@ -48,27 +51,58 @@ TEMPLATES = {
 }
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A host on which tenants write metadata.
+
+    :ivar templates: by name
+    :ivar nodes: the nodes that the cells of a server of each template can be on
+    :ivar room: node to the dedicated CPUs that are left beside the template with explicit ones
+    """
+
+    topology: HostTopology
+    pools: HostPools
+    templates: Mapping[str, PinningTemplate]
+    nodes: Mapping[str, Sequence[tuple[int, ...]]]
+    room: Mapping[int, int]
+
+
 def guest(name: str, of: str, *vcpus: str) -> Guest:
     """A running guest of a template, with the affinities of its vCPUs; by default it floats."""
     template = TEMPLATES[of]
-    request = PinningRequest(of, cell_requests(template, 512, 2))
-    affinities = vcpus or ("0-15",) * template.vcpus
-    threads = Threads(dict(enumerate(map(CpuSet.parse, affinities))), CpuSet.parse("0-15"))
+    return make_guest(name, template, two_nodes_smt2(), (0,), vcpus or ("0-15",) * template.vcpus)
+
+
+def make_guest(
+    name: str, template: PinningTemplate, topology: HostTopology, nodes: Sequence[int], vcpus: Sequence[str]
+) -> Guest:
+    """A running guest on these nodes of a host."""
+    widths = {node.id: node.threads_per_core for node in topology.nodes}
+    request = PinningRequest(template.name, cell_requests(template, 512, widths[nodes[0]]))
+    threads = Threads(dict(enumerate(map(CpuSet.parse, vcpus))), topology.cpus)
     return Guest(Domain(name, name, ""), Identity(name, template.vcpus, request), request, threads)
 
 
 def view(*guests: tuple[Guest, tuple[int, ...]], **metadata: dict[str, str]) -> HostView:
     """A host whose guests have claimed on the nodes given, with what their metadata says."""
-    states = {}
-    for node in (0, 1):
-        uuid = names.node_uuid(ROOT, node)
-        claims = {
-            guest.uuid: guest.request.cells[nodes.index(node)].resources for guest, nodes in guests if node in nodes
-        }
-        states[uuid] = NodeState(uuid, f"node{node}", 1, allocations=claims)
     requests = {name: OverrideRequest(keys) for name, keys in metadata.items()}
+    scene = Scene(two_nodes_smt2(), POOLS, TEMPLATES, {}, {})
+    return replace(make_view(scene, guests), overrides=requests)
+
+
+def make_view(scene: Scene, guests: Sequence[tuple[Guest, tuple[int, ...]]]) -> HostView:
+    """A host whose guests have claimed on the nodes given."""
+    states = {}
+    for node in scene.topology.nodes:
+        uuid = names.node_uuid(ROOT, node.id)
+        claims = {
+            guest.uuid: guest.request.cells[nodes.index(node.id)].resources
+            for guest, nodes in guests
+            if node.id in nodes
+        }
+        states[uuid] = NodeState(uuid, f"node{node.id}", 1, allocations=claims)
     running = tuple(guest for guest, _ in guests)
-    return HostView(two_nodes_smt2(), POOLS, ROOT, "host", states, TEMPLATES, running, overrides=requests)
+    return HostView(scene.topology, scene.pools, ROOT, "host", states, scene.templates, running)
 
 
 def pins(layout: HostLayout, name: str) -> list[str]:
@@ -195,50 +229,86 @@ def test_what_was_granted_stays_while_a_wrong_value_stands() -> None:
     assert ["5", "13"] == pins(lay_out(host), "a")
 
 
-NODES = {"both": [(0, 1)], "exact": [(1,)], "float": [(1,)]}
-ON = st.integers(0, 15)
+def make_scene(topology: HostTopology) -> Scene:
+    """A host of this shape: its first core for housekeeping, a core of its last node shared, the others dedicated."""
+    housekeeping, *others = [core.cpus for node in topology.nodes for core in node.cores]
+    shared = others.pop() if len(others) > 2 else CpuSet()
+    pools = HostPools(CpuSet.union(others), shared, housekeeping, 4.0)
+    usable = {node.id: usable_cores(node.cores, pools.dedicated) for node in topology.nodes}
+    usable = {node_id: cores for node_id, cores in usable.items() if cores}
+    room = {node_id: sum(len(core.cpus) for core in cores) for node_id, cores in usable.items()}
+    strict = [(node_id,) for node_id in usable if node_id in topology.memory_nodes]
+    templates = {name: item for name, item in TEMPLATES.items() if name not in ("exact", "both")}
+    nodes: dict[str, list[tuple[int, ...]]] = {"pair": strict, "alone": strict, "closed": strict}
+    nodes["siblings"] = [on for on in strict if len(usable[on[0]][0].cpus) > 1]
+    nodes["float"] = [(node.id,) for node in topology.nodes if shared and shared <= node.cpus and node.memory_mb]
+    templates["anywhere"] = open_template("anywhere", {"vcpus": "0-1", "cpus": "dedicated", "memory": "none"})
+    nodes["anywhere"] = [(node_id,) for node_id in usable]
+    if strict and len(cores := usable[strict[-1][0]]) > 1:
+        first, second = [cpu for core in cores for cpu in core.cpus][:2]
+        cell = {"vcpus": "0-1", "cpus": "explicit", "pins": {0: str(first), 1: str(second)}}
+        templates["exact"], nodes["exact"] = open_template("exact", cell), strict[-1:]
+        room[strict[-1][0]] -= sum(len(core.cpus) for core in cores if first in core.cpus or second in core.cpus)
+    if len(strict) > 1:
+        both = [{"vcpus": "0", "cpus": "dedicated", "node": strict[0][0]}, {"vcpus": "1", "cpus": "dedicated"}]
+        templates["both"] = open_template("both", *both)
+        nodes["both"] = [(*strict[0], *on) for on in strict[1:]]
+    return Scene(topology, pools, templates, {name: on for name, on in nodes.items() if on}, room)
+
+
+SCENES = {shape: make_scene(topology) for shape, topology in SHAPES.items()}
 
 
 @st.composite
-def metadata(draw: st.DrawFn) -> dict[str, str]:
+def metadata(draw: st.DrawFn, scene: Scene) -> dict[str, str]:
     """What tenants write: mostly what might work."""
+    on = st.sampled_from([*scene.topology.present][:24])
     cpus = st.one_of(
-        st.builds("0:{};1:{}".format, ON, ON),
-        st.builds("{}".format, ON),
-        st.builds("{},{}".format, ON, ON),
+        st.builds("0:{};1:{}".format, on, on),
+        st.builds("{}".format, on),
+        st.builds("{},{}".format, on, on),
         st.text(max_size=5),
     )
     keys = draw(st.sets(st.sampled_from(KEYS), max_size=2))
-    return {key: draw(st.sampled_from(sorted(TEMPLATES)) if key == KEYS[0] else cpus) for key in sorted(keys)}
+    return {key: draw(st.sampled_from(sorted(scene.templates)) if key == KEYS[0] else cpus) for key in sorted(keys)}
 
 
 @st.composite
 def hosts(draw: st.DrawFn) -> tuple[HostView, HostView]:
-    """A host whose claims fit, as it is with and without what its servers' metadata says; the guests are anywhere."""
-    room = {0: 6, 1: 4}
-    slots = {"exact": 1, "float": 4}
+    """A host of any shape whose claims fit, as it is with and without what its servers' metadata says.
+
+    The guests are anywhere.
+    """
+    scene = SCENES[draw(st.sampled_from(sorted(SCENES)))]
+    room, slots = dict(scene.room), {"exact": 1, "float": 4 * len(scene.pools.shared)}
+    on = st.one_of(st.sampled_from([*scene.topology.cpus][:24]).map(str), st.just(str(scene.topology.cpus)))
     guests = []
-    for number in range(draw(st.integers(1, 6))):
-        of = draw(st.sampled_from(sorted(TEMPLATES)))
-        nodes = draw(st.sampled_from(NODES.get(of, [(0,), (1,)])))
-        takes = [cell.resources.get(names.PCPU, 0) for cell in cell_requests(TEMPLATES[of], 512, 2)]
-        if any(room[node] < take for node, take in zip(nodes, takes, strict=True)) or slots.get(of, 1) < 1:
+    for number in range(draw(st.integers(1, 6)) if scene.nodes else 0):
+        of = draw(st.sampled_from(sorted(scene.nodes)))
+        nodes = draw(st.sampled_from(scene.nodes[of]))
+        vcpus = draw(st.tuples(*[on] * scene.templates[of].vcpus))
+        item = make_guest(f"g{number}", scene.templates[of], scene.topology, nodes, vcpus)
+        takes = [cell.resources.get(names.PCPU, 0) for cell in item.request.cells]
+        if any(take > room.get(node, 0) for node, take in zip(nodes, takes, strict=True) if take):
+            continue
+        if slots.get(of, 1) < 1:
             continue
         for node, take in zip(nodes, takes, strict=True):
-            room[node] -= take
+            room[node] = room.get(node, 0) - take
         slots[of] = slots.get(of, 9) - 1
-        where = st.one_of(ON.map(str), st.just("0-15"))
-        guests.append((guest(f"g{number}", of, *draw(st.tuples(*[where] * TEMPLATES[of].vcpus))), nodes))
-    plain = view(*guests)
+        guests.append((item, nodes))
+    plain = make_view(scene, guests)
     requests = {
-        item.uuid: OverrideRequest(draw(metadata()), draw(metadata())) for item, _ in guests if draw(st.booleans())
+        item.uuid: OverrideRequest(draw(metadata(scene)), draw(metadata(scene)))
+        for item, _ in guests
+        if draw(st.booleans())
     }
     return plain, replace(plain, overrides={name: wish for name, wish in requests.items() if wish.metadata})
 
 
-def owned(layout: HostLayout, name: str) -> CpuSet:
+def owned(view: HostView, layout: HostLayout, name: str) -> CpuSet:
     """The CPUs of the dedicated pool that a guest's vCPUs have."""
-    return CpuSet.union(layout.guests[name].vcpus) & POOLS.dedicated
+    return CpuSet.union(layout.guests[name].vcpus) & view.pools.dedicated
 
 
 @given(hosts())
@@ -253,10 +323,10 @@ def test_no_override_touches_anybody_else(host: tuple[HostView, HostView]) -> No
     assert set(after.problems) <= set(asked.overrides)
     seen = CpuSet()
     for item in asked.guests:
-        mine = owned(after, item.uuid)
+        mine = owned(asked, after, item.uuid)
         assert mine.isdisjoint(seen)
         seen |= mine
-        dedicated = TEMPLATES[item.request.template].host_cpus or item.request.template != "float"
+        dedicated = asked.templates[item.request.template].host_cpus or item.request.template != "float"
         assert not dedicated or len(mine) >= 1
 
 
@@ -276,8 +346,9 @@ def test_the_way_there_is_safe(host: tuple[HostView, HostView]) -> None:
     """From wherever the guests are, no action of the plan puts two of them on one dedicated CPU."""
     _, asked = host
     layout = lay_out(asked)
-    occupancy = Occupancy(units_of(asked.guests, layout.guests), POOLS.dedicated)
-    for action in plan(asked.guests, layout.guests, POOLS.dedicated, POOLS.housekeeping):
+    pools = asked.pools
+    occupancy = Occupancy(units_of(asked.guests, layout.guests), pools.dedicated)
+    for action in plan(asked.guests, layout.guests, pools.dedicated, pools.housekeeping):
         if action.is_pin:
             assert occupancy.blocker(action.guest, action.cpus) is None
             occupancy.move(action)
@@ -320,10 +391,10 @@ def test_wishes_go_round_guests_that_cannot_be_moved(host: tuple[HostView, HostV
         for item in asked.guests
         if item.uuid in stuck
         for cpus in item.threads.vcpus.values()
-        if cpus <= POOLS.dedicated
+        if cpus <= asked.pools.dedicated
     )
     for item in asked.guests:
         if item.uuid not in stuck and item.uuid not in layout.problems:
-            mine = owned(layout, item.uuid)
+            mine = owned(asked, layout, item.uuid)
             assert mine.isdisjoint(seen)
             seen |= mine

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import PinningRequest
+from testbed.topologies import SHAPES
 
 DEDICATED = CpuSet.parse("2-7")
 HOUSEKEEPING = CpuSet.parse("0-1")
@@ -119,13 +122,30 @@ def test_who_floats_and_cannot_be_pinned_keeps_nobody_waiting() -> None:
     assert ["b vCPU 0: CPU 0-7 -> 2"] == moves(actions)
 
 
+@dataclass(frozen=True)
+class Situation:
+    """Guests that are pinned apart or float, and pins apart for all of them to go to.
+
+    :ivar dedicated: the host's dedicated pool
+    :ivar housekeeping: where a thread waits
+    """
+
+    dedicated: CpuSet
+    housekeeping: CpuSet
+    guests: list[Guest]
+    layouts: dict[str, GuestLayout]
+
+
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[list[Guest], dict[str, GuestLayout]]:
-    """Guests that are pinned apart or float, and pins apart for all of them to go to."""
+def situations(draw: st.DrawFn) -> Situation:
+    """Small crowds on hosts of every shape."""
+    topology = draw(st.sampled_from(list(SHAPES.values())))
+    housekeeping, *others = [core.cpus for node in topology.nodes for core in node.cores]
+    dedicated = CpuSet.union(draw(st.permutations(others))[:4])
     names = [f"guest-{index}" for index in range(draw(st.integers(1, 4)))]
 
     def seats() -> dict[str, list[str]]:
-        order = iter(draw(st.permutations(list(DEDICATED))))
+        order = iter(draw(st.permutations(list(dedicated))))
         kinds = {name: draw(st.integers(0, 2)) for name in names}  # how many CPUs of the pool it has
         return {name: [str(cpu) for _, cpu in zip(range(kinds[name]), order, strict=False)] for name in names}
 
@@ -133,16 +153,17 @@ def situations(draw: st.DrawFn) -> tuple[list[Guest], dict[str, GuestLayout]]:
     guests, layouts = [], {}
     for name in names:
         count = max(len(now[name]), len(then[name]), 1)
-        elsewhere = [draw(st.sampled_from(["0-1", "0-7"])) for _ in range(count)]
-        guests.append(make_guest(name, *[*now[name], *elsewhere][:count]))
-        layouts[name] = layout(*[*then[name], *(["0-1"] * count)][:count])
-    return guests, layouts
+        elsewhere = [draw(st.sampled_from([str(housekeeping), str(topology.cpus)])) for _ in range(count)]
+        guests.append(make_guest(name, *[*now[name], *elsewhere][:count], emulator=str(housekeeping)))
+        pins = [*then[name], *([str(housekeeping)] * count)][:count]
+        layouts[name] = layout(*pins, emulator=str(housekeeping))
+    return Situation(dedicated, housekeeping, guests, layouts)
 
 
 @given(situations())
-def test_never_two_guests_on_a_cpu(situation: tuple[list[Guest], dict[str, GuestLayout]]) -> None:
+def test_never_two_guests_on_a_cpu(situation: Situation) -> None:
     """After each action no CPU of the pool belongs to two guests, and after the last all is as it should be."""
-    guests, layouts = situation
+    guests, layouts = situation.guests, situation.layouts
     on = {
         (guest.uuid, kind, index): cpus
         for guest in guests
@@ -152,13 +173,13 @@ def test_never_two_guests_on_a_cpu(situation: tuple[list[Guest], dict[str, Guest
         ]
     }
 
-    for action in plan(guests, layouts, DEDICATED, HOUSEKEEPING):
+    for action in plan(guests, layouts, situation.dedicated, situation.housekeeping):
         key = action.guest, action.kind, action.index
         assert on[key] == action.before
         on[key] = action.cpus
         given_away = [
             (guest, cpu)
-            for guest, cpus in {(key[0], cpus) for key, cpus in on.items() if cpus <= DEDICATED}
+            for guest, cpus in {(key[0], cpus) for key, cpus in on.items() if cpus <= situation.dedicated}
             for cpu in cpus
         ]
         owners = {cpu: {guest for guest, other in given_away if other == cpu} for _, cpu in given_away}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kongming_sched.agent.decide.rebalance import HostRooms, Rebalancing, Tenant, describe, rebalance
 from kongming_sched.placement import names
+from testbed.topologies import SHAPES
 
 
 def room(cpus: int, memory_mb: int = 100) -> dict[str, int]:
@@ -79,16 +80,17 @@ def test_too_many_arrangements() -> None:
 
 @st.composite
 def hosts(draw: st.DrawFn) -> HostRooms:
-    """Small hosts of two or three nodes."""
-    count = draw(st.integers(2, 3))
-    free = {node: room(draw(st.integers(0, 5)), draw(st.integers(0, 5))) for node in range(count)}
+    """Small hosts of two or three nodes, with the ids of nodes of every shape of host."""
+    topology = draw(st.sampled_from([topology for topology in SHAPES.values() if len(topology.nodes) > 1]))
+    ids = draw(st.permutations([node.id for node in topology.nodes]))[: draw(st.integers(2, 3))]
+    free = {node: room(draw(st.integers(0, 5)), draw(st.integers(0, 5))) for node in sorted(ids)}
     tenants = [
         tenant(
             f"t{index}",
-            draw(st.integers(0, count - 1)),
+            draw(st.sampled_from(ids)),
             draw(st.integers(0, 4)),
             draw(st.integers(1, 3)),
-            tuple(draw(st.sets(st.integers(0, count - 1)))),
+            tuple(draw(st.sets(st.sampled_from(ids)))),
         )
         for index in range(draw(st.integers(0, 5)))
     ]

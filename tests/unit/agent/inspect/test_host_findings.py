@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
-from testbed.topologies import make_topology, one_node_no_smt, one_node_smt2, two_nodes_smt2
+from testbed.topologies import SHAPES, make_topology, one_node_no_smt, one_node_smt2, two_nodes_smt2
 
 SETTINGS = Settings(
     dedicated=CpuSet.parse("1-3,5-7"),
@@ -114,6 +115,21 @@ def test_an_offline_cpu_of_the_pool() -> None:
     findings = list(host_findings.of_pools(topology, pools("2-4")))
     assert "CPU 4 of the pools is offline; nothing is counted of a core that is not whole" == findings[-1].fact
     assert "chcpu -e 4" in findings[-1].remedy
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_proposed_pools_are_right_on_hosts_of_every_shape(shape: str) -> None:
+    """Whole cores of each node that has more than one, and CPUs left for the host."""
+    topology = SHAPES[shape]
+    [finding] = host_findings.of_pools(topology, pools("", "", str(topology.cpus)))
+    proposed = re.search(r"for example (\S+),", finding.remedy)
+    dedicated = CpuSet.parse(proposed[1]) if proposed else CpuSet()
+    assert sum(max(len(node.cores) - 1, 0) for node in topology.nodes) == sum(
+        core.cpus <= dedicated for node in topology.nodes for core in node.cores
+    )
+    chosen = HostPools(dedicated, CpuSet(), topology.cpus - dedicated)
+    levels = {item.level for item in host_findings.of_pools(topology, chosen)}
+    assert Level.ERROR not in levels
 
 
 def test_a_node_without_memory_to_give() -> None:
