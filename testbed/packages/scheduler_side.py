@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 OURS = "kongming_sched"
-NOT_HERE = ("kongming_sched.agent", "kongming_sched.filters", "kongming_sched.weighers")
+NOT_HERE = ("kongming_sched.agent", "kongming_sched.filters", "kongming_sched.scheduler", "kongming_sched.weighers")
 """What needs libvirt, and what needs Nova."""
 
 ABSENT = ("libvirt", "prometheus_client", "rich")
