@@ -75,6 +75,11 @@ def test_everything_that_the_package_needs_is_pinned() -> None:
     assert set() == needed - pins("constraints.txt").keys() - pins("test-requirements.txt").keys()
 
 
+def test_users_of_the_package_get_its_types() -> None:
+    """By PEP 561, for both packages; tools/package has mypy read them from the built wheel."""
+    assert ["kongming_sched", "kongming_tempest_plugin"] == sorted(path.parent.name for path in ROOT.glob("*/py.typed"))
+
+
 def bounds(lines: str) -> dict[str, str]:
     """Name to lower bound, of requirements."""
     found = re.findall(r"^([A-Za-z0-9._-]+)>=([0-9.]+)", lines, re.MULTILINE)
