@@ -14,7 +14,7 @@ import openstack
 from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 
-from kongming_sched import exceptions
+from kongming_sched import exceptions, version
 from kongming_sched.conf import status as status_conf
 from kongming_sched.status import agents, inventory, settings
 from kongming_sched.status.cloud import Cloud
@@ -155,6 +155,7 @@ def main(args: list[str] | None = None) -> int:
             sys.argv[1:] if args is None else args,
             project="kongming",
             prog="kongming-status",
+            version=version.line(),
             default_config_files=[],
             default_config_dirs=[],
             description=_DESCRIPTION,

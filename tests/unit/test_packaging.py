@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,25 @@ def test_everything_that_the_package_needs_is_pinned() -> None:
 def test_users_of_the_package_get_its_types() -> None:
     """By PEP 561, for both packages; tools/package has mypy read them from the built wheel."""
     assert ["kongming_sched", "kongming_tempest_plugin"] == sorted(path.parent.name for path in ROOT.glob("*/py.typed"))
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive has no history")
+def test_a_checkout_has_a_version_before_the_one_of_setup_cfg() -> None:
+    """pbr counts the commits, and refuses a version that is not after the last tag."""
+    target = setup_cfg()["metadata"]["version"]
+    script = f"from pbr import packaging; print(packaging.get_version('kongming-sched', {target!r}))"
+    environment = {name: value for name, value in os.environ.items() if name != "PBR_VERSION"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(re.escape(target) + r"(\.dev\d+)?", done.stdout.strip())
+
+
+def test_debians_changelog_is_of_the_same_version() -> None:
+    """Between releases it is 1.0.0~dev0, which Debian sorts before 1.0.0."""
+    version = re.match(r"kongming-sched \(([^~-]+)(~dev0)?-\d+\)", (ROOT / "debian/changelog").read_text())
+    assert version
+    assert setup_cfg()["metadata"]["version"] == version[1]
 
 
 def bounds(lines: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import sys
 from oslo_config import cfg
 from oslo_log import log
 
-from kongming_sched import exceptions
+from kongming_sched import exceptions, version
 from kongming_sched.agent.inspect import check
 from kongming_sched.agent.loop.service import Agent
 from kongming_sched.conf import agent as agent_conf
@@ -24,7 +24,13 @@ def parse(args: list[str] | None = None) -> cfg.ConfigOpts:
     agent_conf.register_opts(conf)
     conf.register_cli_opts(agent_conf.CLI_OPTS)
     log.register_options(conf)
-    conf(args, project="kongming", prog="kongming-agent", description="Pins this host's servers as templates say.")
+    conf(
+        args,
+        project="kongming",
+        prog="kongming-agent",
+        version=version.line(),
+        description="Pins this host's servers as templates say.",
+    )
     return conf
 
 

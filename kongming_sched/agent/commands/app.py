@@ -8,6 +8,8 @@ import sys
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
+from kongming_sched import version
+
 
 class HostApp(App):
     """The command kongming-host."""
@@ -15,7 +17,7 @@ class HostApp(App):
     def __init__(self) -> None:
         super().__init__(
             description="What the KongMing agent sees on this host.",
-            version="",
+            version=version.installed(),
             command_manager=CommandManager("kongming_sched.host"),
             deferred_help=True,
         )

@@ -7,7 +7,6 @@ is replaced as a whole, so that a guest that has gone leaves nothing behind.
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from kongming_sched import version
 from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.outcome import Pins, PoolUse, Reason
@@ -150,7 +150,7 @@ class Metrics:
             registry=registry,
         )
         build = Gauge("kongming_build_info", "The version of the agent.", ["version"], registry=registry)
-        build.labels(importlib.metadata.version("kongming-sched")).set(1)
+        build.labels(version.installed()).set(1)
         self._show_all_labels()
 
     def _show_all_labels(self) -> None:
