@@ -6,12 +6,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
 from kongming_sched.agent.ipc import qemu_hook
+from tests.unit.agent.ipc.xml_ways import WAYS
 
 SAMPLES = sorted((Path(__file__).parent / "xml").glob("*.xml"))
 OURS = [path for path in SAMPLES if path.name.startswith("template-")]
@@ -69,7 +72,29 @@ def facts(xml: bytes) -> tuple[list[tuple[str, dict[str, str]]], list[tuple[str,
             root.remove(numatune)
     for element in root.iter():
         element.text, element.tail = (element.text or "").strip(), ""
-    return pins, memory, ET.tostring(root, encoding="unicode")
+    return pins, memory, ET.canonicalize(ET.tostring(root, encoding="unicode"))
+
+
+def pins_for(xml: bytes) -> qemu_hook.Pins:
+    """An answer for the vCPUs and I/O threads that a domain has."""
+    root = ET.fromstring(xml)
+    vcpus, iothreads = (int(root.findtext(tag) or 0) for tag in ("vcpu", "iothreads"))
+    answer = {
+        "vcpupin": {str(vcpu): str(vcpu + 5) for vcpu in range(vcpus)},
+        "emulatorpin": "0,4",
+        "iothreadpin": {str(number): "0,4" for number in range(1, iothreads + 1)},
+        "memory": "1",
+    }
+    return qemu_hook.Pins.from_answer(json.dumps(answer).encode())
+
+
+def define(documents: list[bytes]) -> list[dict[str, str]]:
+    """What libvirt makes of domains: its own text of each, or why it refuses it."""
+    command = [sys.executable, str(Path(__file__).parent / "defining.py")]
+    texts = json.dumps([xml.decode() for xml in documents])
+    done = subprocess.run(command, input=texts, capture_output=True, text=True, check=True)
+    answers: list[dict[str, str]] = json.loads(done.stdout)
+    return answers
 
 
 def is_bound_otherwise(xml: bytes) -> bool:
@@ -145,6 +170,56 @@ def test_other_guests_pass(path: Path) -> None:
 
     assert before == qemu_hook.edit(before, "/nobody/asks/here")
     assert before == qemu_hook.without_pins(before)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_pins_are_replaced_however_it_is_written(path: Path, way: str) -> None:
+    """The same pins as in libvirt's own writing, the rest as it was, and a second time changes nothing."""
+    as_libvirt_writes = path.read_bytes()
+    before = WAYS[way](path.read_text()).encode()
+    assert facts(as_libvirt_writes) == facts(before)
+
+    for pins in (pins_for(before), NOTHING):
+        after = edited(before, pins)
+
+        assert facts(edited(as_libvirt_writes, pins)) == facts(after)
+        assert after == edited(after, pins)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_other_guests_pass_however_they_are_written(path: Path, way: str) -> None:
+    """Nothing of them is touched."""
+    before = WAYS[way](path.read_text()).encode()
+
+    assert before == qemu_hook.edit(before, "/nobody/asks/here")
+
+
+def test_libvirt_takes_what_the_hook_writes() -> None:
+    """By its schema and its own reading: a domain with the new pins, which is otherwise what it was before."""
+    cases = [(path.stem, way) for path in OURS for way in WAYS]
+    written = [WAYS[way](path.read_text()).encode() for path in OURS for way in WAYS]
+    with_pins = [edited(xml, pins_for(xml)) for xml in written]
+
+    answers = define([*written, *with_pins, *(edited(xml, NOTHING) for xml in written)])
+
+    assert [] == [answer["error"] for answer in answers if "error" in answer]
+    texts = [answer["xml"].encode() for answer in answers]
+    count = len(cases)
+    for index, case in enumerate(cases):
+        before, pinned, bare = (facts(texts[index + part * count]) for part in range(3))
+        assert (case, *facts(with_pins[index])[:2], before[2]) == (case, *pinned)
+        assert (case, [], [], before[2]) == (case, *bare)
+
+
+def test_libvirt_would_refuse_a_wrong_place() -> None:
+    """What is checked above is checked: pins outside of <cputune> are against libvirt's schema."""
+    xml = OURS[0].read_bytes()
+
+    [answer] = define([xml.replace(b"</domain>", b"<vcpupin vcpu='0' cpuset='1'/></domain>")])
+
+    assert "XML document failed to validate against schema" in answer["error"]
 
 
 @pytest.mark.parametrize(
