@@ -146,7 +146,7 @@ class Applier:
 
     def _check(self, applied: Applied) -> None:
         """Believe the kernel, not libvirt: it may report a pin that the kernel did not take."""
-        wanted = {(action.guest, action.kind, action.index): action.cpus for action in applied.done if action.is_pin}
+        wanted = {action.key: action.cpus for action in applied.done if action.is_pin}
         for guest in sorted({key[0] for key in wanted} - applied.failed.keys() - self._gone):
             try:
                 threads = self._kernel.threads(self._guests[guest].domain)
@@ -154,13 +154,10 @@ class Applier:
                 self._forget(guest)
                 continue
             applied.seen[guest] = threads
-            actual = {(guest, Kind.VCPU, vcpu): cpus for vcpu, cpus in threads.vcpus.items()}
-            actual |= {(guest, Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
-            actual[guest, Kind.EMULATOR, 0] = threads.emulator
-            for key, cpus in actual.items():
-                if key in wanted and wanted[key] != cpus:
-                    what = f"{key[1]} {key[2]}" if key[1] is not Kind.EMULATOR else str(key[1])
-                    applied.failed[guest] = f"libvirt pinned {what} to {wanted[key]}, but the kernel has it on {cpus}"
+            for thread, cpus in threads.by_key().items():
+                pinned = wanted.get((guest, *thread), cpus)
+                if pinned != cpus:
+                    applied.failed[guest] = f"libvirt pinned {thread} to {pinned}, but the kernel has it on {cpus}"
 
     def _forget(self, guest: str) -> None:
         self._gone.add(guest)

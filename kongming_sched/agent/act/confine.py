@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from kongming_sched import exceptions
-from kongming_sched.agent.model.actions import Kind
+from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.guest import Domain, Identity, Threads
 from kongming_sched.agent.state.json_file import read_state, write_state
 from kongming_sched.cpuset import CpuSet
 
 FILE_NAME = "confined.json"
-
-_Key = tuple[Kind, int]
 
 
 class PinCalls(Protocol):
@@ -55,8 +53,8 @@ class Record:
     """What the threads of a run of a guest had, and what they were given."""
 
     start: str
-    before: Mapping[_Key, CpuSet]
-    given: Mapping[_Key, CpuSet]
+    before: Mapping[ThreadKey, CpuSet]
+    given: Mapping[ThreadKey, CpuSet]
 
 
 @dataclass(slots=True)
@@ -117,7 +115,7 @@ class Confinement:
 
     def _confine(self, stranger: UnmanagedGuest, dedicated: CpuSet, online: CpuSet, confined: Confined) -> None:
         uuid = stranger.domain.uuid
-        threads = _affinities(self._kernel.threads(stranger.domain))
+        threads = self._kernel.threads(stranger.domain).by_key()
         record = self._records.get(uuid, Record(stranger.identity.start, {}, {}))
         moves = plan_confinement(threads, record, dedicated, online)
         inside = CpuSet.union(cpus & dedicated for key, cpus in threads.items() if key not in moves)
@@ -134,7 +132,7 @@ class Confinement:
     def _restore(self, stranger: UnmanagedGuest, online: CpuSet, confined: Confined) -> None:
         """Give threads back what they had, but those that somebody else has pinned since."""
         record = self._records[stranger.domain.uuid]
-        threads = _affinities(self._kernel.threads(stranger.domain))
+        threads = self._kernel.threads(stranger.domain).by_key()
         moves = {
             key: record.before[key] & online
             for key, cpus in threads.items()
@@ -146,18 +144,21 @@ class Confinement:
         self._save({uuid: kept for uuid, kept in self._records.items() if uuid != stranger.domain.uuid})
 
     def _pin(
-        self, stranger: UnmanagedGuest, threads: Mapping[_Key, CpuSet], moves: Mapping[_Key, CpuSet], confined: Confined
+        self,
+        stranger: UnmanagedGuest,
+        threads: Mapping[ThreadKey, CpuSet],
+        moves: Mapping[ThreadKey, CpuSet],
+        confined: Confined,
     ) -> None:
-        for kind, index in sorted(moves):
-            cpus = moves[kind, index]
-            if kind is Kind.VCPU:
-                self._hypervisor.pin_vcpu(stranger.domain, index, cpus)
-            elif kind is Kind.EMULATOR:
+        for key in sorted(moves):
+            cpus = moves[key]
+            if key.kind is Kind.VCPU:
+                self._hypervisor.pin_vcpu(stranger.domain, key.number, cpus)
+            elif key.kind is Kind.EMULATOR:
                 self._hypervisor.pin_emulator(stranger.domain, cpus)
             else:
-                self._hypervisor.pin_iothread(stranger.domain, index, cpus)
-            what = str(kind) if kind is Kind.EMULATOR else f"{kind} {index}"
-            confined.done.append((str(stranger), f"{what}: CPU {threads[kind, index]} -> {cpus}"))
+                self._hypervisor.pin_iothread(stranger.domain, key.number, cpus)
+            confined.done.append((str(stranger), f"{key}: CPU {threads[key]} -> {cpus}"))
 
     def _keep(self, records: dict[str, Record]) -> None:
         """Drop records of guests that are gone. Where that cannot be written down they are dropped again later."""
@@ -173,8 +174,8 @@ class Confinement:
 
 
 def plan_confinement(
-    threads: Mapping[_Key, CpuSet], record: Record, dedicated: CpuSet, online: CpuSet
-) -> dict[_Key, CpuSet]:
+    threads: Mapping[ThreadKey, CpuSet], record: Record, dedicated: CpuSet, online: CpuSet
+) -> dict[ThreadKey, CpuSet]:
     """Where threads are to be pinned. Pure.
 
     A thread keeps all of what it had before but the pool; one that is pinned clear of the pool is left alone, and so is
@@ -190,19 +191,13 @@ def plan_confinement(
     return moves
 
 
-def _affinities(threads: Threads) -> dict[_Key, CpuSet]:
-    found: dict[_Key, CpuSet] = {(Kind.VCPU, vcpu): cpus for vcpu, cpus in threads.vcpus.items()}
-    found[Kind.EMULATOR, 0] = threads.emulator
-    return found | {(Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
-
-
 def _is_of(record: Record, stranger: UnmanagedGuest | None) -> bool:
     return stranger is not None and record.start == stranger.identity.start
 
 
 def _to_json(record: Record) -> dict[str, object]:
-    def rows(pins: Mapping[_Key, CpuSet]) -> list[list[object]]:
-        return [[str(kind), index, str(pins[kind, index])] for kind, index in sorted(pins)]
+    def rows(pins: Mapping[ThreadKey, CpuSet]) -> list[list[object]]:
+        return [[str(thread.kind), thread.number, str(pins[thread])] for thread in sorted(pins)]
 
     return {"start": record.start, "before": rows(record.before), "given": rows(record.given)}
 
@@ -210,8 +205,8 @@ def _to_json(record: Record) -> dict[str, object]:
 def _load(path: Path) -> dict[str, Record]:
     """The records of the agent that ran before. A file that cannot be read holds none."""
 
-    def pins(rows: Iterable[tuple[str, int, str]]) -> dict[_Key, CpuSet]:
-        return {(Kind(kind), int(index)): CpuSet.parse(cpus) for kind, index, cpus in rows}
+    def pins(rows: Iterable[tuple[str, int, str]]) -> dict[ThreadKey, CpuSet]:
+        return {ThreadKey(Kind(kind), int(index)): CpuSet.parse(cpus) for kind, index, cpus in rows}
 
     try:
         state = read_state(path) or {}

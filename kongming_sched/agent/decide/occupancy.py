@@ -6,10 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from kongming_sched.agent.model.actions import Action, Kind, Unit
+from kongming_sched.agent.model.actions import Action, ThreadOfHost, Unit
 from kongming_sched.cpuset import CpuSet
-
-_Thread = tuple[str, Kind, int]
 
 
 class Occupancy:
@@ -20,12 +18,12 @@ class Occupancy:
 
     def __init__(self, units: Iterable[Unit], dedicated: CpuSet) -> None:
         self._dedicated = dedicated
-        self._on: dict[_Thread, tuple[CpuSet, ...]] = {}
+        self._on: dict[ThreadOfHost, tuple[CpuSet, ...]] = {}
         self._guests: dict[CpuSet, Counter[str]] = {}
         self._affinities: dict[int, dict[CpuSet, None]] = {}
         for unit in units:
             if not unit.is_fixed or unit.current <= dedicated:
-                self._put((unit.guest, unit.kind, unit.index), unit.current)
+                self._put(unit.key, unit.current)
 
     def blocker(self, guest: str, cpus: CpuSet) -> str | None:
         """Another guest with a thread that may be on one of these CPUs of the dedicated pool."""
@@ -40,14 +38,13 @@ class Occupancy:
 
     def move(self, action: Action) -> CpuSet:
         """Book that a thread has moved; gives the CPUs for which others need no longer wait, as far as that goes."""
-        key = action.guest, action.kind, action.index
-        left = self._take(key)
-        self._put(key, action.cpus)
+        left = self._take(action.key)
+        self._put(action.key, action.cpus)
         return left
 
     def doubt(self, action: Action) -> None:
         """Book that a thread may have moved or not."""
-        self._put((action.guest, action.kind, action.index), action.cpus)
+        self._put(action.key, action.cpus)
 
     def drop(self, guest: str) -> None:
         """A guest ended."""
@@ -61,7 +58,7 @@ class Occupancy:
                     if other != guest:
                         yield other
 
-    def _put(self, key: _Thread, affinity: CpuSet) -> None:
+    def _put(self, key: ThreadOfHost, affinity: CpuSet) -> None:
         if affinity.isdisjoint(self._dedicated):
             return
         self._on[key] = (*self._on.get(key, ()), affinity)
@@ -71,7 +68,7 @@ class Occupancy:
                 self._affinities.setdefault(cpu, {})[affinity] = None
         self._guests[affinity][key[0]] += 1
 
-    def _take(self, key: _Thread) -> CpuSet:
+    def _take(self, key: ThreadOfHost) -> CpuSet:
         """Let a thread go; gives the CPUs that one guest uses at most now, if these were more."""
         freed = CpuSet()
         for affinity in self._on.pop(key, ()):

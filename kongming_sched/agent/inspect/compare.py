@@ -72,7 +72,7 @@ def compare(
     online = preview.topology.cpus
     for domain, server, threads in others:
         pins = libvirt_pins(domain, online)
-        units = [Unit(domain.uuid, *key, cpus, cpus) for key, cpus in sorted(_by_key(threads).items())]
+        units = [Unit(domain.uuid, *thread, cpus, cpus) for thread, cpus in threads.by_key().items()]
         found += [_row(f"server {server} ({domain.uuid})", unit, pins, online, None) for unit in units]
     return found
 
@@ -127,7 +127,7 @@ def _row(
     subject: str, unit: Unit, pins: Threads, online: CpuSet, wanted: CpuSet | None, intruder: str = ""
 ) -> Comparison:
     """One thread. CPUs that are offline do not count: the kernel leaves them out, and libvirt may name them."""
-    reported = _by_key(pins).get((unit.kind, unit.index), online) & online
+    reported = pins.by_key().get(unit.thread, online) & online
     actual = unit.current & online
     faults = []
     if wanted is not None and actual != wanted:
@@ -136,13 +136,5 @@ def _row(
         faults.append(f"libvirt says CPU {reported or 'none that is online'}, and the kernel has {actual}")
     if intruder:
         faults.append(intruder)
-    what = str(unit.kind) if unit.kind is Kind.EMULATOR else f"{unit.kind} {unit.index}"
-    return Comparison(
-        subject, what, "" if wanted is None else str(wanted), str(reported), str(actual), "; ".join(faults)
-    )
-
-
-def _by_key(threads: Threads) -> dict[tuple[Kind, int], CpuSet]:
-    found = {(Kind.VCPU, vcpu): cpus for vcpu, cpus in threads.vcpus.items()}
-    found[Kind.EMULATOR, 0] = threads.emulator
-    return found | {(Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
+    placement = "" if wanted is None else str(wanted)
+    return Comparison(subject, str(unit.thread), placement, str(reported), str(actual), "; ".join(faults))

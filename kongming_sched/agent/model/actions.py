@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kongming_sched.compat import StrEnum
 from kongming_sched.cpuset import CpuSet
@@ -20,6 +21,24 @@ class Kind(StrEnum):
     SCHEDULER = "scheduler"
     QUOTA = "quota"
     """Of a single vCPU, which libvirt cannot set."""
+
+
+class ThreadKey(NamedTuple):
+    """Which thread of a guest.
+
+    :ivar kind: VCPU, EMULATOR or IOTHREAD
+    :ivar number: of the vCPU, or libvirt's id of the I/O thread; 0 for the emulator, of which there is one
+    """
+
+    kind: Kind
+    number: int = 0
+
+    def __str__(self) -> str:
+        return str(self.kind) if self.kind is Kind.EMULATOR else f"{self.kind} {self.number}"
+
+
+ThreadOfHost = tuple[str, Kind, int]
+"""Which thread of all that run on a host: the server's id, and what a ThreadKey has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +66,19 @@ class Action:
         """True if it moves a thread."""
         return self.kind in (Kind.VCPU, Kind.EMULATOR, Kind.IOTHREAD)
 
+    @property
+    def key(self) -> ThreadOfHost:
+        """The thread that a pin moves."""
+        return self.guest, self.kind, self.index
+
     def __str__(self) -> str:
         if self.kind in (Kind.SCHEDULER, Kind.QUOTA):
-            of = f"vCPU {self.index}: " if self.kind is Kind.QUOTA else ""
+            of = f"{ThreadKey(Kind.VCPU, self.index)}: " if self.kind is Kind.QUOTA else ""
             changes = (
                 f"{name} {self.parameters_before.get(name)} -> {value}" for name, value in self.parameters.items()
             )
             return of + ", ".join(changes)
-        what = f"{self.kind} {self.index}" if self.kind in (Kind.VCPU, Kind.IOTHREAD) else str(self.kind)
-        place = "node" if self.kind is Kind.MEMORY else "CPU"
+        what, place = (ThreadKey(self.kind, self.index), "CPU") if self.is_pin else (self.kind, "node")
         return f"{what}: {place} {self.before or 'any'} -> {self.cpus}"
 
 
@@ -72,3 +95,13 @@ class Unit:
     current: CpuSet
     target: CpuSet
     is_fixed: bool = False
+
+    @property
+    def key(self) -> ThreadOfHost:
+        """Which thread of the host it is."""
+        return self.guest, self.kind, self.index
+
+    @property
+    def thread(self) -> ThreadKey:
+        """Which thread of its guest it is."""
+        return ThreadKey(self.kind, self.index)

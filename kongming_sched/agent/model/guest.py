@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
+from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import PinningRequest
 
@@ -29,6 +31,10 @@ class Domain:
     scheduler: Mapping[str, int] = field(default_factory=dict)
 
 
+_thread = functools.cache(ThreadKey)
+_EMULATOR = ThreadKey(Kind.EMULATOR)
+
+
 @dataclass(frozen=True, slots=True)
 class Threads:
     """The affinity of a guest's threads, as the kernel has it.
@@ -41,6 +47,14 @@ class Threads:
     vcpus: Mapping[int, CpuSet]
     emulator: CpuSet
     iothreads: Mapping[int, CpuSet] = field(default_factory=dict)
+
+    def by_key(self) -> dict[ThreadKey, CpuSet]:
+        """The affinity of each thread: vCPUs by number, then the emulator, then I/O threads by id."""
+        found = {_thread(Kind.VCPU, vcpu): cpus for vcpu, cpus in sorted(self.vcpus.items())}
+        found[_EMULATOR] = self.emulator
+        if self.iothreads:
+            found |= {_thread(Kind.IOTHREAD, number): cpus for number, cpus in sorted(self.iothreads.items())}
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
-from kongming_sched.agent.model.actions import Kind, Unit
+from kongming_sched.agent.model.actions import Kind, ThreadKey, Unit
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.tree import DesiredTree, NodeState
@@ -85,6 +85,15 @@ class GuestLayout:
     scheduler: Mapping[str, int] = field(default_factory=dict)
     quotas: Mapping[int, int] = field(default_factory=dict)
 
+    def affinity(self, thread: ThreadKey, current: CpuSet) -> CpuSet:
+        """Where a thread should be.
+
+        :param current: where it is; a vCPU that the layout does not know, because it was added meanwhile, stays there
+        """
+        if thread.kind is not Kind.VCPU:
+            return self.emulator
+        return self.vcpus[thread.number] if thread.number < len(self.vcpus) else current
+
 
 @dataclass(frozen=True, slots=True)
 class HostLayout:
@@ -114,18 +123,10 @@ def units_of(
 
     :param immovable: server ids of guests that stay as they are
     """
-    return [
-        Unit(guest.uuid, kind, index, current, current, True)
-        if guest.uuid in immovable
-        else Unit(guest.uuid, kind, index, current, target)
-        for guest in sorted(guests, key=lambda guest: guest.uuid)
-        for kind, index, current, target in _threads_of(guest, layouts[guest.uuid])
-    ]
-
-
-def _threads_of(guest: Guest, layout: GuestLayout) -> Iterator[tuple[Kind, int, CpuSet, CpuSet]]:
-    for vcpu, current in sorted(guest.threads.vcpus.items()):
-        yield Kind.VCPU, vcpu, current, layout.vcpus[vcpu] if vcpu < len(layout.vcpus) else current
-    yield Kind.EMULATOR, 0, guest.threads.emulator, layout.emulator
-    for number, current in sorted(guest.threads.iothreads.items()):
-        yield Kind.IOTHREAD, number, current, layout.emulator
+    units = []
+    for guest in sorted(guests, key=lambda guest: guest.uuid):
+        is_fixed, layout = guest.uuid in immovable, layouts[guest.uuid]
+        for thread, current in guest.threads.by_key().items():
+            target = current if is_fixed else layout.affinity(thread, current)
+            units.append(Unit(guest.uuid, thread.kind, thread.number, current, target, is_fixed))
+    return units

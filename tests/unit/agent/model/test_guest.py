@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.model.guest import Domain, Identities, identify
+from kongming_sched.agent.model.guest import Domain, Identities, Threads, identify
 from kongming_sched.cpuset import CpuSet
 from testbed.simulated_host import domain_xml
 
@@ -92,3 +92,18 @@ def test_broken_document_is_given_as_such() -> None:
 
     assert isinstance(error, exceptions.InvalidDomain)
     assert identify(good) == identity
+
+
+def test_threads_by_kind_and_number() -> None:
+    """They come in one order, whatever order the kernel listed them in."""
+    one, two, rest = (CpuSet.parse(cpus) for cpus in ("1", "2", "6-7"))
+
+    found = Threads({1: two, 0: one}, rest, {4: rest, 2: one}).by_key()
+
+    assert [
+        ("vCPU 0", one),
+        ("vCPU 1", two),
+        ("emulator", rest),
+        ("I/O thread 2", one),
+        ("I/O thread 4", rest),
+    ] == [(str(thread), cpus) for thread, cpus in found.items()]
