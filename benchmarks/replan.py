@@ -62,7 +62,7 @@ def guests(seed: int) -> tuple[list[Guest], dict[str, GuestLayout], CpuSet]:
         seats = slice(number * GUEST_VCPUS, (number + 1) * GUEST_VCPUS)
         threads = Threads({vcpu: CpuSet.of([cpu]) for vcpu, cpu in enumerate(now[seats])}, HOUSEKEEPING)
         identity = Identity(uuid, GUEST_VCPUS, REQUEST)
-        found.append(Guest(Domain(uuid, uuid, ""), identity, REQUEST, threads))
+        found.append(Guest(Domain(uuid, uuid, ""), identity, threads, REQUEST))
         layouts[uuid] = GuestLayout(tuple(CpuSet.of([cpu]) for cpu in then[seats]), HOUSEKEEPING)
     return found, layouts, dedicated
 
@@ -71,7 +71,7 @@ def floating(found: Sequence[Guest]) -> list[Guest]:
     """The same guests as they are when the agent is new on the host: nobody is pinned."""
     anywhere = CpuSet.of(range(8 + GUESTS * GUEST_VCPUS))
     threads = Threads(dict.fromkeys(range(GUEST_VCPUS), anywhere), anywhere)
-    return [Guest(guest.domain, guest.identity, REQUEST, threads) for guest in found]
+    return [Guest(guest.domain, guest.identity, threads, REQUEST) for guest in found]
 
 
 def settled(found: Sequence[Guest], layouts: dict[str, GuestLayout]) -> list[Guest]:
@@ -80,8 +80,8 @@ def settled(found: Sequence[Guest], layouts: dict[str, GuestLayout]) -> list[Gue
         Guest(
             guest.domain,
             guest.identity,
-            REQUEST,
             Threads(dict(enumerate(layouts[guest.uuid].vcpus)), layouts[guest.uuid].emulator),
+            REQUEST,
         )
         for guest in found
     ]

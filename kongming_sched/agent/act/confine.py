@@ -15,7 +15,7 @@ from typing import Protocol
 
 from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
-from kongming_sched.agent.model.guest import Domain, Identity, Threads
+from kongming_sched.agent.model.guest import Domain, RunningGuest, Threads
 from kongming_sched.agent.state.json_file import read_state, write_state
 from kongming_sched.cpuset import CpuSet
 
@@ -35,17 +35,6 @@ class Reader(Protocol):
     """What is needed of the kernel; see Host."""
 
     def threads(self, domain: Domain) -> Threads: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True)
-class UnmanagedGuest:
-    """A running guest without a template."""
-
-    domain: Domain
-    identity: Identity
-
-    def __str__(self) -> str:
-        return f"{self.identity.server} ({self.domain.uuid})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +59,7 @@ class Confined:
 
 
 class Confinement:
-    """Confines and restores the strangers of a host.
+    """Confines and restores the guests of a host that have no template.
 
     :param path: the file of records; None to keep them in memory
     """
@@ -83,69 +72,69 @@ class Confinement:
 
     def run(
         self,
-        unmanaged: Iterable[UnmanagedGuest],
+        unmanaged: Iterable[RunningGuest],
         dedicated: CpuSet,
         online: CpuSet,
-        is_wanted: Callable[[UnmanagedGuest], bool],
+        is_wanted: Callable[[RunningGuest], bool],
     ) -> Confined:
-        """Bring the threads of each stranger to where they should be.
+        """Bring the threads of each guest to where they should be.
 
         :param dedicated: the pool that they are to be kept off
-        :param is_wanted: whether a stranger is to be confined; any other gets back what it had
+        :param is_wanted: whether a guest is to be confined; any other gets back what it had
         """
         confined = Confined()
-        here = {stranger.domain.uuid: stranger for stranger in unmanaged}
+        here = {guest.uuid: guest for guest in unmanaged}
         self._keep({uuid: record for uuid, record in self._records.items() if _is_of(record, here.get(uuid))})
-        for uuid, stranger in sorted(here.items()):
-            wanted = is_wanted(stranger)
+        for uuid, guest in sorted(here.items()):
+            wanted = is_wanted(guest)
             if not wanted and uuid not in self._records:
                 continue
             try:
                 if wanted:
-                    self._confine(stranger, dedicated, online, confined)
+                    self._confine(guest, dedicated, online, confined)
                 else:
-                    self._restore(stranger, online, confined)
+                    self._restore(guest, online, confined)
             except exceptions.GuestGone:
                 continue
             except exceptions.HypervisorUnavailable:
                 raise
             except (exceptions.HypervisorError, OSError) as error:
-                confined.problems[str(stranger)] = str(error)
+                confined.problems[str(guest)] = str(error)
         return confined
 
-    def _confine(self, stranger: UnmanagedGuest, dedicated: CpuSet, online: CpuSet, confined: Confined) -> None:
-        uuid = stranger.domain.uuid
-        threads = self._kernel.threads(stranger.domain).by_key()
-        record = self._records.get(uuid, Record(stranger.identity.start, {}, {}))
+    def _confine(self, guest: RunningGuest, dedicated: CpuSet, online: CpuSet, confined: Confined) -> None:
+        uuid = guest.uuid
+        threads = self._kernel.threads(guest.domain).by_key()
+        record = self._records.get(uuid, Record(guest.identity.start, {}, {}))
         moves = plan_confinement(threads, record, dedicated, online)
         inside = CpuSet.union(cpus & dedicated for key, cpus in threads.items() if key not in moves)
         if inside:
-            confined.problems[str(stranger)] = (
+            confined.problems[str(guest)] = (
                 f"it has no template and is pinned to CPU {inside} of dedicated_cpu_set alone; pin it elsewhere, or"
                 " take these CPUs out of dedicated_cpu_set"
             )
-        if moves and not self._hypervisor.is_busy(stranger.domain):
+        if moves and not self._hypervisor.is_busy(guest.domain):
             before = {key: threads[key] for key in moves} | dict(record.before)
             self._save(self._records | {uuid: Record(record.start, before, {**record.given, **moves})})
-            self._pin(stranger, threads, moves, confined)
+            self._pin(guest, threads, moves, confined)
 
-    def _restore(self, stranger: UnmanagedGuest, online: CpuSet, confined: Confined) -> None:
+    def _restore(self, guest: RunningGuest, online: CpuSet, confined: Confined) -> None:
         """Give threads back what they had, but those that somebody else has pinned since."""
-        record = self._records[stranger.domain.uuid]
-        threads = self._kernel.threads(stranger.domain).by_key()
+        record = self._records[guest.uuid]
+        threads = self._kernel.threads(guest.domain).by_key()
         moves = {
             key: record.before[key] & online
             for key, cpus in threads.items()
             if key in record.given and cpus == record.given[key] and record.before[key] & online
         }
-        if moves and self._hypervisor.is_busy(stranger.domain):
+        if moves and self._hypervisor.is_busy(guest.domain):
             return
-        self._pin(stranger, threads, moves, confined)
-        self._save({uuid: kept for uuid, kept in self._records.items() if uuid != stranger.domain.uuid})
+        self._pin(guest, threads, moves, confined)
+        self._save({uuid: kept for uuid, kept in self._records.items() if uuid != guest.uuid})
 
     def _pin(
         self,
-        stranger: UnmanagedGuest,
+        guest: RunningGuest,
         threads: Mapping[ThreadKey, CpuSet],
         moves: Mapping[ThreadKey, CpuSet],
         confined: Confined,
@@ -153,12 +142,12 @@ class Confinement:
         for key in sorted(moves):
             cpus = moves[key]
             if key.kind is Kind.VCPU:
-                self._hypervisor.pin_vcpu(stranger.domain, key.number, cpus)
+                self._hypervisor.pin_vcpu(guest.domain, key.number, cpus)
             elif key.kind is Kind.EMULATOR:
-                self._hypervisor.pin_emulator(stranger.domain, cpus)
+                self._hypervisor.pin_emulator(guest.domain, cpus)
             else:
-                self._hypervisor.pin_iothread(stranger.domain, key.number, cpus)
-            confined.done.append((str(stranger), f"{key}: CPU {threads[key]} -> {cpus}"))
+                self._hypervisor.pin_iothread(guest.domain, key.number, cpus)
+            confined.done.append((str(guest), f"{key}: CPU {threads[key]} -> {cpus}"))
 
     def _keep(self, records: dict[str, Record]) -> None:
         """Drop records of guests that are gone. Where that cannot be written down they are dropped again later."""
@@ -191,8 +180,8 @@ def plan_confinement(
     return moves
 
 
-def _is_of(record: Record, stranger: UnmanagedGuest | None) -> bool:
-    return stranger is not None and record.start == stranger.identity.start
+def _is_of(record: Record, guest: RunningGuest | None) -> bool:
+    return guest is not None and record.start == guest.identity.start
 
 
 def _to_json(record: Record) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.layout import lay_out
-from kongming_sched.agent.decide.move import Move, decide_move, find_guest
+from kongming_sched.agent.decide.move import Move, decide_move, guest_to_move
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.host.ports import Hypervisor
 from kongming_sched.agent.loop.reconcile import Outcome
@@ -106,7 +106,7 @@ class Mover:
 
     def _decide(self, server: str, node: int, cell: int | None) -> _Decided | None:
         view = self._looks.view()
-        guest, layout = find_guest(view.guests, server), lay_out(view)
+        guest, layout = guest_to_move(view.guests, server), lay_out(view)
         move = decide_move(view, layout, guest, node, cell)
         if move is None:
             return None

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.confine import Confined, Confinement, UnmanagedGuest
+from kongming_sched.agent.act.confine import Confined, Confinement
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
+from kongming_sched.agent.model.guest import RunningGuest
 from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import Released
 from kongming_sched.cpuset import CpuSet
@@ -36,7 +37,7 @@ class UnmanagedGuests:
 
     def run(
         self,
-        unmanaged: Sequence[UnmanagedGuest],
+        unmanaged: Sequence[RunningGuest],
         topology: HostTopology,
         dedicated: CpuSet,
         history: History,
@@ -48,7 +49,7 @@ class UnmanagedGuests:
         :raises HypervisorUnavailable: if libvirt went away
         """
         problems = {}
-        for stranger in [stranger for stranger in unmanaged if history.knows(*_run_of(stranger))]:
+        for stranger in [stranger for stranger in unmanaged if history.knows(*stranger.run)]:
             try:
                 self._lift(stranger, topology)
             except exceptions.GuestGone:
@@ -58,16 +59,16 @@ class UnmanagedGuests:
             except exceptions.HypervisorError as error:
                 problems[str(stranger)] = str(error)
                 continue
-            history.forget(stranger.domain.uuid)
+            history.forget(stranger.uuid)
 
-        def is_wanted(stranger: UnmanagedGuest) -> bool:
-            return self._confine_unmanaged and not released.covers(*_run_of(stranger))
+        def is_wanted(stranger: RunningGuest) -> bool:
+            return self._confine_unmanaged and not released.covers(*stranger.run)
 
         confined = self._confinement.run(unmanaged, dedicated, topology.cpus, is_wanted)
         confined.problems |= problems
         return confined
 
-    def _lift(self, stranger: UnmanagedGuest, topology: HostTopology) -> None:
+    def _lift(self, stranger: RunningGuest, topology: HostTopology) -> None:
         """Let its threads run on all CPUs and its memory lie on all nodes that have any, with its flavor's own QoS."""
         domain, identity = stranger.domain, stranger.identity
         threads = self._kernel.threads(domain)
@@ -82,7 +83,3 @@ class UnmanagedGuests:
         values = {**SCHEDULER_DEFAULTS, "cpu_shares": self._kernel.default_shares(), **identity.quota}
         if domain.scheduler:
             self._hypervisor.set_scheduler(domain, {name: values[name] for name in domain.scheduler})
-
-
-def _run_of(stranger: UnmanagedGuest) -> tuple[str, str]:
-    return stranger.domain.uuid, stranger.identity.start

@@ -44,8 +44,7 @@ class Map(Common, Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Read everything, and give a line per CPU."""
         site = open_site(parsed_args.config_file)
-        running = [(item.domain.uuid, item.identity, item.threads) for item in site.running()]
-        self._map = draw(site.name, site.topology, site.pools, running, load_released(site.released_path))
+        self._map = draw(site.name, site.topology, site.pools, site.running(), load_released(site.released_path))
         return ("Node", "Core", "CPU", "Pool", "Runs"), list(_rows(self._map))
 
     def produce_output(

@@ -76,12 +76,12 @@ class Verify(_Look):
         """Look, and give a line per thread of every guest."""
         site = open_site(parsed_args.config_file)
         preview = site.preview()
-        others = [guest for guest in site.running() if guest.identity.request is None and not guest.fault]
+        others = [guest for guest in site.running() if guest.identity.request is None and not guest.identity.fault]
         memory: dict[str, CpuSet] = {}
         for guest in preview.guests:
             with contextlib.suppress(exceptions.GuestGone):
                 memory[guest.uuid] = site.kernel.memory_nodes(guest.domain)
-        found = compare(preview, [(item.domain, item.identity.server, item.threads) for item in others], memory)
+        found = compare(preview, others, memory)
         self._is_well = not any(item.fault for item in found)
         rows: list[tuple[object, ...]] = [
             (item.subject, item.what, item.placement, item.libvirt, item.kernel, item.fault)

@@ -4,37 +4,20 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 from cliff.command import Command
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act import confine
-from kongming_sched.agent.act.confine import Confined, Confinement, UnmanagedGuest
+from kongming_sched.agent.act.confine import Confined, Confinement
 from kongming_sched.agent.commands.common import Common
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from kongming_sched.agent.model.guest import Domain, Identity, identify
+from kongming_sched.agent.model.guest import RunningGuest, find_guests, identify_or_fault
 from kongming_sched.agent.settings import read_files
 from kongming_sched.agent.state import released
 from kongming_sched.cpuset import CpuSet
-
-
-@dataclass(frozen=True, slots=True)
-class RunningServer:
-    """A running guest, as far as it can be told apart from others."""
-
-    domain: Domain
-    identity: Identity
-
-    @property
-    def names(self) -> tuple[str, str, str]:
-        """What it can be called."""
-        return self.domain.uuid, self.domain.name, self.identity.server
-
-    def __str__(self) -> str:
-        return f"{self.identity.server} ({self.domain.uuid})"
 
 
 class _OnServers(Common, Command):
@@ -54,14 +37,14 @@ class _OnServers(Common, Command):
         self.directory = Path(conf.kongming_agent.run_directory)
         self.file = self.directory / released.FILE_NAME
         self.hypervisor = LibvirtHypervisor(conf.kongming_agent.libvirt_uri)
-        self.servers = [RunningServer(domain, _identify(domain)) for domain in self.hypervisor.domains()]
+        self.servers = [RunningGuest(domain, identify_or_fault(domain)) for domain in self.hypervisor.domains()]
 
-    def find(self, name: str) -> RunningServer:
+    def find(self, name: str) -> RunningGuest:
         """The one running server of a name.
 
         :raises GuestNotFound: if there is none, or more than one
         """
-        found = [server for server in self.servers if name in server.names]
+        found = find_guests(self.servers, name)
         if len(found) != 1:
             reason = f"is the name of {', '.join(map(str, found))}; say which" if found else "does not run here"
             raise exceptions.GuestNotFound(name, reason)
@@ -69,7 +52,7 @@ class _OnServers(Common, Command):
 
     def load(self) -> released.Released:
         """Who is released, of those that still run."""
-        running = [(server.domain.uuid, server.identity.start) for server in self.servers]
+        running = [server.run for server in self.servers]
         return released.load_released(self.file).of(running)
 
 
@@ -96,14 +79,13 @@ class Release(_OnServers):
             self._report(self._restore())
             return
         server = self.find(parsed_args.server)
-        released.save_released(self.file, before.plus(server.domain.uuid, server.identity.start))
+        released.save_released(self.file, before.plus(*server.run))
         print(f"the agent leaves {server} alone from its next look on, until it is adopted or starts anew")
 
     def _restore(self) -> Confined:
         """Give guests without a template back what they had; an agent that runs does the same."""
         confinement = Confinement(self.hypervisor, Host(), self.directory / confine.FILE_NAME)
-        unmanaged = [UnmanagedGuest(server.domain, server.identity) for server in self.servers]
-        return confinement.run(unmanaged, CpuSet(), self.hypervisor.topology().cpus, lambda _stranger: False)
+        return confinement.run(self.servers, CpuSet(), self.hypervisor.topology().cpus, lambda _guest: False)
 
     def _report(self, confined: Confined) -> None:
         for server, what in confined.done:
@@ -132,16 +114,8 @@ class Adopt(_OnServers):
         server = self.find(parsed_args.server)
         if before.everyone:
             raise exceptions.GuestNotFound(parsed_args.server, "is released with all others; use 'adopt --all'")
-        if not before.covers(server.domain.uuid, server.identity.start):
+        if not before.covers(*server.run):
             print(f"{server} is not released")
             return
-        released.save_released(self.file, before.minus(server.domain.uuid))
+        released.save_released(self.file, before.minus(server.uuid))
         print(f"the agent looks after {server} from its next look on")
-
-
-def _identify(domain: Domain) -> Identity:
-    """What a domain says of itself; of one that asks for what cannot be at least its own name."""
-    try:
-        return identify(domain)
-    except (exceptions.InvalidDomain, exceptions.InvalidRequest):
-        return Identity(domain.name, 0, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.claims import match_cells
-from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.guest import Guest, find_guests
 from kongming_sched.agent.model.view import HostLayout, HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -60,14 +60,12 @@ class Move:
         return replace(view, states=states)
 
 
-def find_guest(guests: Iterable[Guest], server: str) -> Guest:
+def guest_to_move(guests: Iterable[Guest], server: str) -> Guest:
     """The guest of a server, by its id, its name, or libvirt's name of the domain.
 
     :raises MoveRefused: if there is none, or more than one of this name
     """
-    guests = list(guests)
-    found = [guest for guest in guests if guest.uuid == server]
-    found = found or [guest for guest in guests if server in (guest.identity.server, guest.domain.name)]
+    found = find_guests(guests, server)
     if not found:
         raise exceptions.MoveRefused(
             server, "no server of this id or name runs on this host with a template; see 'kongming-host map'"

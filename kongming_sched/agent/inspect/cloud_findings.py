@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.inspect.findings import Finding, Level
-from kongming_sched.agent.inspect.site import Running
+from kongming_sched.agent.model.guest import ObservedGuest
 from kongming_sched.agent.settings import Settings
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
@@ -52,7 +52,7 @@ def of_templates(preview: Preview) -> Iterator[Finding]:
 
 
 def of_guests(
-    running: Sequence[Running], preview: Preview | None, settings: Settings, pools: HostPools
+    running: Sequence[ObservedGuest], preview: Preview | None, settings: Settings, pools: HostPools
 ) -> Iterator[Finding]:
     """Of the servers that run.
 
@@ -60,26 +60,26 @@ def of_guests(
     """
     mine = [guest for guest in running if guest.identity.request is not None]
     yield from (
-        Finding(Level.WARN, "servers", f"{_title(guest)}: {guest.fault}", "the agent leaves it alone as it is")
+        Finding(Level.WARN, "servers", f"server {guest}: {guest.identity.fault}", "the agent leaves it alone as it is")
         for guest in running
-        if guest.fault
+        if guest.identity.fault
     )
     if preview is not None:
-        titles = {guest.domain.uuid: _title(guest) for guest in mine}
+        titles = {guest.uuid: f"server {guest}" for guest in mine}
         for uuid, problem in preview.layout.problems.items():
             yield Finding(Level.WARN, "servers", f"{titles.get(uuid, uuid)}: {problem}", "see 'kongming-host verify'")
     if running and not any(guest.domain.scheduler for guest in running):
         fact = "libvirt has no controller cpu for servers: shares and quotas of templates are not set"
         yield Finding(Level.WARN, "cgroups", fact, "look at cgroup_controllers of libvirt's qemu.conf")
     if not settings.confine_unmanaged:
-        yield from _of_strangers(running, pools)
+        yield from _of_unmanaged(running, pools)
     yield Finding(Level.OK, "servers", f"{len(running)} run here, {len(mine)} of a template{_work(preview)}")
 
 
-def _of_strangers(running: Sequence[Running], pools: HostPools) -> Iterator[Finding]:
+def _of_unmanaged(running: Sequence[ObservedGuest], pools: HostPools) -> Iterator[Finding]:
     """Of those without a template that may run on CPUs of the dedicated pool."""
     intruders = [
-        _title(guest)
+        f"server {guest}"
         for guest in running
         if guest.identity.request is None
         and any(cpus & pools.dedicated for cpus in (*guest.threads.vcpus.values(), guest.threads.emulator))
@@ -93,10 +93,6 @@ def _of_strangers(running: Sequence[Running], pools: HostPools) -> Iterator[Find
             "keep such servers off it: [compute] cpu_shared_set of nova.conf (they keep what they have until they are"
             " started anew), or [kongming_agent] confine_unmanaged = true, which acts at once",
         )
-
-
-def _title(guest: Running) -> str:
-    return f"server {guest.identity.server} ({guest.domain.uuid})"
 
 
 def _work(preview: Preview | None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.model.actions import Kind, Unit
-from kongming_sched.agent.model.guest import Domain, Guest, Threads
+from kongming_sched.agent.model.guest import Domain, Guest, ObservedGuest, Threads
 from kongming_sched.cpuset import CpuSet
 
 
@@ -52,12 +52,10 @@ def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:
     return Threads(vcpus, emulator, pins("iothreadpin", "iothread"))
 
 
-def compare(
-    preview: Preview, others: Iterable[tuple[Domain, str, Threads]], memory: Mapping[str, CpuSet]
-) -> list[Comparison]:
+def compare(preview: Preview, others: Iterable[ObservedGuest], memory: Mapping[str, CpuSet]) -> list[Comparison]:
     """Everything that there is to compare, server by server.
 
-    :param others: domain, server's name and threads of each guest without a template
+    :param others: the guests without a template
     :param memory: server id to the NUMA nodes that the kernel lets the guest's memory lie on
     """
     found = [Comparison(subject, "its description", "", "", "", fault) for subject, fault in preview.problems.items()]
@@ -67,13 +65,13 @@ def compare(
         if step.action.startswith("Placement: ")
     ]
     comparer = _Comparer(preview)
-    for guest in preview.guests:
-        found += comparer.guest(guest, memory.get(guest.uuid))
+    for managed in preview.guests:
+        found += comparer.guest(managed, memory.get(managed.uuid))
     online = preview.topology.cpus
-    for domain, server, threads in others:
-        pins = libvirt_pins(domain, online)
-        units = [Unit(domain.uuid, *thread, cpus, cpus) for thread, cpus in threads.by_key().items()]
-        found += [_row(f"server {server} ({domain.uuid})", unit, pins, online, None) for unit in units]
+    for guest in others:
+        pins = libvirt_pins(guest.domain, online)
+        units = [Unit(guest.uuid, *thread, cpus, cpus) for thread, cpus in guest.threads.by_key().items()]
+        found += [_row(f"server {guest}", unit, pins, online, None) for unit in units]
     return found
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from kongming_sched.agent.model.guest import Identity, Threads
+from kongming_sched.agent.model.guest import ObservedGuest
 from kongming_sched.agent.state.released import NOBODY, Released
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import HostPools
@@ -135,16 +135,16 @@ def draw(
     host: str,
     topology: HostTopology,
     pools: HostPools,
-    running: Iterable[tuple[str, Identity, Threads]],
+    running: Iterable[ObservedGuest],
     released: Released = NOBODY,
 ) -> HostMap:
     """Put everything in its place.
 
-    :param running: server id, identity and threads of every running guest
+    :param running: every running guest, of a template or not
     :param released: whom the agent leaves alone
     """
-    ordered = sorted(running, key=lambda item: (item[1].request is None, item[1].server, item[0]))
-    guests = tuple(_guest(number, *item, topology.cpus, released) for number, item in enumerate(ordered, 1))
+    ordered = sorted(running, key=lambda guest: (guest.identity.request is None, guest.identity.server, guest.uuid))
+    guests = tuple(_guest(number, guest, topology.cpus, released) for number, guest in enumerate(ordered, 1))
     nodes = tuple(
         MapNode(
             node.id,
@@ -172,14 +172,13 @@ def describe(tenant: Tenant) -> str:
     return f"{tenant.guest.name} ({' and '.join(parts)}{words})"
 
 
-def _guest(
-    number: int, uuid: str, identity: Identity, threads: Threads, everywhere: CpuSet, released: Released
-) -> MapGuest:
+def _guest(number: int, guest: ObservedGuest, everywhere: CpuSet, released: Released) -> MapGuest:
+    identity, threads = guest.identity, guest.threads
     floats = all(everywhere <= cpus for cpus in threads.vcpus.values())
     template = identity.request.template if identity.request else ""
     name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in identity.server)
-    is_released = released.covers(uuid, identity.start)
-    return MapGuest(number, uuid, name, template, threads.vcpus, threads.emulator, floats, is_released)
+    is_released = released.covers(*guest.run)
+    return MapGuest(number, guest.uuid, name, template, threads.vcpus, threads.emulator, floats, is_released)
 
 
 def _pool(cpu: int, pools: HostPools) -> str:

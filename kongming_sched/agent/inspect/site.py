@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.loop.reconcile import Reconciler
-from kongming_sched.agent.model.guest import Domain, Identity, Threads, identify
+from kongming_sched.agent.model.guest import ObservedGuest, identify_or_fault
 from kongming_sched.agent.settings import Settings, placement_adapter, read_files, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
@@ -25,19 +26,6 @@ from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A running guest, of a template or not.
-
-    :ivar fault: why its flavor or its XML cannot be read; empty if they can
-    """
-
-    domain: Domain
-    identity: Identity
-    threads: Threads
-    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +49,12 @@ class Site:
         """The file that says whom the agent leaves alone."""
         return self.settings.run_directory / released.FILE_NAME
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[ObservedGuest]:
         """Every guest that runs, as libvirt and the kernel see it."""
         running = []
         for domain in self.hypervisor.domains():
-            try:
-                threads = self.kernel.threads(domain)
-            except exceptions.GuestGone:
-                continue
-            try:
-                running.append(Running(domain, identify(domain), threads))
-            except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
-                identity = Identity(domain.name, len(threads.vcpus), None)
-                running.append(Running(domain, identity, threads, str(error)))
+            with contextlib.suppress(exceptions.GuestGone):
+                running.append(ObservedGuest(domain, identify_or_fault(domain), self.kernel.threads(domain)))
         return running
 
     def preview(self) -> Preview:

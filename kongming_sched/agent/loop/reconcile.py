@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.confine import UnmanagedGuest
 from kongming_sched.agent.act.pages import MemoryCheck
 from kongming_sched.agent.act.pinning import BUSY, Pinner
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
@@ -16,7 +15,7 @@ from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.model.actions import Action
-from kongming_sched.agent.model.guest import Guest, Identities
+from kongming_sched.agent.model.guest import Guest, Identities, RunningGuest
 from kongming_sched.agent.model.outcome import DriftReport, Pins, PoolUse, Reason, pins_of, pool_use
 from kongming_sched.agent.model.view import HostLayout, HostView, MemoryElsewhere
 from kongming_sched.agent.state.backoff import Backoff
@@ -128,7 +127,7 @@ class Reconciler:
         self._identities = Identities()
         self._history = History()
         self._evenly_limited: set[str] = set()
-        self._unmanaged_seen: list[UnmanagedGuest] = []
+        self._unmanaged_seen: list[RunningGuest] = []
         self._repaired: set[str] = set()
         self._met: frozenset[tuple[str, str]] = frozenset()
         self._last: _PlacementView | None = None
@@ -216,14 +215,14 @@ class Reconciler:
                 outcome.blame(Reason.DOMAIN, {f"server {domain.name} ({domain.uuid})": str(identity)})
                 continue
             if identity.request is None:
-                self._unmanaged_seen.append(UnmanagedGuest(domain, identity))
+                self._unmanaged_seen.append(RunningGuest(domain, identity))
                 continue
             try:
                 threads = self._kernel.threads(domain)
                 quotas = {} if domain.uuid in self._evenly_limited else self._kernel.vcpu_quotas(domain)
             except exceptions.GuestGone:
                 continue
-            guests.append(Guest(domain, identity, identity.request, threads, quotas))
+            guests.append(Guest(domain, identity, threads, identity.request, quotas))
         return tuple(guests)
 
     def _look_after_unmanaged(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running guest as values: what libvirt says of it, what the kernel says, and what its flavor asks for."""
+"""A running guest as values: what libvirt and the kernel report of it, and what its flavor asks for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
@@ -67,6 +68,7 @@ class Identity:
     :ivar memory_nodes: host NUMA nodes that its memory is bound to; empty if it is not bound
     :ivar memory_mode: libvirt's mode of that binding; only "restrictive" can be changed while it runs
     :ivar start: libvirt's number of this run of the guest, another one after each start; empty if it does not run
+    :ivar fault: why its XML or its flavor cannot be read; empty if they can
     """
 
     server: str
@@ -76,28 +78,56 @@ class Identity:
     memory_nodes: CpuSet = field(default_factory=CpuSet)
     memory_mode: str = ""
     start: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
-    """A running guest of a flavor that names a template.
-
-    :ivar quotas: the CFS quota of each vCPU by the kernel; empty if all are known to have libvirt's vcpu_quota
-    """
+class RunningGuest:
+    """A running guest, of a template or not."""
 
     domain: Domain
     identity: Identity
-    request: PinningRequest
-    threads: Threads
-    quotas: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def uuid(self) -> str:
         """The server's id, which is the domain's."""
         return self.domain.uuid
 
+    @property
+    def run(self) -> tuple[str, str]:
+        """The server's id and the number of this run: another pair once the guest was started anew."""
+        return self.domain.uuid, self.identity.start
+
     def __str__(self) -> str:
         return f"{self.identity.server} ({self.uuid})"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedGuest(RunningGuest):
+    """A running guest, and where its threads run."""
+
+    threads: Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Guest(ObservedGuest):
+    """A running guest of a flavor that names a template.
+
+    :ivar quotas: the CFS quota of each vCPU by the kernel; empty if all are known to have libvirt's vcpu_quota
+    """
+
+    request: PinningRequest
+    quotas: Mapping[int, int] = field(default_factory=dict)
+
+
+_AnyGuest = TypeVar("_AnyGuest", bound=RunningGuest)
+
+
+def find_guests(guests: Iterable[_AnyGuest], name: str) -> list[_AnyGuest]:
+    """The guest of this server id; without one, all that have this name in Nova or in libvirt."""
+    running = list(guests)
+    by_id = [guest for guest in running if guest.uuid == name]
+    return by_id or [guest for guest in running if name in (guest.identity.server, guest.domain.name)]
 
 
 _QUOTA = {"quota:cpu_shares": "cpu_shares", "quota:cpu_period": "vcpu_period", "quota:cpu_quota": "vcpu_quota"}
@@ -131,6 +161,14 @@ def identify(domain: Domain) -> Identity:
     quota = {name: int(specs[key]) for key, name in _QUOTA.items() if specs.get(key, "").lstrip("-").isdecimal()}
     server = instance.findtext(f"{_NOVA}name") or domain.name
     return Identity(server, vcpus, PinningRequest.from_extra_specs(specs), quota, nodes, mode, start)
+
+
+def identify_or_fault(domain: Domain) -> Identity:
+    """Read Nova's metadata in a domain's XML; if that cannot be, the domain's own name with the fault."""
+    try:
+        return identify(domain)
+    except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
+        return Identity(domain.name, 0, None, fault=str(error))
 
 
 class Identities:

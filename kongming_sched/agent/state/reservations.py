@@ -210,7 +210,7 @@ def incoming_guest(xml: str, anywhere: CpuSet) -> Guest:
     if identity.memory_mode == "restrictive":
         identity = replace(identity, memory_nodes=CpuSet(), memory_mode="")
     threads = Threads(dict.fromkeys(range(identity.vcpus), anywhere), anywhere, dict.fromkeys(iothreads, anywhere))
-    return Guest(domain, identity, request, threads)
+    return Guest(domain, identity, threads, request)
 
 
 def _iothreads(root: ET.Element) -> list[int]:

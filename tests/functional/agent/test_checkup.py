@@ -22,10 +22,9 @@ from kongming_sched.agent.commands.agent import parse
 from kongming_sched.agent.inspect.check import Checkup
 from kongming_sched.agent.inspect.cloud_findings import of_guests
 from kongming_sched.agent.inspect.findings import Finding
-from kongming_sched.agent.inspect.site import Running
 from kongming_sched.agent.ipc.hook_file import HookFile
 from kongming_sched.agent.ipc.listener import Listener
-from kongming_sched.agent.model.guest import identify
+from kongming_sched.agent.model.guest import ObservedGuest, identify
 from kongming_sched.agent.settings import parse_settings
 from kongming_sched.placement import names
 from kongming_sched.placement.templates import TemplateStore
@@ -284,7 +283,7 @@ def test_a_template_that_cannot_be_read(station: Station, cloud: PlacementServic
 def guests_of(world: World, station: Station, **changes: str) -> list[Finding]:
     """What is found of the guests of a simulated host."""
     host = world.host
-    running = [Running(domain, identify(domain), host.threads(domain)) for domain in host.domains()]
+    running = [ObservedGuest(domain, identify(domain), host.threads(domain)) for domain in host.domains()]
     settings = parse_settings(station.conf(**changes))
     return list(of_guests(running, preview(world), settings, world.pools))
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.confine import Confinement, UnmanagedGuest
+from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from kongming_sched.agent.model.guest import Domain, Threads, identify
+from kongming_sched.agent.model.guest import Domain, RunningGuest, Threads, identify
 from kongming_sched.cpuset import CpuSet
 from testbed.lab import hypervisor as lab_hypervisor
 from testbed.lab.guests import Guest, Guests
@@ -175,12 +175,12 @@ def test_guest_is_confined_and_given_back(libvirt: LibvirtHypervisor, guest: Gue
     if len(cpus) < 2:
         pytest.skip("this machine has one CPU")
     pool = CpuSet.of([max(cpus)])
-    stranger, host = UnmanagedGuest(domain, identify(domain)), Host()
+    guest, host = RunningGuest(domain, identify(domain)), Host()
     before = host.threads(domain)
 
-    Confinement(libvirt, host, tmp_path / "confined.json").run([stranger], pool, cpus, lambda _: True)
+    Confinement(libvirt, host, tmp_path / "confined.json").run([guest], pool, cpus, lambda _: True)
     confined = host.threads(domain)
-    Confinement(libvirt, host, tmp_path / "confined.json").run([stranger], pool, cpus, lambda _: False)
+    Confinement(libvirt, host, tmp_path / "confined.json").run([guest], pool, cpus, lambda _: False)
 
     rest = cpus - pool
     assert Threads({0: rest, 1: rest}, rest, {1: rest}) == confined

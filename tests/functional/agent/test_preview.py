@@ -13,7 +13,7 @@ from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect.compare import Comparison, compare, libvirt_pins
 from kongming_sched.agent.loop.reconcile import Reconciler
-from kongming_sched.agent.model.guest import Domain, Threads
+from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.reservations import Reservations
 from kongming_sched.cpuset import CpuSet
@@ -345,7 +345,11 @@ def test_a_guest_without_a_template(world: World) -> None:
     xml = "<domain><vcpu>1</vcpu><cputune><vcpupin vcpu='0' cpuset='3'/></cputune></domain>"
     domain = Domain("u", "instance-u", xml)
     calm, stray = (
-        compare(preview(world), [(domain, "free", Threads({0: CpuSet.parse(cpus)}, EVERYWHERE))], {})
+        compare(
+            preview(world),
+            [ObservedGuest(domain, Identity("free", 1, None), Threads({0: CpuSet.parse(cpus)}, EVERYWHERE))],
+            {},
+        )
         for cpus in ("3", "4")
     )
 

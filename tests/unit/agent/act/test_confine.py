@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.agent.act.confine import Confined, Confinement, Record, UnmanagedGuest, plan_confinement
+from kongming_sched.agent.act.confine import Confined, Confinement, Record, plan_confinement
 from kongming_sched.agent.model.actions import Kind
-from kongming_sched.agent.model.guest import identify
+from kongming_sched.agent.model.guest import RunningGuest, identify
 from kongming_sched.cpuset import CpuSet
 from testbed.simulated_host import SimulatedHost
 from testbed.topologies import two_nodes_no_smt
@@ -87,8 +87,8 @@ GUEST = "00000000-0000-4000-8000-00000000cafe"
 def run(host: SimulatedHost, path: Path, wanted: bool) -> Confined:
     """A new process confines the guest, or gives it back what it had."""
     [domain] = host.domains()
-    stranger = UnmanagedGuest(domain, identify(domain))
-    return Confinement(host, host, path).run([stranger], POOL, ONLINE, lambda _: wanted)
+    guest = RunningGuest(domain, identify(domain))
+    return Confinement(host, host, path).run([guest], POOL, ONLINE, lambda _: wanted)
 
 
 def kill_at(host: SimulatedHost, step: int) -> None:

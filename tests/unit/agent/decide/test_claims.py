@@ -51,7 +51,7 @@ def test_match_cells(
 def guest(uuid: str) -> Guest:
     """A running guest of one cell."""
     request = PinningRequest("gold", cells(TWO))
-    return Guest(Domain(uuid, uuid, ""), Identity(uuid, 2, request), request, Threads({}, CpuSet()))
+    return Guest(Domain(uuid, uuid, ""), Identity(uuid, 2, request), Threads({}, CpuSet()), request)
 
 
 def states(**consumers: int) -> dict[int, NodeState]:

@@ -35,7 +35,7 @@ def guest(name: str, of: PinningTemplate, *vcpus: str) -> Guest:
     """A running guest of a template, with the affinities of its vCPUs."""
     request = PinningRequest(of.name, cell_requests(of, 512, 1))
     threads = Threads(dict(enumerate(map(CpuSet.parse, vcpus))), CpuSet.parse("0-7"))
-    return Guest(Domain(name, name, "", SCHEDULER), Identity(name, len(vcpus), request), request, threads)
+    return Guest(Domain(name, name, "", SCHEDULER), Identity(name, len(vcpus), request), threads, request)
 
 
 def view(templates: list[PinningTemplate], *guests: tuple[Guest, int], pools: HostPools = POOLS) -> HostView:

@@ -80,7 +80,7 @@ def make_guest(
     widths = {node.id: node.threads_per_core for node in topology.nodes}
     request = PinningRequest(template.name, cell_requests(template, 512, widths[nodes[0]]))
     threads = Threads(dict(enumerate(map(CpuSet.parse, vcpus))), topology.cpus)
-    return Guest(Domain(name, name, ""), Identity(name, template.vcpus, request), request, threads)
+    return Guest(Domain(name, name, ""), Identity(name, template.vcpus, request), threads, request)
 
 
 def view(*guests: tuple[Guest, tuple[int, ...]], **metadata: dict[str, str]) -> HostView:

@@ -28,7 +28,7 @@ def make_guest(
     """A guest whose vCPUs have these affinities."""
     threads = Threads(dict(enumerate(map(CpuSet.parse, vcpus))), CpuSet.parse(emulator), iothreads or {})
     return Guest(
-        Domain(uuid, uuid, "", {"cpu_shares": scheduler}), Identity(uuid, len(vcpus), REQUEST), REQUEST, threads
+        Domain(uuid, uuid, "", {"cpu_shares": scheduler}), Identity(uuid, len(vcpus), REQUEST), threads, REQUEST
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import uuid
 
 from kongming_sched.agent.inspect.hostmap import HostMap, draw
-from kongming_sched.agent.model.guest import Identity, Threads
+from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import HostPools
 from kongming_sched.request import PinningRequest
@@ -24,14 +24,15 @@ def request(template: str) -> PinningRequest:
     )  # type: ignore[return-value]  # it names a template
 
 
-def guest(server: str, template: str, *vcpus: str, emulator: str = "0,8,16,24") -> tuple[str, Identity, Threads]:
+def guest(server: str, template: str, *vcpus: str, emulator: str = "0,8,16,24") -> ObservedGuest:
     """A running guest; without a template it is none of the agent's."""
     pins = {number: CpuSet.parse(cpus) for number, cpus in enumerate(vcpus)}
     identity = Identity(server, len(vcpus), request(template) if template else None)
-    return str(uuid.uuid5(uuid.NAMESPACE_DNS, server)), identity, Threads(pins, CpuSet.parse(emulator))
+    domain = Domain(str(uuid.uuid5(uuid.NAMESPACE_DNS, server)), server, "")
+    return ObservedGuest(domain, identity, Threads(pins, CpuSet.parse(emulator)))
 
 
-def two_nodes(*more: tuple[str, Identity, Threads]) -> HostMap:
+def two_nodes(*more: ObservedGuest) -> HostMap:
     """Two nodes of eight cores of two threads, four cores to a cache, with guests of all kinds."""
     topology = make_topology(2, 8, 2, cores_per_cache=4, memory_mb=64 * 1024)
     running = [

@@ -6,7 +6,16 @@ from __future__ import annotations
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.model.guest import Domain, Identities, Threads, identify
+from kongming_sched.agent.model.guest import (
+    Domain,
+    Identities,
+    Identity,
+    RunningGuest,
+    Threads,
+    find_guests,
+    identify,
+    identify_or_fault,
+)
 from kongming_sched.cpuset import CpuSet
 from testbed.simulated_host import domain_xml
 
@@ -107,3 +116,39 @@ def test_threads_by_kind_and_number() -> None:
         ("I/O thread 2", one),
         ("I/O thread 4", rest),
     ] == [(str(thread), cpus) for thread, cpus in found.items()]
+
+
+def running(uuid: str, server: str, name: str) -> RunningGuest:
+    """A guest that runs: its id, its name in Nova, and its name in libvirt."""
+    return RunningGuest(Domain(uuid, name, ""), Identity(server, 1, None, start="7"))
+
+
+WEB, OTHER_WEB, DB = running("a", "web", "i-1"), running("b", "web", "i-2"), running("c", "a", "i-3")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("b", [OTHER_WEB], id="server id"),
+        pytest.param("i-3", [DB], id="name in libvirt"),
+        pytest.param("web", [WEB, OTHER_WEB], id="name that two servers have in Nova"),
+        pytest.param("a", [WEB], id="id that is the name of another one"),
+        pytest.param("x", [], id="name of nobody"),
+    ],
+)
+def test_guests_of_a_name(name: str, expected: list[RunningGuest]) -> None:
+    """A guest is found by its id first, and by either of its names."""
+    assert expected == find_guests([WEB, OTHER_WEB, DB], name)
+
+
+def test_run_of_a_guest() -> None:
+    """The number that libvirt gives at each start belongs to it."""
+    assert ("a", "7") == WEB.run
+
+
+def test_fault_instead_of_an_identity() -> None:
+    """A domain that cannot be read is known by libvirt's name, with the reason."""
+    with pytest.raises(exceptions.InvalidDomain) as error:
+        identify(domain("<domain/>"))
+
+    assert Identity("instance-1", 0, None, fault=str(error.value)) == identify_or_fault(domain("<domain/>"))

@@ -23,7 +23,7 @@ def make_guest(uuid: str, start: str = "") -> Guest:
     domain = Domain(uuid, f"instance-{uuid}", xml.replace("<domain ", f'<domain id="{start}" ') if start else xml)
     identity = identify(domain)
     assert identity.request is not None
-    return Guest(domain, identity, identity.request, Threads({0: EVERYWHERE}, EVERYWHERE))
+    return Guest(domain, identity, Threads({0: EVERYWHERE}, EVERYWHERE), identity.request)
 
 
 def test_what_was_done_is_where_threads_are() -> None:

@@ -16,7 +16,7 @@ REQUEST = PinningRequest("gold", ())
 
 def guest(uuid: str, threads: Threads) -> Guest:
     """A guest with these threads."""
-    return Guest(Domain(uuid, uuid, ""), Identity(uuid, len(threads.vcpus), REQUEST), REQUEST, threads)
+    return Guest(Domain(uuid, uuid, ""), Identity(uuid, len(threads.vcpus), REQUEST), threads, REQUEST)
 
 
 def test_every_thread_has_a_place() -> None:
