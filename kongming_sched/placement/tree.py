@@ -33,6 +33,11 @@ class NodeState:
         """How much of a class is allocated."""
         return sum(resources.get(resource_class, 0) for resources in self.allocations.values())
 
+    def free(self, resource_class: str) -> int:
+        """How much of a class is not allocated; less than 0 where more is allocated than the node has by now."""
+        inventory = self.inventories.get(resource_class)
+        return (inventory.capacity if inventory else 0) - self.used(resource_class)
+
 
 @dataclass(frozen=True, slots=True)
 class DesiredNode:

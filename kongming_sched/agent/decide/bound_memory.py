@@ -8,6 +8,7 @@ while the guest runs, so its vCPUs have to follow its memory: to the node where 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import MemoryElsewhere
@@ -47,10 +48,9 @@ def _obstacle(
         return "it gives no CPUs to servers of templates"
     if node in refusals:
         return refusals[node]
+    then = replace(states[node], inventories=desired[node].inventories)  # as Placement has it after this pass
     for name, amount in sorted(guest.request.cells[0].resources.items()):
-        inventory = desired[node].inventories.get(name)
-        free = (inventory.capacity if inventory else 0) - states[node].used(name)
-        if amount > free:
+        if amount > (free := then.free(name)):
             return f"needs {name}={amount}, free {max(free, 0)}"
     return ""
 

@@ -22,7 +22,6 @@ from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, MemoryElsewhere
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, desired_tree
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate
 
@@ -36,8 +35,7 @@ def lay_out(view: HostView) -> HostLayout:
     Guests whose claim or template is not as it should be hold the CPUs that they have, so that nobody else gets them.
     Holding CPUs may make a template impossible here, and its guests hold theirs too, so this goes on until it settles.
     """
-    nodes = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
-    claims = find_claims(view.guests, {id: view.states[uuid] for id, uuid in nodes.items() if uuid in view.states})
+    claims = find_claims(view.guests, view.states_by_node())
     held = CpuSet()
     while True:
         tree = desired_tree(
@@ -213,14 +211,14 @@ class _Builder:
     def stray(self, guest: Guest) -> MemoryElsewhere | None:
         """A guest whose vCPUs have to follow its memory."""
         view, tree = self.view, self.tree
-        ids = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
+        ids = view.node_uuids()
         desired = {node.uuid: node for node in tree.nodes}
         refusals = {id: reason for id in ids if (reason := tree.refusal(guest.request.template, id))}
         found = find_memory_elsewhere(
             guest,
             self.claims[guest.uuid],
             {id: desired[uuid] for id, uuid in ids.items() if uuid in desired},
-            {id: view.states[uuid] for id, uuid in ids.items() if uuid in view.states},
+            view.states_by_node(),
             refusals,
         )
         if found is not None:

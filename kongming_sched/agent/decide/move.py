@@ -84,7 +84,7 @@ def decide_move(view: HostView, layout: HostLayout, guest: Guest, target: int, c
     :raises MoveRefused: if it cannot move, with the first reason that stands against it
     """
     move = find_move(view, layout, guest, target, cell)
-    if move is not None and (reason := _lacks(_states_by_node(view)[target], move)):
+    if move is not None and (reason := _lacks(view.states_by_node()[target], move)):
         raise exceptions.MoveRefused(str(guest), reason)
     return move
 
@@ -96,7 +96,7 @@ def find_move(view: HostView, layout: HostLayout, guest: Guest, target: int, cel
         return exceptions.MoveRefused(str(guest), reason)
 
     number = _cell_number(guest, cell)
-    states = _states_by_node(view)
+    states = view.states_by_node()
     if target not in states:
         raise refuse(f"this host has no node {target} in Placement; it has {', '.join(map(str, sorted(states)))}")
     claimed = {node: state.allocations[guest.uuid] for node, state in states.items() if guest.uuid in state.allocations}
@@ -148,13 +148,6 @@ def _obstacle(view: HostView, layout: HostLayout, move: Move, target: NodeState)
 
 def _lacks(target: NodeState, move: Move) -> str | None:
     for name, amount in sorted(move.resources.items()):
-        inventory = target.inventories.get(name)
-        free = (inventory.capacity if inventory else 0) - target.used(name)
-        if amount > free:
+        if amount > (free := target.free(name)):
             return f"node {move.target} has no room: asked: {amount} {name}; available: {max(free, 0)}"
     return None
-
-
-def _states_by_node(view: HostView) -> dict[int, NodeState]:
-    nodes = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
-    return {node: view.states[uuid] for node, uuid in nodes.items() if uuid in view.states}

@@ -111,12 +111,8 @@ def rooms_of(view: HostView, left_out: Set[str] = frozenset()) -> HostRooms:
 
     :param left_out: server ids of guests that cannot be moved now
     """
-    nodes = {node.id: names.node_uuid(view.root_uuid, node.id) for node in view.topology.nodes}
-    states = {node: view.states[uuid] for node, uuid in nodes.items() if uuid in view.states}
-    free = {
-        node: {name: inventory.capacity - state.used(name) for name, inventory in state.inventories.items()}
-        for node, state in states.items()
-    }
+    states = view.states_by_node()
+    free = {node: {name: state.free(name) for name in state.inventories} for node, state in states.items()}
     layout = lay_out(view)
     tenants = []
     for guest in view.guests:

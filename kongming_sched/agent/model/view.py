@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from kongming_sched.agent.model.actions import Kind, ThreadKey, Unit
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, NodeState
 from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
@@ -67,6 +68,14 @@ class HostView:
     overrides: Mapping[str, OverrideRequest] = field(default_factory=dict)
     seats: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
     released: frozenset[str] = frozenset()
+
+    def node_uuids(self) -> dict[int, str]:
+        """Host NUMA node to the id of its provider, be it there or not."""
+        return {node.id: names.node_uuid(self.root_uuid, node.id) for node in self.topology.nodes}
+
+    def states_by_node(self) -> dict[int, NodeState]:
+        """Host NUMA node to its provider, of those that Placement has."""
+        return {node: self.states[uuid] for node, uuid in self.node_uuids().items() if uuid in self.states}
 
 
 @dataclass(frozen=True, slots=True)

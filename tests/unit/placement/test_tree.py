@@ -646,3 +646,19 @@ def test_a_node_that_is_retired_while_it_is_disabled_comes_back_disabled() -> No
     after = plan(template("gold"), current=retired)
 
     assert {"gold": [1]} == offers(after)
+
+
+@pytest.mark.parametrize(
+    ("resource_class", "expected"),
+    [
+        pytest.param(names.PCPU, 1, id="allocated in part"),
+        pytest.param(names.VCPU, -2, id="more is allocated than the node has by now"),
+        pytest.param(names.MEMORY_MB, 0, id="the node has none"),
+    ],
+)
+def test_what_is_free_on_a_node(resource_class: str, expected: int) -> None:
+    """The capacity, without what all consumers have allocated."""
+    inventories = {names.PCPU: Inventory(4), names.VCPU: Inventory(1)}
+    allocations = {"a": {names.PCPU: 1, names.VCPU: 3}, "b": {names.PCPU: 2}}
+
+    assert expected == NodeState("node", "host_numa0", 0, frozenset(), inventories, allocations).free(resource_class)

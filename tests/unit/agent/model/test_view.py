@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from kongming_sched.agent.model.actions import Kind, Unit
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
-from kongming_sched.agent.model.view import GuestLayout, units_of
+from kongming_sched.agent.model.view import GuestLayout, HostView, units_of
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.tree import NodeState
+from kongming_sched.pools import HostPools
 from kongming_sched.request import PinningRequest
+from testbed.topologies import make_topology
 
+ROOT = "11111111-1111-4111-8111-111111111111"
 ANYWHERE, ONE, TWO, REST = (CpuSet.parse(cpus) for cpus in ("0-7", "1", "2", "6-7"))
 LAYOUT = GuestLayout((ONE,), REST)
 REQUEST = PinningRequest("gold", ())
@@ -51,3 +56,12 @@ def test_guests_come_by_their_ids() -> None:
     found = units_of([guest("b", threads), guest("a", threads)], {"a": LAYOUT, "b": LAYOUT})
 
     assert ["a", "a", "b", "b"] == [unit.guest for unit in found]
+
+
+def test_providers_by_node() -> None:
+    """A node whose provider is not made yet has an id for it, and no state."""
+    topology = make_topology(2, 2, 1)
+    first = NodeState(names.node_uuid(ROOT, 0), "host_numa0", 0)
+    view = HostView(topology, HostPools(ONE, CpuSet(), REST, 1.0, 0), ROOT, "host", {first.uuid: first}, {}, ())
+
+    assert ({0: first.uuid, 1: names.node_uuid(ROOT, 1)}, {0: first}) == (view.node_uuids(), view.states_by_node())
