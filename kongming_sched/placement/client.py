@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only HTTP of KongMing: what it asks of Placement's API, over a keystoneauth adapter."""
+"""The only HTTP of KongMing: what it asks of Placement's API, over a keystoneauth adapter.
+
+Over 300 lines because every request that KongMing makes of Placement is here, with the values that it gives and takes.
+"""
 
 from __future__ import annotations
 

@@ -4,35 +4,15 @@
 from __future__ import annotations
 
 import ast
-import functools
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-import kongming_sched
+from tests.unit import layers
+from tests.unit.layers import CHECKOUT, CORE, imports, is_in, modules
 
-PACKAGE = Path(kongming_sched.__file__).parent
-
-CHECKOUT = Path(__file__).parents[2]
-
-CORE = [
-    "compat",
-    "exceptions",
-    "cpuset",
-    "clashes",
-    "topology",
-    "pools",
-    "qos",
-    "template",
-    "request",
-    "override",
-    "allocator",
-]
-"""They import the standard library and each other."""
-
-ROOMS = {
+ALONE = {
     "nova": ["scheduler", "filters", "weighers", "validators"],
     "libvirt": ["agent.host.libvirt_host"],
     "kongming_sched.agent": ["agent"],
@@ -62,21 +42,6 @@ HOST_ROOMS = ["agent.host"]
 """Only these name files of the kernel."""
 
 
-def is_in(name: str, room: str) -> bool:
-    """Whether a dotted name is this one or lies below it."""
-    return name == room or name.startswith(f"{room}.")
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Everything that is imported anywhere in a module, as a.b.c where c may be a module or a name in a.b."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def texts(tree: ast.AST) -> Iterator[str]:
     """The texts of a module without its docstrings, be they of modules, classes, functions or names."""
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -85,18 +50,7 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-@functools.cache
-def modules() -> dict[str, ast.Module]:
-    """Every module of the package by its name without the package's, parsed."""
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        found[name] = ast.parse(path.read_text(), str(path))
-    return found
-
-
-def trespassers(what: str, rooms: list[str], package: dict[str, ast.Module]) -> list[str]:
+def trespassers(what: str, rooms: list[str], package: Mapping[str, ast.Module]) -> list[str]:
     """The modules outside of the rooms that import it."""
     return [
         f"{name or '__init__'} imports {imported}"
@@ -110,7 +64,7 @@ def trespassers(what: str, rooms: list[str], package: dict[str, ast.Module]) -> 
 def test_the_map_is_of_this_package() -> None:
     """Every room exists, so that no rule is void because of a name."""
     names = modules().keys()
-    rooms = {room for some in ROOMS.values() for room in some} | set(CORE) | set(HOST_ROOMS)
+    rooms = {room for some in ALONE.values() for room in some} | {*CORE, *HOST_ROOMS, *layers.ROOMS}
     assert [] == sorted(rooms - names)
 
 
@@ -126,10 +80,10 @@ def test_the_core_needs_the_standard_library_and_itself_alone(name: str) -> None
     assert [] == outside
 
 
-@pytest.mark.parametrize("what", ROOMS)
+@pytest.mark.parametrize("what", ALONE)
 def test_what_is_imported_stays_in_its_rooms(what: str) -> None:
     """Arrows point down only; nova and libvirt are each behind one door."""
-    assert [] == trespassers(what, ROOMS[what], modules())
+    assert [] == trespassers(what, ALONE[what], modules())
 
 
 def test_only_the_hosts_own_modules_name_files_of_the_kernel() -> None:
@@ -162,7 +116,7 @@ def test_an_import_is_found_wherever_it_hides(source: str) -> None:
         "filters.numa": ast.parse(source),
         "cli.novae": ast.parse("import novae"),
     }
-    assert ["cli.server"] == [line.split()[0] for line in trespassers("nova", ROOMS["nova"], package)]
+    assert ["cli.server"] == [line.split()[0] for line in trespassers("nova", ALONE["nova"], package)]
 
 
 def test_prose_may_speak_of_the_kernel() -> None:
@@ -185,3 +139,77 @@ def test_what_runs_without_the_tests_imports_nothing_above_it(folder: str, above
     assert sources
     trees = {name: ast.parse(source, name) for name, source in sources.items()}
     assert [] == [line for what in above for line in trespassers(what, [], trees)]
+
+
+def test_rooms_import_only_what_the_map_allows() -> None:
+    """A room imports the core and what stands in its line of the map."""
+    found = {(source, target) for source, targets in layers.arrows(modules()).items() for target in targets}
+    allowed = {(source, target) for source, targets in layers.ROOMS.items() for target in targets}
+    assert [] == sorted(found - allowed - layers.PENDING)
+
+
+def test_map_points_down() -> None:
+    """A room may import only what stands above it in the list, so that there is a bottom to begin to read at."""
+    order = list(layers.ROOMS)
+    assert [] == [
+        f"{source} -> {target}"
+        for source, targets in layers.ROOMS.items()
+        for target in targets
+        if order.index(target) >= order.index(source)
+    ]
+
+
+def test_every_module_is_in_a_room() -> None:
+    """The map is of the whole package."""
+    rooms = [*layers.ROOMS, *CORE]
+    assert {"", "agent"} == {name for name in modules() if not layers.room_of(name, rooms)}
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Each can be read, and tested, with only those that it needs."""
+    assert [] == layers.circle(layers.module_arrows(modules()))
+
+
+def test_packages_can_be_overlooked() -> None:
+    """None has more modules than a listing shows at a glance."""
+    sizes = layers.package_sizes(modules())
+    assert layers.LARGE_PACKAGES == {name for name, size in sizes.items() if size > layers.MAX_MODULES}
+
+
+def test_long_modules_say_why() -> None:
+    """A module that has more lines than the others gives its reason where a reader begins."""
+    assert layers.LONG_MODULES >= {name for name, source in layers.sources().items() if layers.is_too_long(source)}
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        pytest.param({"a": {"b"}, "b": set()}, [], id="none"),
+        pytest.param({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}, ["a", "b", "c"], id="a circle and its way in"),
+        pytest.param({"a": {"somewhere else"}}, [], id="what is not of the graph"),
+    ],
+)
+def test_circles_are_found(graph: dict[str, set[str]], expected: list[str]) -> None:
+    """The rule above is not void."""
+    assert expected == layers.circle(graph)
+
+
+def test_arrow_between_rooms_is_found() -> None:
+    """Within a room, and to the core, there are none."""
+    package = {
+        "agent.act.apply": ast.parse("from kongming_sched.agent.loop.service import Agent"),
+        "agent.act.pages": ast.parse("from kongming_sched.agent.act import apply\nfrom kongming_sched import cpuset"),
+    }
+    assert {"agent.act": {"agent.loop"}} == layers.arrows(package)
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        pytest.param("What it does.", True, id="without a reason"),
+        pytest.param("What it does.\n\nOver 300 lines\nbecause it is one file.", False, id="with one"),
+    ],
+)
+def test_reason_counts_where_a_module_is_long(docstring: str, expected: bool) -> None:
+    """It is found wherever the docstring breaks its lines."""
+    assert expected == layers.is_too_long(f'"""{docstring}"""\n' + "x = 1\n" * 300)

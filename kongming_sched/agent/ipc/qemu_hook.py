@@ -13,6 +13,8 @@ would end the migration.
 
 This one file is what is installed, so it needs the standard library and nothing else, and Python 3.8 is enough. It
 edits the bytes of the XML in place and so leaves every other byte alone.
+
+Over 300 lines because what libvirt runs is one file: it cannot import the parts from elsewhere.
 """
 
 from __future__ import annotations

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The map of the package as data: its rooms from the bottom to the top, and whom each may import.
+
+It needs nothing but the standard library, so that whatever draws the map can read it; test_layers.py checks it.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+PACKAGE = CHECKOUT / "kongming_sched"
+
+CORE = (
+    "compat",
+    "exceptions",
+    "cpuset",
+    "clashes",
+    "topology",
+    "pools",
+    "qos",
+    "template",
+    "request",
+    "override",
+    "allocator",
+)
+"""Every room may import these; they import the standard library and each other."""
+
+_AGENT_BELOW_THE_LOOP = (
+    "agent.settings",
+    "agent.model",
+    "agent.decide",
+    "agent.ipc",
+    "agent.host",
+    "agent.state",
+    "agent.act",
+    "agent.triggers",
+    "agent.telemetry",
+)
+
+ROOMS: Mapping[str, tuple[str, ...]] = {
+    "help_text": (),
+    "version": (),
+    "schemas": (),
+    "pages": (),
+    "conf": (),
+    "placement": (),
+    "validators": (),
+    "scheduler": ("placement",),
+    "filters": ("conf", "placement", "scheduler"),
+    "weighers": ("conf", "scheduler"),
+    "cloud": ("placement",),
+    "cli": ("cloud", "help_text", "pages", "placement"),
+    "status": ("cli", "cloud", "conf", "placement", "version"),
+    "agent.settings": ("conf",),
+    "agent.model": ("placement",),
+    "agent.decide": ("agent.model", "placement"),
+    "agent.ipc": (),
+    "agent.host": ("agent.model", "agent.ipc", "placement"),
+    "agent.state": ("agent.model", "agent.decide"),
+    "agent.act": ("agent.model", "agent.decide", "agent.host", "agent.state", "placement"),
+    "agent.triggers": ("agent.state", "agent.settings", "placement"),
+    "agent.telemetry": ("agent.model", "agent.settings", "placement", "version"),
+    "agent.loop": (*_AGENT_BELOW_THE_LOOP, "placement"),
+    "agent.inspect": (*_AGENT_BELOW_THE_LOOP, "agent.loop", "conf", "placement"),
+    "agent.commands": (
+        *_AGENT_BELOW_THE_LOOP,
+        "agent.loop",
+        "agent.inspect",
+        "conf",
+        "help_text",
+        "pages",
+        "placement",
+        "version",
+    ),
+    "agent.start": ("agent.commands",),
+}
+"""A room, which is a package or a module, to those that it may import besides the core. What is lower stands first."""
+
+PENDING = {
+    ("agent.act", "agent.loop"),
+    ("agent.telemetry", "agent.loop"),
+}
+"""Arrows that point up and are still there: what a pass came to is a value, and has to stand in the model."""
+
+MAX_MODULES = 15
+"""In one package, beside its ``__init__``."""
+
+MAX_LINES = 300
+"""Of a module, unless its docstring says why in words that begin with ``REASON``."""
+
+REASON = f"Over {MAX_LINES} lines because "
+
+LARGE_PACKAGES = {"cli"}
+"""Those that are still larger: the commands of the OpenStackClient, one module for a noun and what is done to it."""
+
+LONG_MODULES = {"agent.loop.reconcile", "agent.loop.service", "template"}
+"""Those that are still longer and give no reason."""
+
+
+@functools.cache
+def sources() -> Mapping[str, str]:
+    """Every module of the package by its name without the package's, which is empty for the package itself."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text()
+    return found
+
+
+@functools.cache
+def modules() -> Mapping[str, ast.Module]:
+    """Every module of the package by its name without the package's, parsed."""
+    return {name: ast.parse(source, name) for name, source in sources().items()}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Everything that is imported anywhere in a module, as a.b.c where c may be a module or a name in a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(module: str, rooms: Sequence[str]) -> str:
+    """The room that a module is in; empty for the package itself and what only holds rooms."""
+    return next((room for room in rooms if is_in(module, room)), "")
+
+
+def is_in(name: str, room: str) -> bool:
+    """Whether a dotted name is this one or lies below it."""
+    return name == room or name.startswith(f"{room}.")
+
+
+def arrows(package: Mapping[str, ast.AST]) -> dict[str, set[str]]:
+    """Which room imports which others, the core left out.
+
+    :param package: modules by their names without the package's
+    """
+    rooms = [*ROOMS, *CORE]
+    found: dict[str, set[str]] = {}
+    for module, tree in package.items():
+        source = room_of(module, rooms)
+        targets = {room_of(name, rooms) for name in _own(tree)} - {source, "", *CORE}
+        if targets and source not in CORE:
+            found.setdefault(source, set()).update(targets)
+    return found
+
+
+def module_arrows(package: Mapping[str, ast.AST]) -> dict[str, set[str]]:
+    """Which module imports which others of the package."""
+    return {
+        module: {name if name in package else name.rpartition(".")[0] for name in _own(tree)} - {module}
+        for module, tree in package.items()
+    }
+
+
+def _own(tree: ast.AST) -> Iterator[str]:
+    """What a module imports of this package, without the package's name."""
+    return (name.removeprefix("kongming_sched.") for name in imports(tree) if name.startswith("kongming_sched."))
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """What is on a circle of a graph or leads to one; empty if there is none."""
+    left = dict(graph)
+    while free := [source for source, targets in left.items() if not targets & left.keys()]:
+        for source in free:
+            del left[source]
+    return sorted(left)
+
+
+def package_sizes(names: Iterable[str]) -> Counter[str]:
+    """How many modules each package has, those of packages below it left out."""
+    every = set(names)
+    packages = {name.rpartition(".")[0] for name in every if name}
+    return Counter(name.rpartition(".")[0] for name in every - packages)
+
+
+def is_too_long(source: str) -> bool:
+    """Whether a module has more lines than it may, and does not say why."""
+    docstring = ast.get_docstring(ast.parse(source)) or ""
+    return len(source.splitlines()) > MAX_LINES and REASON not in " ".join(docstring.split())
