@@ -26,7 +26,7 @@ def make_guest(vcpu: CpuSet, start: str = "1", **scheduler: int) -> Guest:
     domain = Domain("a", "instance-a", xml.replace("<domain ", f'<domain id="{start}" '), scheduler)
     identity = identify(domain)
     assert identity.request is not None
-    return Guest(domain, identity, identity.request, Threads({0: vcpu}, EVERYWHERE))
+    return Guest(domain, identity, Threads({0: vcpu}, EVERYWHERE), identity.request)
 
 
 def reconcile(
