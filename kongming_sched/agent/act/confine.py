@@ -11,12 +11,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.guest import Domain, RunningGuest, Threads
-from kongming_sched.agent.state.json_file import read_state, write_state
+from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.cpuset import CpuSet
 
 FILE_NAME = "confined.json"
@@ -68,7 +68,7 @@ class Confinement:
         self._hypervisor = hypervisor
         self._kernel = kernel
         self._path = path
-        self._records = _load(path) if path else {}
+        self._records: dict[str, Record] = load_state(path, _records, {})
 
     def run(
         self,
@@ -157,7 +157,6 @@ class Confinement:
 
     def _save(self, records: dict[str, Record]) -> None:
         if self._path is not None and records != self._records:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_state(self._path, {uuid: _to_json(record) for uuid, record in records.items()})
         self._records = records
 
@@ -191,17 +190,13 @@ def _to_json(record: Record) -> dict[str, object]:
     return {"start": record.start, "before": rows(record.before), "given": rows(record.given)}
 
 
-def _load(path: Path) -> dict[str, Record]:
-    """The records of the agent that ran before. A file that cannot be read holds none."""
+def _records(state: Mapping[str, Any]) -> dict[str, Record]:
+    """The records of the agent that ran before."""
 
     def pins(rows: Iterable[tuple[str, int, str]]) -> dict[ThreadKey, CpuSet]:
-        return {ThreadKey(Kind(kind), int(index)): CpuSet.parse(cpus) for kind, index, cpus in rows}
+        return {ThreadKey(Kind(kind), int(number)): CpuSet.parse(cpus) for kind, number, cpus in rows}
 
-    try:
-        state = read_state(path) or {}
-        return {
-            str(uuid): Record(str(entry["start"]), pins(entry["before"]), pins(entry["given"]))
-            for uuid, entry in state.items()
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, exceptions.InvalidCpuSet):
-        return {}
+    return {
+        str(uuid): Record(str(entry["start"]), pins(entry["before"]), pins(entry["given"]))
+        for uuid, entry in state.items()
+    }

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kongming_sched import exceptions
-from kongming_sched.agent.state.json_file import read_state, write_state
+from kongming_sched.agent.state.json_file import UNREADABLE, read_state, write_state
 
 FILE_NAME = "released.json"
 
@@ -85,7 +85,7 @@ def load_released(path: Path) -> Released:
             return Released()
         starts = {str(uuid): str(start) for uuid, start in state["guests"].items()}
         return Released(starts, bool(state["everyone"]))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except UNREADABLE as error:
         raise exceptions.ConfigurationError(
             "[kongming_agent] run_directory",
             f"{path} cannot be read: {error}; repair it or remove it, which adopts all guests",
@@ -98,7 +98,6 @@ def save_released(path: Path, released: Released) -> None:
     :raises ConfigurationError: if it cannot be written
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_state(path, {"guests": dict(released.starts), "everyone": released.everyone})
     except OSError as error:
         raise exceptions.ConfigurationError(

@@ -8,17 +8,18 @@ then on: nobody else gets these CPUs, until the guest is seen running or has not
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.model.guest import Domain, Guest, Threads, identify
 from kongming_sched.agent.model.view import GuestLayout
+from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.cpuset import CpuSet
 
 RESERVATIONS_NAME = "arrivals.json"
@@ -88,13 +89,13 @@ class Reservations:
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._reserved = _load(path) if path else {}
+        self._reserved: dict[str, Reservation] = load_state(path, _parse, {})
 
     @classmethod
     def read_only(cls, path: Path) -> Reservations:
         """Those of a running agent as they are now; what becomes of them here is not written down."""
         reservations = cls()
-        reservations._reserved = _load(path)
+        reservations._reserved = load_state(path, _parse, {})
         return reservations
 
     def __len__(self) -> int:
@@ -179,9 +180,7 @@ class Reservations:
     def _save(self, booked: Mapping[str, Reservation]) -> None:
         """Write the bookings down before anybody counts on them."""
         if self._path is not None and booked != self._reserved:
-            draft = self._path.with_suffix(".new")
-            draft.write_text(json.dumps([_to_json(booking) for booking in booked.values()]))
-            draft.replace(self._path)
+            write_state(self._path, [_to_json(booking) for booking in booked.values()])
 
 
 def incoming_guest(xml: str, anywhere: CpuSet) -> Guest:
@@ -247,15 +246,12 @@ def _to_json(booking: Reservation) -> dict[str, object]:
     }
 
 
-def _load(path: Path) -> dict[str, Reservation]:
-    """The bookings of the agent that ran before. A file that cannot be read holds none."""
+def _parse(state: Iterable[Mapping[str, Any]]) -> dict[str, Reservation]:
+    """The reservations of the agent that ran before."""
     found = {}
-    try:
-        for entry in json.loads(path.read_text()):
-            vcpus = tuple(CpuSet.parse(cpus) for cpus in entry["vcpus"])
-            layout = GuestLayout(vcpus, CpuSet.parse(entry["emulator"]))
-            guest = incoming_guest(entry["xml"], layout.emulator)
-            found[guest.uuid] = Reservation(entry["xml"], layout, float(entry["until"]))
-    except (OSError, ValueError, TypeError, KeyError, exceptions.KongMingError):
-        return {}
+    for entry in state:
+        vcpus = tuple(CpuSet.parse(cpus) for cpus in entry["vcpus"])
+        layout = GuestLayout(vcpus, CpuSet.parse(entry["emulator"]))
+        guest = incoming_guest(entry["xml"], layout.emulator)
+        found[guest.uuid] = Reservation(entry["xml"], layout, float(entry["until"]))
     return found

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kongming_sched.agent.model.view import OverrideRequest
+from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.override import select
 
 METADATA_NAME = "metadata.json"
@@ -51,7 +52,7 @@ class Metadata:
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, Known] = _load(path) if path else {}
+        self._known: dict[str, Known] = load_state(path, _parse, {})
         self._saved = dict(self._known)
         self.running: tuple[str, ...] = ()
 
@@ -108,30 +109,20 @@ class Metadata:
             worth = {server: known for server, known in self._known.items() if known.metadata}
             if self._path is not None and worth != self._saved:
                 with contextlib.suppress(OSError):  # then the next agent has to ask again
-                    _save(self._path, worth)
+                    write_state(self._path, {server: _to_json(known) for server, known in worth.items()})
                     self._saved = worth
 
 
-def _save(path: Path, known: Mapping[str, Known]) -> None:
-    draft = path.with_suffix(".new")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    entries = {
-        server: {"metadata": dict(item.metadata), "granted": dict(item.granted), "at": item.at}
-        for server, item in known.items()
+def _to_json(known: Known) -> dict[str, object]:
+    return {"metadata": dict(known.metadata), "granted": dict(known.granted), "at": known.at}
+
+
+def _parse(state: Mapping[str, Any]) -> dict[str, Known]:
+    """What the agent that ran before knew, the oldest news first."""
+    return {
+        server: Known(_texts(item["metadata"]), _texts(item["granted"]), float(item["at"]))
+        for server, item in state.items()
     }
-    draft.write_text(json.dumps(entries))
-    draft.replace(path)
-
-
-def _load(path: Path) -> dict[str, Known]:
-    """What the agent that ran before knew. A file that cannot be read holds nothing."""
-    try:
-        return {
-            server: Known(_texts(item["metadata"]), _texts(item["granted"]), float(item["at"]))
-            for server, item in json.loads(path.read_text()).items()
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
 
 
 def _texts(mapping: Mapping[str, str]) -> dict[str, str]:
