@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import uuid
+from collections.abc import Mapping
 
 from kongming_sched.template import NAME
 
@@ -104,3 +105,11 @@ def template_of_provider(provider_name: str) -> str | None:
     """The template that a provider of this name holds; None for any other provider."""
     name = provider_name.removeprefix(_TEMPLATE_PROVIDER_PREFIX)
     return name if provider_name.startswith(_TEMPLATE_PROVIDER_PREFIX) and NAME.fullmatch(name) else None
+
+
+def describe_amounts(amounts: Mapping[str, int]) -> str:
+    """Amounts of resource classes in words, as in "PCPU=4, VCPU=2".
+
+    :param amounts: resource class to amount
+    """
+    return ", ".join(f"{name}={amount}" for name, amount in sorted(amounts.items())) or "nothing"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kongming_sched import exceptions
 from kongming_sched.placement import names
-from kongming_sched.placement.client import Inventory, PlacementClient, Provider
+from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.tree import DesiredNode, NodeState
 
 
@@ -79,7 +79,8 @@ class NodeRegistry:
                     self._client.forget_trait(trait)
         if state.inventories != node.inventories:
             generation = self._client.set_inventories(node.uuid, generation, node.inventories)
-            changes.append(f"{node.name}: {_describe(node.inventories)}")
+            capacities = {name: inventory.capacity for name, inventory in node.inventories.items()}
+            changes.append(f"{node.name}: {names.describe_amounts(capacities)}")
         if kept != node.traits:
             self._client.set_traits(node.uuid, generation, node.traits)
             changes.append(f"{node.name}: now {', '.join(sorted(node.traits - kept))}")
@@ -121,7 +122,3 @@ def _is_node(provider: Provider, root: Provider) -> bool:
         and number.isdecimal()
         and provider.uuid == names.node_uuid(root.uuid, int(number))
     )
-
-
-def _describe(inventories: Mapping[str, Inventory]) -> str:
-    return ", ".join(f"{name}={inventory.capacity}" for name, inventory in sorted(inventories.items()))

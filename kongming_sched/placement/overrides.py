@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kongming_sched import exceptions
+from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import CpuPolicy, PinningTemplate
@@ -28,9 +27,6 @@ def check_same_claim(own: PinningTemplate, other: PinningTemplate, threads_per_c
         if CpuPolicy.EXPLICIT in (own.cells[index].cpus, other.cells[index].cpus):
             reason = "explicit CPUs belong to whoever has claimed the template's slot; resize the server instead"
         else:
-            reason = f"it takes {_words(its.resources)}, and the server has claimed {_words(mine.resources)}"
+            takes, claimed = names.describe_amounts(its.resources), names.describe_amounts(mine.resources)
+            reason = f"it takes {takes}, and the server has claimed {claimed}"
         raise exceptions.InvalidOverride(TEMPLATE_KEY, f"template {other.name!r}, cell {index}: {reason}")
-
-
-def _words(resources: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}={amount}" for name, amount in sorted(resources.items()))

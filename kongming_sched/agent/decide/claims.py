@@ -103,13 +103,10 @@ def claim_obstacle(
         node = view.topology.node(node_id)
         wanted = cell_requests(template, 0, node.threads_per_core if node else 1)[index].resources
         if claimed != wanted:
-            return f"cell {index} has claimed {_words(claimed)}, and template {name!r} now takes {_words(wanted)}"
+            has, takes = names.describe_amounts(claimed), names.describe_amounts(wanted)
+            return f"cell {index} has claimed {has}, and template {name!r} now takes {takes}"
         if template.cells[index].node not in (None, node_id):
             return f"cell {index} is on node {node_id}, and template {name!r} now asks for {template.cells[index].node}"
         if template.cells[index].cpus is not CpuPolicy.DEDICATED and (refusal := tree.refusal(name, node_id)):
             return f"node {node_id} cannot honour template {name!r} now: {refusal}"
     return None
-
-
-def _words(resources: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}={amount}" for name, amount in sorted(resources.items())) or "nothing"

@@ -109,6 +109,16 @@ def test_other_providers_are_no_templates(name: str) -> None:
     assert names.template_of_provider(name) is None
 
 
+@pytest.mark.parametrize(
+    ("amounts", "words"),
+    [({}, "nothing"), ({"VCPU": 2, "PCPU": 4}, "PCPU=4, VCPU=2")],
+    ids=["none", "some"],
+)
+def test_amounts_in_words(amounts: dict[str, int], words: str) -> None:
+    """They come in one order, whoever lists them."""
+    assert words == names.describe_amounts(amounts)
+
+
 @given(strategies.templates())
 def test_a_templates_clauses_are_no_words_of_nodes(template: PinningTemplate) -> None:
     """What says what a template is never says that a node offers one."""
