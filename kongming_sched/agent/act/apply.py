@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.occupancy import Occupancy
-from kongming_sched.agent.host.ports import Hypervisor, Kernel
-from kongming_sched.agent.model.actions import Action, Kind, Unit
+from kongming_sched.agent.host.ports import Hypervisor, Kernel, pin_thread
+from kongming_sched.agent.model.actions import Action, Kind, ThreadKey, Unit
 from kongming_sched.agent.model.guest import Guest, Threads
 from kongming_sched.cpuset import CpuSet
 
@@ -89,12 +89,8 @@ class Applier:
 
     def _call(self, action: Action) -> None:
         domain = self._guests[action.guest].domain
-        if action.kind is Kind.VCPU:
-            self._hypervisor.pin_vcpu(domain, action.index, action.cpus)
-        elif action.kind is Kind.EMULATOR:
-            self._hypervisor.pin_emulator(domain, action.cpus)
-        elif action.kind is Kind.IOTHREAD:
-            self._hypervisor.pin_iothread(domain, action.index, action.cpus)
+        if action.is_pin:
+            pin_thread(self._hypervisor, domain, ThreadKey(action.kind, action.index), action.cpus)
         elif action.kind is Kind.MEMORY:
             self._hypervisor.bind_memory(domain, action.cpus)
         elif action.kind is Kind.QUOTA:

@@ -11,30 +11,16 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from kongming_sched import exceptions
+from kongming_sched.agent.host.ports import Pinning, ThreadReader, pin_thread
 from kongming_sched.agent.model.actions import Kind, ThreadKey
-from kongming_sched.agent.model.guest import Domain, RunningGuest, Threads
+from kongming_sched.agent.model.guest import RunningGuest
 from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.cpuset import CpuSet
 
 FILE_NAME = "confined.json"
-
-
-class PinCalls(Protocol):
-    """What is needed of libvirt; see LibvirtHypervisor."""
-
-    def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None: ...  # noqa: D102
-    def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None: ...  # noqa: D102
-    def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None: ...  # noqa: D102
-    def is_busy(self, domain: Domain) -> bool: ...  # noqa: D102
-
-
-class Reader(Protocol):
-    """What is needed of the kernel; see Host."""
-
-    def threads(self, domain: Domain) -> Threads: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +50,7 @@ class Confinement:
     :param path: the file of records; None to keep them in memory
     """
 
-    def __init__(self, hypervisor: PinCalls, kernel: Reader, path: Path | None = None) -> None:
+    def __init__(self, hypervisor: Pinning, kernel: ThreadReader, path: Path | None = None) -> None:
         self._hypervisor = hypervisor
         self._kernel = kernel
         self._path = path
@@ -140,14 +126,8 @@ class Confinement:
         confined: Confined,
     ) -> None:
         for key in sorted(moves):
-            cpus = moves[key]
-            if key.kind is Kind.VCPU:
-                self._hypervisor.pin_vcpu(guest.domain, key.number, cpus)
-            elif key.kind is Kind.EMULATOR:
-                self._hypervisor.pin_emulator(guest.domain, cpus)
-            else:
-                self._hypervisor.pin_iothread(guest.domain, key.number, cpus)
-            confined.done.append((str(guest), f"{key}: CPU {threads[key]} -> {cpus}"))
+            pin_thread(self._hypervisor, guest.domain, key, moves[key])
+            confined.done.append((str(guest), f"{key}: CPU {threads[key]} -> {moves[key]}"))
 
     def _keep(self, records: dict[str, Record]) -> None:
         """Drop records of guests that are gone. Where that cannot be written down they are dropped again later."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confined, Confinement
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
-from kongming_sched.agent.host.ports import Hypervisor, Kernel
+from kongming_sched.agent.host.ports import Hypervisor, Kernel, pin_thread
 from kongming_sched.agent.model.guest import RunningGuest
 from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import Released
@@ -72,11 +72,8 @@ class UnmanagedGuests:
         """Let its threads run on all CPUs and its memory lie on all nodes that have any, with its flavor's own QoS."""
         domain, identity = stranger.domain, stranger.identity
         threads = self._kernel.threads(domain)
-        for vcpu in threads.vcpus:
-            self._hypervisor.pin_vcpu(domain, vcpu, topology.cpus)
-        self._hypervisor.pin_emulator(domain, topology.cpus)
-        for number in threads.iothreads:
-            self._hypervisor.pin_iothread(domain, number, topology.cpus)
+        for thread in threads.by_key():
+            pin_thread(self._hypervisor, domain, thread, topology.cpus)
         nodes = topology.memory_nodes
         if identity.memory_mode == "restrictive" and nodes and identity.memory_nodes != nodes:
             self._hypervisor.bind_memory(domain, nodes)

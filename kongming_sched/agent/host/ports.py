@@ -6,33 +6,58 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.guest import Domain, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
 
 
-class Hypervisor(Protocol):
-    """What the agent needs of libvirt; see LibvirtHypervisor for what each method does and raises."""
+class Pinning(Protocol):
+    """The calls of libvirt that move threads; see LibvirtHypervisor for what each does and raises."""
+
+    def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None: ...  # noqa: D102
+    def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None: ...  # noqa: D102
+    def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None: ...  # noqa: D102
+    def is_busy(self, domain: Domain) -> bool: ...  # noqa: D102
+
+
+class Hypervisor(Pinning, Protocol):
+    """All that the agent needs of libvirt; see LibvirtHypervisor for what each method does and raises."""
 
     def host_name(self) -> str: ...  # noqa: D102
     def topology(self) -> HostTopology: ...  # noqa: D102
     def domains(self) -> list[Domain]: ...  # noqa: D102
     def take_started(self) -> frozenset[str]: ...  # noqa: D102
-    def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None: ...  # noqa: D102
-    def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None: ...  # noqa: D102
-    def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None: ...  # noqa: D102
     def bind_memory(self, domain: Domain, nodes: CpuSet) -> None: ...  # noqa: D102
     def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None: ...  # noqa: D102
-    def is_busy(self, domain: Domain) -> bool: ...  # noqa: D102
     def repair_definition(self, domain: Domain) -> bool | None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
-class Kernel(Protocol):
-    """What the agent needs of /proc and /sys; see Host."""
+class ThreadReader(Protocol):
+    """Where the threads of a guest run; see Host."""
 
     def threads(self, domain: Domain) -> Threads: ...  # noqa: D102
+
+
+class Kernel(ThreadReader, Protocol):
+    """All that the agent needs of /proc and /sys; see Host."""
+
     def default_shares(self) -> int: ...  # noqa: D102
     def memory_mb(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
     def vcpu_quotas(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
     def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None: ...  # noqa: D102
+
+
+def pin_thread(hypervisor: Pinning, domain: Domain, thread: ThreadKey, cpus: CpuSet) -> None:
+    """Let a thread run on these host CPUs only, by the call that libvirt has for its kind.
+
+    :raises GuestGone: if the domain ended
+    :raises HypervisorError: if libvirt refuses or cannot be reached
+    """
+    if thread.kind is Kind.VCPU:
+        hypervisor.pin_vcpu(domain, thread.number, cpus)
+    elif thread.kind is Kind.EMULATOR:
+        hypervisor.pin_emulator(domain, cpus)
+    else:
+        hypervisor.pin_iothread(domain, thread.number, cpus)
