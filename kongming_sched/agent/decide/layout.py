@@ -41,7 +41,7 @@ def lay_out(view: HostView) -> HostLayout:
         tree = desired_tree(
             view.root_uuid, view.root_name, view.topology, view.pools, view.templates.values(), view.states, held
         )
-        choices = choose(view, tree, claims, claim_obstacle)
+        choices = choose(view, tree, claims)
         guests = choices.guests
         ours = [guest for guest in guests if guest.uuid not in view.released]
         problems = {guest.uuid: reason for guest in ours if (reason := claim_obstacle(view, tree, claims, guest))}

@@ -13,10 +13,11 @@ An override never changes what is claimed, offered or counted, and so not what P
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
+from kongming_sched.agent.decide.claims import claim_obstacle
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.allocator import Demand, allocate, usable_cores
@@ -60,14 +61,8 @@ class Choices:
     refused: Mapping[str, str]
 
 
-Obstacle = Callable[[HostView, DesiredTree, Claims, Guest], str | None]
-
-
-def choose(view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle) -> Choices:
-    """Judge the metadata of every guest by all that does not depend on who is where.
-
-    :param obstacle: says why a guest cannot be placed by the template that its request names
-    """
+def choose(view: HostView, tree: DesiredTree, claims: Claims) -> Choices:
+    """Judge the metadata of every guest by all that does not depend on who is where."""
     guests: list[Guest] = []
     chosen: dict[str, AcceptedOverride] = {}
     before: dict[str, AcceptedOverride] = {}
@@ -77,7 +72,7 @@ def choose(view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle
         found: list[AcceptedOverride] = []
         for metadata in (wish.metadata, wish.granted) if wish else ():
             try:
-                choice = _judge(view, tree, claims, obstacle, guest, metadata)
+                choice = _judge(view, tree, claims, guest, metadata)
             except exceptions.InvalidOverride as error:
                 if wish and metadata is wish.metadata:
                     refused[guest.uuid] = str(error)
@@ -94,7 +89,7 @@ def choose(view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle
 
 
 def _judge(
-    view: HostView, tree: DesiredTree, claims: Claims, obstacle: Obstacle, guest: Guest, metadata: Mapping[str, str]
+    view: HostView, tree: DesiredTree, claims: Claims, guest: Guest, metadata: Mapping[str, str]
 ) -> AcceptedOverride | None:
     """What a guest may have by its metadata; None if that asks for nothing.
 
@@ -108,8 +103,8 @@ def _judge(
         reason = f"its own template {guest.request.template!r} does not exist or is not offered to this host"
         raise exceptions.InvalidOverride(override.first_key, reason)
     template = overriding_template(own, override, view.templates)
-    if stands_against := obstacle(view, tree, claims, _of_template(guest, template)):
-        raise exceptions.InvalidOverride(override.first_key, stands_against)
+    if obstacle := claim_obstacle(view, tree, claims, _of_template(guest, template)):
+        raise exceptions.InvalidOverride(override.first_key, obstacle)
     nodes = claims[guest.uuid]
     for cell, node_id, asked in zip(template.cells, nodes, guest.request.cells, strict=True):
         if template is not own and (refusal := tree.refusal(template.name, node_id)):
