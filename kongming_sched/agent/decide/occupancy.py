@@ -14,14 +14,19 @@ class Occupancy:
     """Which threads of which guests are on which CPUs of the dedicated pool, while they move.
 
     Threads of equal affinity are counted together, so that a question costs the same however many guests there are.
+
+    :param units: every thread of every guest
+    :param dedicated: the host's dedicated pool
     """
 
     def __init__(self, units: Iterable[Unit], dedicated: CpuSet) -> None:
         self._dedicated = dedicated
+        # A thread has two affinities while it is not known whether a call that failed has moved it; see doubt().
         self._on: dict[ThreadOfHost, tuple[CpuSet, ...]] = {}
         self._guests: dict[CpuSet, Counter[str]] = {}
         self._affinities: dict[int, dict[CpuSet, None]] = {}
         for unit in units:
+            # A guest that cannot be moved and floats has no CPU of its own: all others would wait for it in vain.
             if not unit.is_fixed or unit.current <= dedicated:
                 self._put(unit.key, unit.current)
 
@@ -30,20 +35,20 @@ class Occupancy:
         return next(self._others(guest, cpus, self._affinities), None)
 
     def owner(self, guest: str, cpus: CpuSet) -> str | None:
-        """Another guest with a thread that is pinned there; one that floats has no CPU of its own."""
+        """Another guest with a thread that is pinned to one of these CPUs; one that floats has no CPU of its own."""
         pinned = {
             cpu: [affinity for affinity in self._affinities.get(cpu, ()) if affinity <= self._dedicated] for cpu in cpus
         }
         return next(self._others(guest, cpus, pinned), None)
 
     def move(self, action: Action) -> CpuSet:
-        """Book that a thread has moved; gives the CPUs for which others need no longer wait, as far as that goes."""
+        """Note that a thread has moved; gives the CPUs that it has left and that may be free for others by now."""
         left = self._take(action.key)
         self._put(action.key, action.cpus)
         return left
 
     def doubt(self, action: Action) -> None:
-        """Book that a thread may have moved or not."""
+        """Note that a thread may have moved or not, so that both its old and its new CPUs count as taken."""
         self._put(action.key, action.cpus)
 
     def drop(self, guest: str) -> None:
@@ -69,7 +74,11 @@ class Occupancy:
         self._guests[affinity][key[0]] += 1
 
     def _take(self, key: ThreadOfHost) -> CpuSet:
-        """Let a thread go; gives the CPUs that one guest uses at most now, if these were more."""
+        """Take a thread off its CPUs; gives those that may be free for others by now.
+
+        That is where at most one guest has this affinity still: it may be the one that waits for these CPUs, which its
+        own threads do not take from it. Threads of other affinities may be there too; blocker() knows.
+        """
         freed = CpuSet()
         for affinity in self._on.pop(key, ()):
             guests = self._guests[affinity]

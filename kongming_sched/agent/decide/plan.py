@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way from how a host is to how it should be, as a list of single actions. Pure.
+"""The single actions that lead from how a host is to how it should be, in an order that is safe. Pure.
 
-No CPU of the dedicated pool ever belongs to two guests, also halfway: a thread moves onto CPUs only after every other
-guest has left them, and where guests wait for each other one of them goes to the housekeeping CPUs first. Of guests
-that cannot be moved now only those CPUs count to which they are pinned; see immovable.py.
+No CPU of the dedicated pool belongs to two guests at any time: a thread moves onto CPUs only after every other guest
+has left them, and where guests wait for each other one of them goes to the housekeeping CPUs first. Of guests that
+cannot be moved now only those CPUs count to which they are pinned; see blocked.py.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ def plan(
     housekeeping: CpuSet,
     immovable: Set[str] = frozenset(),
 ) -> list[Action]:
-    """The actions that lead from the guests as they are to their layouts, in an order that is safe.
+    """The actions that lead from the guests as they are to their layouts.
 
-    What can never be done, because somebody stays on these CPUs, comes last, for whoever applies it to say so.
+    Pins come first. Those that can never be done, because another guest stays on these CPUs, stand at the end of the
+    pins: the one who applies the plan finds the CPUs taken and reports by which guest.
 
     :param dedicated: the host's dedicated pool
     :param housekeeping: where a thread waits while guests swap CPUs
     :param immovable: server ids of guests that stay as they are
     """
     units = units_of(guests, layouts, immovable)
-    actions, stranded = _order_pins(units, dedicated, housekeeping)
-    vain: list[Unit] = []
-    while stranded:
-        vain += [unit for unit in units if unit.guest in stranded and unit.current != unit.target]
-        units = [replace(unit, target=unit.current) if unit.guest in stranded else unit for unit in units]
-        actions, stranded = _order_pins(units, dedicated, housekeeping)
-    actions += [Action(unit.guest, unit.kind, unit.index, unit.target, unit.current) for unit in vain]
+    actions, stuck = _order_pins(units, dedicated, housekeeping)
+    impossible: list[Unit] = []
+    while stuck:
+        # A guest that cannot have all of its CPUs keeps what it has, and so may be in the way of others that were
+        # ordered as if it left. These are found by ordering again; each turn takes at least one guest out.
+        impossible += [unit for unit in units if unit.guest in stuck and unit.current != unit.target]
+        units = [replace(unit, target=unit.current) if unit.guest in stuck else unit for unit in units]
+        actions, stuck = _order_pins(units, dedicated, housekeeping)
+    actions += [_pin(unit, unit.current, unit.target) for unit in impossible]
     for guest in sorted(guests, key=lambda guest: guest.uuid):
         if guest.uuid not in immovable:
             actions += _other_actions(guest, layouts[guest.uuid])
@@ -49,55 +52,73 @@ def plan(
 
 
 def _order_pins(units: Sequence[Unit], dedicated: CpuSet, housekeeping: CpuSet) -> tuple[list[Action], set[str]]:
-    """First what leaves the pool, then whatever finds its CPUs free; if nothing does, one steps aside.
+    """First what leaves the pool, then each thread whose CPUs are free; when there is none, one steps aside.
 
-    :returns: also the guests whose CPUs never become free, because somebody stays there
+    :returns: also the guests whose CPUs never become free, because another guest stays there
     """
     actions: list[Action] = []
     pending = [unit for unit in units if unit.current != unit.target]
     if not pending:
         return actions, set()
     occupancy = Occupancy(units, dedicated)
+    # Threads that leave the pool wait for no other and make room, so they go first. The sort keeps the order of guests
+    # within both parts, so that the plan is the same whenever it is made of the same state.
     pending.sort(key=lambda unit: not unit.target.isdisjoint(dedicated))
+    wanting = _by_wanted_cpu(pending, dedicated)
+    # The threads to try, as a heap, so that of those that can move the first by the order above does. One whose CPUs
+    # are taken drops out, and is pushed again with each of its CPUs that becomes free: trying all that wait after each
+    # move would take quadratic time on a full host. An ascending list is a heap as it is.
+    to_try = list(range(len(pending)))
+    moved: set[int] = set()
+    # Threads that stepped aside: their last move starts at the housekeeping CPUs, not where they were seen.
+    parked: set[int] = set()
+    # Who steps aside next, when none can move. It is never rewound: what it has passed is on its CPUs or on the
+    # housekeeping CPUs already, and leaves nothing free by stepping aside again. So the loop ends.
+    may_step_aside = iter([index for index, unit in enumerate(pending) if not unit.current.isdisjoint(dedicated)])
+    while True:
+        if to_try:
+            index = heapq.heappop(to_try)
+            unit = pending[index]
+            if index in moved or occupancy.blocker(unit.guest, unit.target) is not None:
+                continue
+            moved.add(index)
+            action = _pin(unit, housekeeping if index in parked else unit.current, unit.target)
+        else:
+            index = next((index for index in may_step_aside if index not in moved), -1)
+            if index < 0:
+                return actions, {unit.guest for index, unit in enumerate(pending) if index not in moved}
+            parked.add(index)
+            action = _pin(pending[index], pending[index].current, housekeeping)
+        for cpu in occupancy.move(action):
+            for other in wanting.get(cpu, ()):
+                heapq.heappush(to_try, other)
+        actions.append(action)
+
+
+def _by_wanted_cpu(pending: Sequence[Unit], dedicated: CpuSet) -> dict[int, list[int]]:
+    """Host CPU of the pool to the threads that are to go there, by their indices."""
     wanting: dict[int, list[int]] = {}
     for index, unit in enumerate(pending):
         for cpu in unit.target & dedicated:
             wanting.setdefault(cpu, []).append(index)
-    to_look_at = list(range(len(pending)))  # a heap; who is not free when looked at is put back when a CPU of its is
-    arrived: set[int] = set()
-    parked: set[int] = set()
-    might_park = iter([index for index, unit in enumerate(pending) if not unit.current.isdisjoint(dedicated)])
-    while True:
-        if to_look_at:
-            index = heapq.heappop(to_look_at)
-            unit = pending[index]
-            if index in arrived or occupancy.blocker(unit.guest, unit.target) is not None:
-                continue
-            arrived.add(index)
-            before = housekeeping if index in parked else unit.current
-            action = Action(unit.guest, unit.kind, unit.index, unit.target, before)
-        else:
-            index = next((index for index in might_park if index not in arrived), -1)
-            if index < 0:
-                return actions, {unit.guest for index, unit in enumerate(pending) if index not in arrived}
-            unit = pending[index]
-            parked.add(index)
-            action = Action(unit.guest, unit.kind, unit.index, housekeeping, unit.current)
-        for cpu in occupancy.move(action):
-            for other in wanting.get(cpu, ()):
-                heapq.heappush(to_look_at, other)
-        actions.append(action)
+    return wanting
+
+
+def _pin(unit: Unit, before: CpuSet, cpus: CpuSet) -> Action:
+    return Action(unit.guest, unit.kind, unit.index, cpus, before)
 
 
 def _other_actions(guest: Guest, layout: GuestLayout) -> Iterator[Action]:
-    """Memory, once the vCPUs are there, and the scheduler's parameters."""
+    """The binding of its memory, which follows the vCPUs, and then its shares, periods and quotas."""
     bound = guest.identity.memory_nodes
     if layout.memory_nodes and layout.memory_nodes != bound:
         yield Action(guest.uuid, Kind.MEMORY, cpus=layout.memory_nodes, before=bound)
     actual = guest.domain.scheduler
     wanted = {name: value for name, value in sorted(layout.scheduler.items()) if actual.get(name) != value}
     if "vcpu_quota" in layout.scheduler and len(set(guest.quotas.values())) > 1:
-        wanted["vcpu_quota"] = layout.scheduler["vcpu_quota"]  # which libvirt writes to all vCPUs
+        # libvirt reports the quota of vCPU 0 as that of the guest. Where others differ it is set although it is right
+        # already, for libvirt writes it to all of them.
+        wanted["vcpu_quota"] = layout.scheduler["vcpu_quota"]
     if wanted:
         before = {name: actual[name] for name in wanted}
         yield Action(guest.uuid, Kind.SCHEDULER, parameters=wanted, parameters_before=before)
