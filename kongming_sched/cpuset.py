@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kongming_sched import exceptions
+from kongming_sched.texts.printable import quote
 
 MAX_CPU = 8191
 """The highest CPU number that Linux can have (CONFIG_NR_CPUS is 8192 at most)."""
@@ -125,10 +126,10 @@ def _parse_range(text: str, rule: str, part: str) -> int:
     low, dash, high = rule.partition("-")
     numbers = [low.strip(), high.strip()] if dash else [low.strip()]
     if not all(number.isascii() and number.isdecimal() for number in numbers):
-        raise exceptions.InvalidCpuSet(text, f"{part.strip()!r} is neither a number nor a range")
+        raise exceptions.InvalidCpuSet(text, f"{quote(part.strip())} is neither a number nor a range")
     if any(len(number) > len(str(MAX_CPU)) or int(number) > MAX_CPU for number in numbers):
-        raise exceptions.InvalidCpuSet(text, f"{part.strip()!r} is above the highest CPU number {MAX_CPU}")
+        raise exceptions.InvalidCpuSet(text, f"{quote(part.strip())} is above the highest CPU number {MAX_CPU}")
     first, last = int(numbers[0]), int(numbers[-1])
     if first > last:
-        raise exceptions.InvalidCpuSet(text, f"the range {part.strip()!r} runs backwards")
+        raise exceptions.InvalidCpuSet(text, f"the range {quote(part.strip())} runs backwards")
     return (1 << last + 1) - (1 << first)

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error of KongMing: a base and a few leaves that carry their facts as fields."""
+"""Every error of KongMing: a base and a few leaves that carry their facts as fields.
+
+Over 300 lines because one tree of errors is read from one file.
+"""
 
 from __future__ import annotations
 
 import re
+
+from kongming_sched.texts.printable import quote
 
 _OBJECT = re.compile(r"<(?:\w+\.)*(\w+) object at 0x[0-9a-f]+>")
 """How urllib3 1.26 names a connection; the address is another one each time."""
@@ -25,8 +30,18 @@ class InvalidCpuSet(KongMingError):
         self.text = text
         self.reason = reason
         super().__init__(
-            f"{text!r} is not a CPU set: {reason}. Write ranges, lists and ^ to leave out, as in '5-6,9-11,^10'."
+            f"{quote(text)} is not a CPU set: {reason}. Write ranges, lists and ^ to leave out, as in '5-6,9-11,^10'."
         )
+
+
+class InvalidNumber(KongMingError, ValueError):
+    """A text is not a whole number within its limits."""
+
+    def __init__(self, text: str, least: int, most: int) -> None:
+        self.text = text
+        self.least = least
+        self.most = most
+        super().__init__(f"{quote(text)} is not a whole number from {least} to {most}")
 
 
 class InvalidTopology(KongMingError):
@@ -64,7 +79,7 @@ class InvalidRequest(KongMingError):
     def __init__(self, key: str, reason: str) -> None:
         self.key = key
         self.reason = reason
-        super().__init__(f"flavor extra spec {key!r}: {reason}")
+        super().__init__(f"flavor extra spec {quote(key)}: {reason}")
 
 
 class InvalidOverride(KongMingError):
@@ -73,7 +88,7 @@ class InvalidOverride(KongMingError):
     def __init__(self, key: str, reason: str) -> None:
         self.key = key
         self.reason = reason
-        super().__init__(f"its metadata {key!r}: {reason}")
+        super().__init__(f"its metadata {quote(key)}: {reason}")
 
 
 class InvalidTraits(KongMingError):

@@ -10,6 +10,7 @@ from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import NAME, CpuPolicy, Override, PinningTemplate, TemplateCell
+from kongming_sched.texts.printable import quote
 
 CPUS_KEY = "kongming:cpus"
 OLD_CPUS_KEY = "kongming-vcpu-pinning"
@@ -45,7 +46,9 @@ class VcpuPins:
         for part in text.split(";"):
             vcpus_text, colon, cpus_text = part.partition(":")
             if not colon:
-                raise exceptions.InvalidOverride(key, f"{part.strip()!r} does not say of which vCPU; write {GRAMMAR}")
+                raise exceptions.InvalidOverride(
+                    key, f"{quote(part.strip())} does not say of which vCPU; write {GRAMMAR}"
+                )
             vcpus = _cpu_set(vcpus_text, key)
             if twice := seen & vcpus:
                 raise exceptions.InvalidOverride(key, f"vCPU {twice} is given twice")
@@ -88,7 +91,7 @@ class ServerOverride:
         """
         template = metadata.get(TEMPLATE_KEY)
         if template is not None and not NAME.fullmatch(template):
-            raise exceptions.InvalidOverride(TEMPLATE_KEY, f"{template!r} is not a template's name")
+            raise exceptions.InvalidOverride(TEMPLATE_KEY, f"{quote(template)} is not a template's name")
         pins = [VcpuPins.parse(metadata[key], key) for key in (CPUS_KEY, OLD_CPUS_KEY) if key in metadata]
         if len(pins) == 2 and pins[0].groups != pins[1].groups:
             raise exceptions.InvalidOverride(OLD_CPUS_KEY, f"says something else than {CPUS_KEY}; unset one of them")
@@ -195,5 +198,5 @@ def _cpu_set(text: str, key: str) -> CpuSet:
     except exceptions.InvalidCpuSet as error:
         raise exceptions.InvalidOverride(key, str(error)) from error
     if not cpus:
-        raise exceptions.InvalidOverride(key, f"{text!r} names no CPU; write {GRAMMAR}")
+        raise exceptions.InvalidOverride(key, f"{quote(text)} names no CPU; write {GRAMMAR}")
     return cpus

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from kongming_sched import exceptions
 from kongming_sched.compat import StrEnum
 from kongming_sched.template import NAME
+from kongming_sched.texts.printable import quote
+from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 
 TEMPLATE_KEY = "kongming:template"
 STRATEGY_KEY = "kongming:numa_strategy"
 GROUP = "_KONGMING"
 """The request group of cell *i* has the suffix ``_KONGMING<i>``; Placement's mappings use it as key."""
 
-_GROUP_KEY = re.compile(rf"(resources|trait)({GROUP}\d+):(.+)")
+_GROUP_KEY = re.compile(rf"(resources|trait)({GROUP}[0-9]+):(.+)")
 _CLASHES = re.compile(
     r"hw:(cpu_policy|cpu_thread_policy|cpu_dedicated_mask|numa_.*|mem_page_size|cpu_realtime.*|emulator_threads_policy)"
-    r"|resources\d*:PCPU"
+    r"|resources[0-9]*:PCPU"
 )
 
 
@@ -72,12 +74,12 @@ class PinningRequest:
         if template is None:
             return None
         if not NAME.fullmatch(template):
-            raise exceptions.InvalidRequest(TEMPLATE_KEY, f"{template!r} is not a template's name")
+            raise exceptions.InvalidRequest(TEMPLATE_KEY, f"{quote(template)} is not a template's name")
         if clash := find_clash(extra_specs):
             raise exceptions.InvalidRequest(clash, f"cannot be combined with {TEMPLATE_KEY}; unset one of them")
         strategy = extra_specs.get(STRATEGY_KEY)
         if strategy is not None and strategy not in list(NumaStrategy):
-            raise exceptions.InvalidRequest(STRATEGY_KEY, f"{strategy!r} is none of {', '.join(NumaStrategy)}")
+            raise exceptions.InvalidRequest(STRATEGY_KEY, f"{quote(strategy)} is none of {', '.join(NumaStrategy)}")
         return cls(template, _read_groups(extra_specs), NumaStrategy(strategy) if strategy else None)
 
 
@@ -95,9 +97,10 @@ def _read_groups(extra_specs: Mapping[str, str]) -> tuple[CellRequest, ...]:
             continue
         kind, group, name = match.groups()
         if kind == "resources":
-            if not value.isascii() or not value.isdecimal() or not int(value):
-                raise exceptions.InvalidRequest(key, f"{value!r} is not an amount of at least 1")
-            resources.setdefault(group, {})[name] = int(value)
+            amount = find_whole_number(value, AMOUNTS)
+            if not amount:
+                raise exceptions.InvalidRequest(key, f"{quote(value)} is not an amount from 1 to {AMOUNTS[-1]}")
+            resources.setdefault(group, {})[name] = amount
         elif value == "required":
             required.setdefault(group, set()).add(name)
     count = len(resources)

@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.texts.printable import quote
+from kongming_sched.texts.whole_number import CPUS, NODE_IDS, read_whole_number
 
 _DECISIVE_LEVEL = 3
 """The level of the caches that cores are kept together by."""
+
+_LEVELS = range(10)
+_MEMORY = range(2**63)
 
 _KIB_PER_UNIT = {"b": 1 / 1024, "KiB": 1, "MiB": 1024, "GiB": 1024**2, "TiB": 1024**3}
 
@@ -94,7 +99,7 @@ class HostTopology:
         try:
             caches = _shared_caches(host)
             nodes = [_read_cell(cell, online, caches) for cell in host.iterfind("topology/cells/cell")]
-            named = [int(cpu.attrib["id"]) for cpu in host.iterfind("topology/cells/cell/cpus/cpu")]
+            named = [read_whole_number(cpu.attrib["id"], CPUS) for cpu in host.iterfind("topology/cells/cell/cpus/cpu")]
         except (KeyError, ValueError, exceptions.InvalidCpuSet) as error:
             raise exceptions.InvalidTopology(f"libvirt's capabilities have a broken <host>: {error!r}") from error
         if not any(node.cores for node in nodes):
@@ -130,22 +135,25 @@ def _shared_caches(host: ET.Element) -> dict[int, int]:
     That is the third. Above it stand memory-side caches, which cores share whose own caches are apart. A CPU without a
     level 3 cache counts by the highest one below, and by one above if it has no other.
     """
-    banks = [(int(bank.get("level", "0")), CpuSet.parse(bank.get("cpus", ""))) for bank in host.iterfind("cache/bank")]
+    banks = [
+        (read_whole_number(bank.get("level", "0"), _LEVELS), CpuSet.parse(bank.get("cpus", "")))
+        for bank in host.iterfind("cache/bank")
+    ]
     banks.sort(key=lambda bank: bank[0] if bank[0] <= _DECISIVE_LEVEL else -bank[0])
     return {cpu: cpus.first for _, cpus in banks for cpu in cpus}
 
 
 def _read_cell(cell: ET.Element, online: CpuSet, caches: Mapping[int, int]) -> NumaNode:
     """One <cell> with its online cores."""
-    node_id = int(cell.attrib["id"])
+    node_id = read_whole_number(cell.attrib["id"], NODE_IDS)
     memory = cell.find("memory")
     kib = 0.0
     if memory is not None:
         unit = memory.get("unit", "KiB")
         if unit not in _KIB_PER_UNIT:
-            raise ValueError(f"unknown memory unit {unit!r} of cell {node_id}")
-        kib = int(memory.text or 0) * _KIB_PER_UNIT[unit]
-    cpus = {int(cpu.attrib["id"]): cpu for cpu in cell.iterfind("cpus/cpu")}
+            raise ValueError(f"unknown memory unit {quote(unit)} of cell {node_id}")
+        kib = read_whole_number((memory.text or "0").strip(), _MEMORY) * _KIB_PER_UNIT[unit]
+    cpus = {read_whole_number(cpu.attrib["id"], CPUS): cpu for cpu in cell.iterfind("cpus/cpu")}
     mine = CpuSet.of(cpus) & online
     uncached = next((cpu for cpu in mine if cpu not in caches), 0)
     cores: dict[CpuSet, Core] = {}

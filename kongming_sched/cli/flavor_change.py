@@ -15,6 +15,7 @@ from kongming_sched.cloud.compute import Flavor
 from kongming_sched.cloud.nodes import read_nodes
 from kongming_sched.request import STRATEGY_KEY, NumaStrategy
 from kongming_sched.template import PinningTemplate
+from kongming_sched.texts.whole_number import THREADS_PER_CORE, whole_number_argument
 
 
 class SetFlavor(Change):
@@ -42,7 +43,7 @@ class SetFlavor(Change):
         parser.add_argument(
             "--threads-per-core",
             metavar="<number>",
-            type=_positive,
+            type=whole_number_argument(THREADS_PER_CORE),
             help="Threads per core of the hosts, for templates that take whole cores (default: that of the nodes that"
             " offer the template, if it is the same for all)",
         )
@@ -95,13 +96,6 @@ class UnsetFlavor(Change):
         flavor = self.compute.find_flavor(parsed_args.flavor)
         steps = extra_specs.steps_to_unset(flavor.extra_specs)
         return _plan(flavor, steps, {}, lambda: extra_specs.take(self.compute, flavor, steps))
-
-
-def _positive(text: str) -> int:
-    """A number of threads."""
-    if not text.isascii() or not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
 
 
 def _plan(

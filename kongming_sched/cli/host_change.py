@@ -16,6 +16,7 @@ from kongming_sched.cloud.nodes import node_id, offered_templates, read_nodes
 from kongming_sched.placement.disabling import disable, disabled_traits, enable, enabled_traits
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.tree import NodeState
+from kongming_sched.texts.whole_number import NODE_IDS, whole_number_argument
 
 
 class _Switch(Change):
@@ -28,7 +29,7 @@ class _Switch(Change):
         parser.add_argument(
             "--node",
             metavar="<number>",
-            type=int,
+            type=whole_number_argument(NODE_IDS),
             action="append",
             help="Only this NUMA node. Repeat for several (default: all nodes of the host)",
         )

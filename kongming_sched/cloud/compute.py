@@ -14,6 +14,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.texts.whole_number import AMOUNTS, read_whole_number
 
 MICROVERSION = "2.61"
 """Nova's release Rocky: lists of flavors hold their extra specs, and servers (from 2.47) their flavor's.
@@ -211,9 +212,18 @@ def _flavor(item: Mapping[str, Any]) -> Flavor:
     """A flavor as the list has it, or as a server has it: without id, and named by another key."""
     name = item["name"] if "name" in item else item["original_name"]
     ephemeral_gb = item["ephemeral"] if "ephemeral" in item else item["OS-FLV-EXT-DATA:ephemeral"]
-    swap_gb = math.ceil(int(item["swap"] or 0) / 1024)  # as Nova's scheduler rounds it
-    disk_gb = item["disk"] + ephemeral_gb + swap_gb
-    return Flavor(item.get("id", ""), name, item["vcpus"], item["ram"], item["extra_specs"], disk_gb)
+    swap_gb = math.ceil(_amount(item["swap"] or 0) / 1024)  # as Nova's scheduler rounds it
+    disk_gb = _amount(item["disk"]) + _amount(ephemeral_gb) + swap_gb
+    vcpus, memory_mb = _amount(item["vcpus"]), _amount(item["ram"])
+    return Flavor(item.get("id", ""), name, vcpus, memory_mb, item["extra_specs"], disk_gb)
+
+
+def _amount(value: object) -> int:
+    """An amount, which Nova writes as a number, or as a text where it is of the swap.
+
+    :raises InvalidNumber: if it is none
+    """
+    return read_whole_number(str(value), AMOUNTS)
 
 
 def _server(item: Mapping[str, Any]) -> Server:

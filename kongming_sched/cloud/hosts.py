@@ -14,6 +14,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.candidates import node_id
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.summaries import ProviderSummary
+from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 
 _COMPUTE_NODE = "COMPUTE_NODE"
 """The standard trait of a compute node (os-traits)."""
@@ -77,8 +78,8 @@ def taken_of_host(flavor: Flavor) -> dict[str, int]:
 
 
 def _amount(extra_specs: Mapping[str, str], name: str, default: int) -> int:
-    value = extra_specs.get(f"resources:{name}", "")
-    return int(value) if value.isascii() and value.isdecimal() else default
+    amount = find_whole_number(extra_specs.get(f"resources:{name}", ""), AMOUNTS)
+    return default if amount is None else amount
 
 
 def _free(summary: ProviderSummary) -> dict[str, int]:

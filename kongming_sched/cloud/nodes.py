@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.summaries import ProviderSummary
+from kongming_sched.texts.whole_number import NODE_IDS, find_whole_number, read_whole_number
 
 RESOURCES = {"dedicated_cpus": names.PCPU, "shared_vcpus": names.VCPU, "memory_mb": names.MEMORY_MB}
 """The resources of a node by the names that the commands give them."""
@@ -61,15 +62,19 @@ def nodes_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSumm
 def _node(summary: ProviderSummary, provider_name: str) -> Node | None:
     """None for a provider that is not named as a node, or that came between the two requests."""
     host, _, number = provider_name.rpartition(_SEPARATOR)
-    if not number.isascii() or not number.isdecimal():
+    node = find_whole_number(number, NODE_IDS)
+    if node is None:
         return None
     traits = summary.traits
-    return Node(host, summary.root_uuid, int(number), threads_per_core(traits), offered_templates(traits), summary)
+    return Node(host, summary.root_uuid, node, threads_per_core(traits), offered_templates(traits), summary)
 
 
 def node_id(provider_name: str) -> int:
-    """The number of the node whose provider has this name."""
-    return int(provider_name.rpartition(_SEPARATOR)[2])
+    """The number of the node whose provider has this name.
+
+    :raises InvalidNumber: if it is not the name of a node's provider
+    """
+    return read_whole_number(provider_name.rpartition(_SEPARATOR)[2], NODE_IDS)
 
 
 def node_host(provider_name: str) -> str:

@@ -14,6 +14,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched import exceptions
 from kongming_sched.placement import names
+from kongming_sched.placement.quantities import amount, amounts, ratio
 from kongming_sched.placement.summaries import ObjectHook, ProviderSummary, condense, read_summaries
 
 MICROVERSION = "1.36"
@@ -162,7 +163,7 @@ class PlacementClient:
             f"/resource_providers/{uuid}/inventories",
             f"read the inventories of {uuid}",
             lambda body: {
-                name: Inventory(item["total"], item["reserved"], item["allocation_ratio"])
+                name: Inventory(amount(item["total"]), amount(item["reserved"]), ratio(item["allocation_ratio"]))
                 for name, item in body["inventories"].items()
             },
         )
@@ -172,7 +173,7 @@ class PlacementClient:
         return self._get(
             f"/resource_providers/{uuid}/allocations",
             f"read the allocations of {uuid}",
-            lambda body: {consumer: dict(item["resources"]) for consumer, item in body["allocations"].items()},
+            lambda body: {consumer: amounts(item["resources"]) for consumer, item in body["allocations"].items()},
         )
 
     def claim(self, consumer: str) -> Claim | None:
@@ -181,7 +182,7 @@ class PlacementClient:
         def read(body: Any) -> Claim | None:
             if not body["allocations"]:
                 return None
-            resources = {uuid: dict(item["resources"]) for uuid, item in body["allocations"].items()}
+            resources = {uuid: amounts(item["resources"]) for uuid, item in body["allocations"].items()}
             return Claim(consumer, body["consumer_generation"], body["project_id"], body["user_id"], resources)
 
         return self._get(f"/allocations/{consumer}", f"read the claim of {consumer}", read)
@@ -281,7 +282,7 @@ class PlacementClient:
 
     def _put(self, url: str, action: str, body: Mapping[str, Any]) -> int:
         """Replace a part of a provider; gives the provider's new generation."""
-        return self._ask("PUT", url, action, lambda answer: int(answer["resource_provider_generation"]), json=body)
+        return self._ask("PUT", url, action, lambda answer: amount(answer["resource_provider_generation"]), json=body)
 
     def _ask(
         self,
@@ -354,5 +355,9 @@ def _error(response: Response) -> tuple[str, str]:
 
 def _provider(item: Mapping[str, Any]) -> Provider:
     return Provider(
-        item["uuid"], item["name"], item["generation"], item["root_provider_uuid"], item["parent_provider_uuid"]
+        item["uuid"],
+        item["name"],
+        amount(item["generation"]),
+        item["root_provider_uuid"],
+        item["parent_provider_uuid"],
     )

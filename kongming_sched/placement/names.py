@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 
 from kongming_sched.template import NAME
+from kongming_sched.texts import whole_number
 
 NODE = "CUSTOM_KONGMING_NODE"
 """Inventory of 1 that nobody consumes. Whoever asks for candidates of it gets every node provider's summary."""
@@ -63,7 +64,7 @@ def node_trait(node_id: int) -> str:
 def node_id_of(trait: str) -> int | None:
     """The NUMA node id that a trait stands for; None for any other trait."""
     number = trait.removeprefix(_NODE_PREFIX)
-    return int(number) if trait.startswith(_NODE_PREFIX) and number.isascii() and number.isdecimal() else None
+    return whole_number.find_whole_number(number, whole_number.NODE_IDS) if trait.startswith(_NODE_PREFIX) else None
 
 
 def smt_trait(threads_per_core: int) -> str:
@@ -78,7 +79,8 @@ def smt_trait(threads_per_core: int) -> str:
 def smt_of(trait: str) -> int | None:
     """The threads per core that a trait stands for; None for any other trait."""
     number = trait.removeprefix(_SMT_PREFIX)
-    return int(number) if trait.startswith(_SMT_PREFIX) and number.isascii() and number.isdecimal() else None
+    is_smt = trait.startswith(_SMT_PREFIX)
+    return whole_number.find_whole_number(number, whole_number.THREADS_PER_CORE) if is_smt else None
 
 
 def node_uuid(root_uuid: str, node_id: int) -> str:

@@ -10,6 +10,7 @@ from kongming_sched import exceptions
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.tree import DesiredNode, NodeState
+from kongming_sched.texts.whole_number import NODE_IDS, find_whole_number
 
 
 class NodeRegistry:
@@ -115,10 +116,7 @@ class NodeRegistry:
 
 def _is_node(provider: Provider, root: Provider) -> bool:
     """Whether a provider of the tree is one of KongMing's nodes, by its name and its derived id."""
-    number = provider.name.removeprefix(names.node_name(root.name, 0)[:-1])
+    number = find_whole_number(provider.name.removeprefix(names.node_name(root.name, 0)[:-1]), NODE_IDS)
     return (
-        provider.parent_uuid == root.uuid
-        and number.isascii()
-        and number.isdecimal()
-        and provider.uuid == names.node_uuid(root.uuid, int(number))
+        provider.parent_uuid == root.uuid and number is not None and provider.uuid == names.node_uuid(root.uuid, number)
     )

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kongming_sched.placement.quantities import amount
+
 ObjectHook = Callable[[dict[str, Any]], Any]
 """What becomes of each object of an answer while it is parsed, as in :func:`json.loads`."""
 
@@ -56,6 +58,6 @@ def _facts(item: Mapping[str, Any]) -> tuple[Any, ...]:
         item["root_provider_uuid"],
         item["parent_provider_uuid"],
         frozenset(map(sys.intern, item["traits"])),
-        {name: resource["capacity"] for name, resource in item["resources"].items()},
-        {name: resource["used"] for name, resource in item["resources"].items()},
+        {name: amount(resource["capacity"]) for name, resource in item["resources"].items()},
+        {name: amount(resource["used"]) for name, resource in item["resources"].items()},
     )

@@ -17,8 +17,10 @@ PACKAGE = CHECKOUT / "kongming_sched"
 
 CORE = (
     "compat",
+    "texts.printable",
     "exceptions",
     "cpuset",
+    "texts.whole_number",
     "clashes",
     "topology",
     "pools",

@@ -12,6 +12,7 @@ from kongming_sched.agent.commands.common import Common
 from kongming_sched.agent.ipc.client import send
 from kongming_sched.agent.ipc.listener import SOCKET_NAME
 from kongming_sched.agent.settings import read_files
+from kongming_sched.texts.whole_number import NODE_IDS, whole_number_argument
 
 
 class _Order(Common, Command):
@@ -44,9 +45,18 @@ class Move(_Order):
         """Take the server and the node."""
         parser = super().get_parser(prog_name)
         parser.add_argument("server", metavar="SERVER", help="Server: its id, its name, or libvirt's name of it")
-        parser.add_argument("--node", metavar="N", type=int, required=True, help="Number of the NUMA node to move to")
         parser.add_argument(
-            "--cell", metavar="I", type=int, help="Which cell of the template moves, counted from 0, if it has several"
+            "--node",
+            metavar="N",
+            type=whole_number_argument(NODE_IDS),
+            required=True,
+            help="Number of the NUMA node to move to",
+        )
+        parser.add_argument(
+            "--cell",
+            metavar="I",
+            type=whole_number_argument(NODE_IDS),
+            help="Which cell of the template moves, counted from 0, if it has several",
         )
         return parser
 

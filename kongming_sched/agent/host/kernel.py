@@ -22,11 +22,14 @@ from pathlib import Path
 from kongming_sched import exceptions
 from kongming_sched.agent.model.guest import Domain, Threads
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.texts.whole_number import read_whole_number
 
-_VCPU_THREAD = re.compile(r"CPU (\d+)/(?:KVM|TCG)")
-_IO_THREAD = re.compile(r"IO iothread(\d+)")
-_PAGES = re.compile(r"\bN(\d+)=(\d+)")
-_PAGE_SIZE_KB = re.compile(r"\bkernelpagesize_kB=(\d+)")
+_VCPU_THREAD = re.compile(r"CPU ([0-9]{1,5})/(?:KVM|TCG)")
+_IO_THREAD = re.compile(r"IO iothread([0-9]{1,5})")
+_PAGES = re.compile(r"\bN([0-9]{1,5})=([0-9]{1,18})\b")
+_PAGE_SIZE_KB = re.compile(r"\bkernelpagesize_kB=([0-9]{1,12})\b")
+_PIDS = range(1, 2**22 + 1)
+_QUOTAS_US = range(-1, 2**63)
 _GUEST_FILE = re.compile(r"file=(/memfd:|/dev/(hugepages|shm)|\S*/libvirt/qemu/)")
 """Files that hold a guest's memory, where it is not anonymous."""
 
@@ -60,7 +63,7 @@ class Host:
         iothreads: dict[int, CpuSet] = {}
         try:
             for number in sorted(os.listdir(tasks)):  # noqa: PTH208  # a host has thousands of threads, and is asked often
-                thread = _read(f"{tasks}/{number}/comm").decode().strip()
+                thread = _read_text(f"{tasks}/{number}/comm").strip()
                 if match := _VCPU_THREAD.fullmatch(thread):
                     vcpus[int(match[1])] = _affinity(f"{tasks}/{number}")
                 elif match := _IO_THREAD.fullmatch(thread):
@@ -78,7 +81,7 @@ class Host:
         pid = self.find_pid(domain)
         try:
             for task in sorted((self._proc / str(pid) / "task").iterdir()):
-                match = _VCPU_THREAD.fullmatch((task / "comm").read_text().strip())
+                match = _VCPU_THREAD.fullmatch(_read_text(f"{task}/comm").strip())
                 if match and match[1] == "0":
                     return _listed(str(task), b"Mems_allowed_list:")
         except (FileNotFoundError, ProcessLookupError) as error:
@@ -106,7 +109,7 @@ class Host:
         """
         pid = self.find_pid(domain)
         try:
-            lines = (self._proc / str(pid) / "numa_maps").read_text().splitlines()
+            lines = (self._proc / str(pid) / "numa_maps").read_text(errors="replace").splitlines()
         except (FileNotFoundError, ProcessLookupError) as error:
             raise exceptions.GuestGone(domain.name) from error
         found: Counter[int] = Counter()
@@ -153,7 +156,7 @@ class Host:
         try:
             tasks = f"{self._proc}/{pid}/task"
             for number in os.listdir(tasks):  # noqa: PTH208  # as in threads()
-                if match := _VCPU_THREAD.fullmatch(_read(f"{tasks}/{number}/comm").decode().strip()):
+                if match := _VCPU_THREAD.fullmatch(_read_text(f"{tasks}/{number}/comm").strip()):
                     path = _group_of(f"{tasks}/{number}", controller)
                     if path.rpartition("/")[2] == f"vcpu{match[1]}":
                         groups[int(match[1])] = _CpuGroup(mount / path.lstrip("/"))
@@ -167,7 +170,7 @@ class Host:
         :raises GuestGone: if there is none, or the number belongs to another process by now
         """
         try:
-            pid = int((self._run / f"{domain.name}.pid").read_text())
+            pid = read_whole_number((self._run / f"{domain.name}.pid").read_text().strip(), _PIDS)
             command = (self._proc / str(pid) / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError, ValueError) as error:
             raise exceptions.GuestGone(domain.name) from error
@@ -189,8 +192,8 @@ class _CpuGroup:
         """
         if (self.path / "cpu.max").exists():
             quota = (self.path / "cpu.max").read_text().split()[0]
-            return -1 if quota == "max" else int(quota)
-        return int((self.path / "cpu.cfs_quota_us").read_text())
+            return -1 if quota == "max" else read_whole_number(quota, _QUOTAS_US)
+        return read_whole_number((self.path / "cpu.cfs_quota_us").read_text().strip(), _QUOTAS_US)
 
     def write_quota_us(self, quota_us: int) -> None:
         """Set the quota; written alone into cpu.max it leaves the period as it is.
@@ -214,7 +217,7 @@ def _group_of(task: str, controller: str) -> str:
     :param task: the path of the thread
     :param controller: of version 1; empty for version 2
     """
-    for line in _read(f"{task}/cgroup").decode().splitlines():
+    for line in _read_text(f"{task}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             return path
@@ -237,6 +240,11 @@ def _listed(task: str, field: bytes) -> CpuSet:
 @functools.lru_cache(maxsize=4096)
 def _parse(text: bytes) -> CpuSet:
     return CpuSet.parse(text.decode())
+
+
+def _read_text(path: str) -> str:
+    """The same as text. A process names its threads and groups as it likes, not in UTF-8 only."""
+    return os.fsdecode(_read(path))
 
 
 def _read(path: str) -> bytes:

@@ -11,6 +11,7 @@ from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.model.actions import Kind, Unit
 from kongming_sched.agent.model.guest import Domain, Guest, ObservedGuest, Threads
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.texts.whole_number import CPUS, VCPU_COUNTS, find_whole_number, read_whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,12 @@ def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:
 
     def pins(tag: str, index: str) -> dict[int, CpuSet]:
         return {
-            int(pin.get(index, "0")): CpuSet.parse(pin.get("cpuset", "")) for pin in root.iterfind(f"cputune/{tag}")
+            read_whole_number(pin.get(index, "0"), CPUS): CpuSet.parse(pin.get("cpuset", ""))
+            for pin in root.iterfind(f"cputune/{tag}")
         }
 
-    count = 0 if vcpu is None else int(vcpu.get("current") or vcpu.text or 0)
+    text = "" if vcpu is None else (vcpu.get("current") or vcpu.text or "").strip()
+    count = find_whole_number(text, VCPU_COUNTS) or 0
     vcpus = dict.fromkeys(range(count), default) | pins("vcpupin", "vcpu")
     emulator = pins("emulatorpin", "emulator").get(0, default)
     return Threads(vcpus, emulator, pins("iothreadpin", "iothread"))

@@ -52,7 +52,8 @@ _PINS = ("vcpupin", "emulatorpin", "iothreadpin")
 _BEFORE_CPUTUNE = ("vcpu", "vcpus", "iothreads", "iothreadids", "defaultiothread")
 _REST_OF_TAG = re.compile(rb"""[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
 _SPACE = b" \t\r\n"
-_CPUS = re.compile(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*")
+_CPUS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
+_NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 class Doubt(Exception):
@@ -184,7 +185,7 @@ class Pins:
 
 
 def _numbered(pins: object) -> list[tuple[int, str]]:
-    if not isinstance(pins, dict):
+    if not isinstance(pins, dict) or not all(map(_NUMBER.fullmatch, pins)):
         raise ValueError(pins)  # whatever is wrong with an answer is one error
     return sorted((int(number), _cpus(cpus)) for number, cpus in pins.items())
 

@@ -15,6 +15,8 @@ from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.pools import HostPools
+from kongming_sched.texts.printable import quote
+from kongming_sched.texts.whole_number import NODE_IDS, is_whole_number
 from kongming_sched.topology import HostTopology
 
 
@@ -66,8 +68,10 @@ def carry_out(text: str, looks: HostLooks, hypervisor: Hypervisor, client: Place
             return _rebalance(looks, hypervisor)
         if name != "move" or not isinstance(server, str):
             return {"error": f"this agent knows no order {name!r}; it may be of another release than the command"}
-        node, cell, is_dry_run = int(order["node"]), order.get("cell"), bool(order.get("dry_run"))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        node, cell, is_dry_run = order["node"], order.get("cell"), bool(order.get("dry_run"))
+        if not is_whole_number(node, NODE_IDS) or not (cell is None or is_whole_number(cell, NODE_IDS)):
+            return {"error": f"this is no order: node {quote(node)}, cell {quote(cell)}"}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return {"error": f"this is no order: {error!r}"}
     mover = Mover(looks, hypervisor, client)
     return {"lines": (mover.explain if is_dry_run else mover.move)(server, node, cell)}

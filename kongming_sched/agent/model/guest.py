@@ -12,7 +12,9 @@ from typing import TypeVar
 from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.qos import PERIOD_US, QUOTA_US, SHARES
 from kongming_sched.request import PinningRequest
+from kongming_sched.texts.whole_number import VCPU_COUNTS, find_whole_number, read_whole_number
 
 _NOVA = "{http://openstack.org/xmlns/libvirt/nova/1.1}"
 
@@ -130,7 +132,12 @@ def find_guests(guests: Iterable[_AnyGuest], name: str) -> list[_AnyGuest]:
     return by_id or [guest for guest in running if name in (guest.identity.server, guest.domain.name)]
 
 
-_QUOTA = {"quota:cpu_shares": "cpu_shares", "quota:cpu_period": "vcpu_period", "quota:cpu_quota": "vcpu_quota"}
+_QUOTA = {
+    "quota:cpu_shares": ("cpu_shares", range(SHARES.stop)),
+    "quota:cpu_period": ("vcpu_period", range(PERIOD_US.stop)),
+    "quota:cpu_quota": ("vcpu_quota", range(-1, QUOTA_US.stop)),
+}
+"""The extra specs by which Nova limits CPU time: libvirt's names of them, and what libvirt takes (-1 for no limit)."""
 
 
 def identify(domain: Domain) -> Identity:
@@ -144,7 +151,7 @@ def identify(domain: Domain) -> Identity:
         vcpu = root.find("vcpu")
         if vcpu is None:
             raise exceptions.InvalidDomain(domain.name, "it has no <vcpu>")
-        vcpus = int(vcpu.get("current") or vcpu.text or "")
+        vcpus = read_whole_number((vcpu.get("current") or vcpu.text or "").strip(), VCPU_COUNTS)
         memory = root.find("numatune/memory")
         nodes = CpuSet() if memory is None else CpuSet.parse(memory.get("nodeset", ""))
     except (ET.ParseError, ValueError, exceptions.InvalidCpuSet) as error:
@@ -158,7 +165,8 @@ def identify(domain: Domain) -> Identity:
         spec.get("name", ""): (spec.text or "").strip()
         for spec in instance.iterfind(f"{_NOVA}flavor/{_NOVA}extraSpecs/{_NOVA}extraSpec")
     }
-    quota = {name: int(specs[key]) for key, name in _QUOTA.items() if specs.get(key, "").lstrip("-").isdecimal()}
+    asked = {name: find_whole_number(specs.get(key, ""), allowed) for key, (name, allowed) in _QUOTA.items()}
+    quota = {name: value for name, value in asked.items() if value is not None}
     server = instance.findtext(f"{_NOVA}name") or domain.name
     return Identity(server, vcpus, PinningRequest.from_extra_specs(specs), quota, nodes, mode, start)
 

@@ -21,12 +21,16 @@ from kongming_sched.agent.model.guest import Domain, Guest, Threads, identify
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.texts.whole_number import read_whole_number
 
 RESERVATIONS_NAME = "arrivals.json"
 """The file in the run directory that holds the CPUs booked for guests on their way."""
 
 PATIENCE_SECONDS = 120.0
 """How long a guest may take from the hook to running; libvirt starts its QEMU right after the hook."""
+
+_IOTHREADS = range(1025)
+"""Numbers of I/O threads, more of which no guest has."""
 
 _DEFAULT_SCHEDULER = dict.fromkeys(("cpu_shares", "vcpu_period", "vcpu_quota", "emulator_period", "emulator_quota"), 0)
 """An arriving guest has a cpu controller for all that is known; its real values are seen when it runs."""
@@ -214,8 +218,8 @@ def incoming_guest(xml: str, anywhere: CpuSet) -> Guest:
 
 def _iothreads(root: ET.Element) -> list[int]:
     """The ids of a guest's I/O threads: those that are listed, and the lowest others up to their count."""
-    ids = {int(thread.get("id", "")) for thread in root.iterfind("iothreadids/iothread")}
-    count = min(int(root.findtext("iothreads") or 0), 1024)
+    ids = {read_whole_number(thread.get("id"), _IOTHREADS) for thread in root.iterfind("iothreadids/iothread")}
+    count = read_whole_number(root.findtext("iothreads", "0").strip(), _IOTHREADS)
     number = 1
     while len(ids) < count:
         ids.add(number)

@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Mapping
 
+from kongming_sched.texts.whole_number import find_whole_number
+
 _SEND_SECONDS = 1.0
 """systemd takes messages at once unless it is in trouble, and then the guests come first."""
 
@@ -74,4 +76,4 @@ def _watchdog_seconds(environment: Mapping[str, str]) -> float:
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     period = environment.get("WATCHDOG_USEC", "")
-    return int(period) / 1e6 if period.isdecimal() else 0.0
+    return (find_whole_number(period, range(2**63)) or 0) / 1e6

@@ -14,7 +14,7 @@ from tests.functional.cli.shell import Shell
     [
         ("template create", "the following arguments are required: --file"),
         ("template export --format csv", "invalid choice: 'csv'"),
-        ("host disable c1 --node one", "argument --node: invalid int value: 'one'"),
+        ("host disable c1 --node one", "argument --node: 'one' is not a whole number from 0 to 255"),
         ("template set", "the following arguments are required: <name>"),
         ("template set gold", "one of the arguments --file --aggregate --no-aggregate is required"),
         ("template set gold --no-aggregate --aggregate " + AGGREGATE, "not allowed with argument"),
@@ -26,7 +26,9 @@ from tests.functional.cli.shell import Shell
         ("report", "the following arguments are required: --html"),
         ("capacity --host c1 --aggregate rack1", "not allowed with argument"),
         ("flavor set f", "the following arguments are required: --template"),
-        ("flavor set f --template gold --threads-per-core 0", "'0' is not a number of at least 1"),
+        ("flavor set f --template gold --threads-per-core 0", "'0' is not a whole number from 1 to 64"),
+        ("flavor set f --template gold --threads-per-core \u0663", "is not a whole number from 1 to 64"),
+        (f"host enable c1 --node {'9' * 5000}", "is not a whole number from 0 to 255"),
         ("flavor set f --template gold --numa-strategy tight", "invalid choice: 'tight'"),
     ],
 )

@@ -71,11 +71,11 @@ def test_two_nodes_share_no_id(one: int, other: int) -> None:
     assert 4 == len(ids)
 
 
-@given(st.integers(0, 255))
-def test_numbers_are_read_back(number: int) -> None:
+@given(st.integers(0, 255), st.integers(1, 64))
+def test_numbers_are_read_back(node: int, threads: int) -> None:
     """From the traits of node and threads per core."""
-    assert number == names.node_id_of(names.node_trait(number))
-    assert number == names.smt_of(names.smt_trait(number))
+    assert node == names.node_id_of(names.node_trait(node))
+    assert threads == names.smt_of(names.smt_trait(threads))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ def test_quota_of_the_flavor() -> None:
     [
         pytest.param("<domain>", "no element found", id="cut off"),
         pytest.param("<domain/>", "it has no <vcpu>", id="without vCPUs"),
-        pytest.param("<domain><vcpu>many</vcpu></domain>", "invalid literal", id="vCPUs in words"),
+        pytest.param(
+            "<domain><vcpu>many</vcpu></domain>", "'many' is not a whole number from 1 to 8192", id="vCPUs in words"
+        ),
         pytest.param(
             '<domain><vcpu>1</vcpu><numatune><memory nodeset="x"/></numatune></domain>',
             "'x' is not a CPU set",

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What others have named, fit to be shown: a terminal would obey control characters, and a log would break its lines.
+
+Servers, flavors, hosts and metadata are named by whoever made them, and Nova takes almost every character.
+"""
+
+from __future__ import annotations
+
+import reprlib
+
+MAX_QUOTED = 120
+"""How many characters of a value are shown in an error: more than any that is right."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def clean(text: str) -> str:
+    """The text in one line, with another character in place of each that cannot be seen.
+
+    These are control characters, those that turn the direction of writing, and halves of characters that no encoding
+    can write.
+    """
+    return "".join(char if char.isprintable() else _REPLACEMENT for char in " ".join(text.split()))
+
+
+def clean_lines(text: str) -> str:
+    """The same of each line of a text that has several; space at their start is kept."""
+    return "\n".join(
+        line[: len(line) - len(line.lstrip(" "))] + clean(line) for line in text.replace("\r\n", "\n").split("\n")
+    )
+
+
+class _Short(reprlib.Repr):
+    """Values as Python writes them, but no longer than anybody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = MAX_QUOTED
+        self.maxlevel, self.maxlist, self.maxdict = 2, 4, 4  # a document may unfold to gigabytes
+
+    def repr_int(self, x: int, level: int) -> str:
+        """A whole number; of one that is too long to be written it is said how long it is."""
+        if x.bit_length() > 4 * MAX_QUOTED:
+            return f"<a number of {x.bit_length()} bits>"
+        return super().repr_int(x, level)
+
+
+_SHORT = _Short()
+
+
+def quote(value: object) -> str:
+    """A value as Python writes it, its middle left out if it is long."""
+    return _SHORT.repr(value)
