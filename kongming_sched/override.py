@@ -151,7 +151,7 @@ def _check_is_open(template: PinningTemplate, key: str) -> None:
         )
 
 
-def seats(template: PinningTemplate, pins: VcpuPins) -> tuple[CpuSet, ...]:
+def assign_cpus(template: PinningTemplate, pins: VcpuPins) -> tuple[CpuSet, ...]:
     """The host CPUs of each vCPU of a server of this template.
 
     Explicit cells have theirs within those that the template sets aside. Dedicated vCPUs take one CPU each: those that

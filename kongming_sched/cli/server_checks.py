@@ -9,7 +9,7 @@ from kongming_sched import exceptions
 from kongming_sched.cli.command import Common
 from kongming_sched.cloud.compute import Server
 from kongming_sched.cloud.nodes import node_id, threads_per_core
-from kongming_sched.override import ServerOverride, overriding_template, seats
+from kongming_sched.override import ServerOverride, assign_cpus, overriding_template
 from kongming_sched.placement import names
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.overrides import check_same_claim
@@ -53,4 +53,4 @@ class Servers(Common):
                 reason = f"node {number} of host {server.host} does not offer template {template.name!r}"
                 raise exceptions.InvalidOverride(TEMPLATE_KEY, reason)
         if override.cpus is not None:
-            seats(template, override.cpus)
+            assign_cpus(template, override.cpus)

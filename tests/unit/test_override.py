@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.override import ServerOverride, VcpuPins, overriding_template, seats, select
+from kongming_sched.override import ServerOverride, VcpuPins, assign_cpus, overriding_template, select
 from kongming_sched.template import PinningTemplate
 from tests.unit.strategies import cpu_sets
 
@@ -101,7 +101,7 @@ def test_the_older_key_means_the_same() -> None:
 )
 def test_seats(of: PinningTemplate, text: str, pins: list[str]) -> None:
     """What templates can give."""
-    assert pins == list(map(str, seats(of, VcpuPins.parse(text))))
+    assert pins == list(map(str, assign_cpus(of, VcpuPins.parse(text))))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_seats(of: PinningTemplate, text: str, pins: list[str]) -> None:
 def test_no_seats(of: PinningTemplate, text: str, reason: str) -> None:
     """What templates cannot give."""
     with pytest.raises(exceptions.InvalidOverride) as caught:
-        seats(of, VcpuPins.parse(text))
+        assign_cpus(of, VcpuPins.parse(text))
     assert reason in caught.value.reason
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a host should look like: its node providers, and the pins of every guest of a template. Pure."""
+"""How a host should be: its node providers, and the pins, memory and QoS of every guest of a template. Pure.
+
+The order is: what each node offers, which template each guest has (its metadata may name another), who is in the way of
+whom, and then, node by node, the host CPUs of the guests that have a place. The others stay where they disturb none.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,13 @@ from kongming_sched.agent.decide.blocked import Obstacles, find_obstacles
 from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsewhere
 from kongming_sched.agent.decide.claims import claim_obstacle, find_claims
 from kongming_sched.agent.decide.overrides import (
-    Choices,
+    AcceptedOverrides,
     DedicatedCell,
     NodeDemands,
-    choose,
+    judge_overrides,
     moved_by_others,
     waiting_for_cpus,
-    wished,
+    with_requested_cpus,
 )
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, MemoryElsewhere
@@ -26,23 +30,24 @@ from kongming_sched.placement.tree import DesiredTree, desired_tree
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate
 
 SCHEDULER_DEFAULTS = {"vcpu_period": 100_000, "vcpu_quota": -1, "emulator_period": 100_000, "emulator_quota": -1}
-"""What libvirt and the kernel give a guest of whom nothing is said, its shares apart."""
+"""What libvirt and the kernel give a guest for which nothing is set, its shares apart."""
 
 
 def lay_out(view: HostView) -> HostLayout:
     """Decide where everything belongs.
 
-    Guests whose claim or template is not as it should be hold the CPUs that they have, so that nobody else gets them.
-    Holding CPUs may make a template impossible here, and its guests hold theirs too, so this goes on until it settles.
+    Guests whose claim or template is not as it should be hold the CPUs that they have, and no other guest gets these.
     """
     claims = find_claims(view.guests, view.states_by_node())
     held = CpuSet()
+    # CPUs that are held are not offered, which may make a template impossible here, whose guests then hold theirs too.
+    # What is held only grows, and the host has so many CPUs, so this comes to an end.
     while True:
         tree = desired_tree(
             view.root_uuid, view.root_name, view.topology, view.pools, view.templates.values(), view.states, held
         )
-        choices = choose(view, tree, claims)
-        guests = choices.guests
+        overrides = judge_overrides(view, tree, claims)
+        guests = overrides.guests
         ours = [guest for guest in guests if guest.uuid not in view.released]
         problems = {guest.uuid: reason for guest in ours if (reason := claim_obstacle(view, tree, claims, guest))}
         left = [guest for guest in guests if guest.uuid in problems]
@@ -50,13 +55,16 @@ def lay_out(view: HostView) -> HostLayout:
         if now_held == held:
             break
         held = now_held
-    return _Builder(replace(view, guests=guests), tree, claims, problems, choices).build()
+    return _Builder(replace(view, guests=guests), tree, claims, problems, overrides).build()
 
 
 def _held(view: HostView, left: Iterable[Guest], others: Iterable[Guest]) -> CpuSet:
-    """The dedicated CPUs on which guests sit that are left as they are, unless a rightful guest sits there."""
-    rightful = CpuSet.union(cpus for guest in others for cpus in _pinned(view, guest))
-    return CpuSet.union(cpus for guest in left for cpus in _pinned(view, guest) if cpus.isdisjoint(rightful))
+    """The dedicated CPUs of guests that are left as they are.
+
+    Where a guest that has a place is pinned to the same CPU, the CPU is that guest's.
+    """
+    in_order = CpuSet.union(cpus for guest in others for cpus in _pinned(view, guest))
+    return CpuSet.union(cpus for guest in left for cpus in _pinned(view, guest) if cpus.isdisjoint(in_order))
 
 
 def _pinned(view: HostView, guest: Guest) -> Iterator[CpuSet]:
@@ -65,7 +73,12 @@ def _pinned(view: HostView, guest: Guest) -> Iterator[CpuSet]:
 
 
 class _Builder:
-    """Gives every guest its CPUs."""
+    """Gives every guest its CPUs.
+
+    :param problems: server id to why a guest has no place; those that are found on the way are added
+    :ivar waiting: server id to why a guest does not get the CPUs that its metadata asks for yet
+    :ivar pins: server id to the host CPUs of each vCPU, as far as they are decided
+    """
 
     def __init__(
         self,
@@ -73,77 +86,79 @@ class _Builder:
         tree: DesiredTree,
         claims: Mapping[str, tuple[int, ...]],
         problems: dict[str, str],
-        choices: Choices,
+        overrides: AcceptedOverrides,
     ) -> None:
-        self.choices = choices
+        self.overrides = overrides
         self.waiting: dict[str, str] = {}
         self.view = view
         self.tree = tree
         self.claims = claims
         self.problems = problems
         self.housekeeping = view.pools.housekeeping & view.topology.cpus
-        self.seats: dict[str, dict[int, CpuSet]] = {}
+        self.pins: dict[str, dict[int, CpuSet]] = {}
         self.memory_elsewhere: dict[str, MemoryElsewhere] = {}
 
     def build(self) -> HostLayout:
+        """Decide in this order: who must wait, explicit and shared cells, dedicated ones, and last who has no place."""
         fixed = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
         movable = [guest for guest in self.view.guests if guest.uuid not in self.view.immovable]
         placed = [guest for guest in movable if guest.uuid not in self.problems]
         obstacles = self.find_obstacles(fixed, placed)
-        self.problems |= obstacles.waiting
+        self.problems |= obstacles.waiting  # so these get no demand below, and keep out of the way at the end
         placed = [guest for guest in placed if guest.uuid not in self.problems]
         nodes = {node.id: self.demands(node.id, placed, obstacles.blocked) for node in self.view.topology.nodes}
-        asked = {uuid: choice.pins for uuid, choice in self.choices.chosen.items() if choice.pins}
-        self.waiting = waiting_for_cpus(nodes.values(), asked)
+        requested = {uuid: override.pins for uuid, override in self.overrides.accepted.items() if override.pins}
+        self.waiting = waiting_for_cpus(nodes.values(), requested)
         for guest in placed:
-            self.seat_fixed_cells(guest)
+            self.pin_fixed_cells(guest)
         for node_id, demands in nodes.items():
-            self.seat_dedicated_cells(node_id, demands)
+            self.pin_dedicated_cells(node_id, demands)
         layouts = {guest.uuid: self.layout(guest) for guest in placed if guest.uuid not in self.problems}
-        override_problems, granted = self.judge_overrides(layouts)
+        override_problems, granted = self.results_of_overrides(layouts)
         problems = {**override_problems, **self.problems}
         taken = obstacles.occupied | CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
         layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed}
+        # Those without a place come last, when it is known which CPUs all the others have.
         for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
             taken |= CpuSet.union(layout.vcpus)
         return HostLayout(self.tree, layouts, problems, self.claims, override_problems, granted, self.memory_elsewhere)
 
-    def judge_overrides(
+    def results_of_overrides(
         self, layouts: Mapping[str, GuestLayout]
     ) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
-        """What is wrong with the metadata of guests that nothing else is wrong with; and the metadata that is granted.
+        """Why guests do not get what their metadata asks for, unless more is wrong with them; and what is in force.
 
         :param layouts: of the guests that have their CPUs
         """
-        chosen = self.choices.chosen
-        moved = moved_by_others(chosen, {uuid: layout.vcpus for uuid, layout in layouts.items()})
-        wrong = {**self.choices.refused, **dict(moved), **self.waiting}
+        accepted = self.overrides.accepted
+        moved = moved_by_others(accepted, {uuid: layout.vcpus for uuid, layout in layouts.items()})
+        wrong = {**self.overrides.refused, **dict(moved), **self.waiting}
         override_problems = {uuid: reason for uuid, reason in wrong.items() if uuid not in self.problems}
-        granted = {uuid: chosen[uuid].metadata for uuid in layouts if uuid in chosen and uuid not in self.waiting}
+        granted = {uuid: accepted[uuid].metadata for uuid in layouts if uuid in accepted and uuid not in self.waiting}
         return override_problems, granted
 
-    def pins_asked_for(self, guest: Guest) -> tuple[CpuSet, ...]:
+    def requested_pins(self, guest: Guest) -> tuple[CpuSet, ...]:
         """The CPUs by a guest's own metadata; empty if it has those of its template."""
-        choices = self.choices.before if guest.uuid in self.waiting else self.choices.chosen
-        choice = choices.get(guest.uuid)
-        return choice.pins if choice else ()
+        overrides = self.overrides.before if guest.uuid in self.waiting else self.overrides.accepted
+        override = overrides.get(guest.uuid)
+        return override.pins if override else ()
 
     def template(self, guest: Guest) -> PinningTemplate:
         return self.view.templates[guest.request.template]
 
-    def seat_fixed_cells(self, guest: Guest) -> None:
+    def pin_fixed_cells(self, guest: Guest) -> None:
         """Shared and explicit cells: nothing is to be chosen."""
-        seats = self.seats.setdefault(guest.uuid, {})
-        asked = self.pins_asked_for(guest)
+        pins = self.pins.setdefault(guest.uuid, {})
+        requested = self.requested_pins(guest)
         for cell, node_id in zip(self.template(guest).cells, self.claims[guest.uuid], strict=True):
-            if asked and cell.cpus is not CpuPolicy.DEDICATED:
-                seats |= {vcpu: asked[vcpu] for vcpu in cell.vcpus}
+            if requested and cell.cpus is not CpuPolicy.DEDICATED:
+                pins |= {vcpu: requested[vcpu] for vcpu in cell.vcpus}
             elif cell.cpus is CpuPolicy.EXPLICIT:
-                seats |= dict(zip(cell.vcpus, cell.pins, strict=True))
+                pins |= dict(zip(cell.vcpus, cell.pins, strict=True))
             elif cell.cpus is CpuPolicy.SHARED:
                 node = self.view.topology.node(node_id)
-                seats |= dict.fromkeys(cell.vcpus, self.view.pools.shared & (node.cpus if node else CpuSet()))
+                pins |= dict.fromkeys(cell.vcpus, self.view.pools.shared & (node.cpus if node else CpuSet()))
 
     def find_obstacles(self, fixed: Sequence[Guest], placed: Sequence[Guest]) -> Obstacles:
         explicit = [(guest, host_cpus) for guest in placed if (host_cpus := self.template(guest).host_cpus)]
@@ -157,38 +172,45 @@ class _Builder:
         for guest in guests:
             for index, cell in enumerate(self.template(guest).cells):
                 if cell.cpus is CpuPolicy.DEDICATED and self.claims[guest.uuid][index] == node_id:
-                    present = tuple(_single(self.seat(guest, vcpu)) for vcpu in cell.vcpus)
+                    present = tuple(_single(self.present(guest, vcpu)) for vcpu in cell.vcpus)
                     demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
                     cells.append(DedicatedCell(guest.uuid, cell.vcpus, demand))
         cores = usable_cores(node.cores, self.tree.pools[node_id]) if node and cells else ()
         return NodeDemands(cores, tuple(cells), blocked)
 
-    def seat_dedicated_cells(self, node_id: int, node: NodeDemands) -> None:
+    def pin_dedicated_cells(self, node_id: int, node: NodeDemands) -> None:
         """Dedicated cells of one node, by the allocator."""
         cells = {cell.demand.key: cell for cell in node.cells}
         demands = []
         for cell in node.cells:
-            choice = None if cell.guest in self.waiting else self.choices.chosen.get(cell.guest)
-            demands.append(wished(cell, choice.pins) if choice and choice.pins else cell.demand)
+            # CPUs that a server asks for are handed to the allocator as if it were there: it stays if nothing else
+            # needs them, and moves like any other guest if whole cores lack. Those that wait are where they are.
+            override = None if cell.guest in self.waiting else self.overrides.accepted.get(cell.guest)
+            requested = override.pins if override else ()
+            demands.append(with_requested_cpus(cell, requested) if requested else cell.demand)
         layout = allocate(node.cores, demands, node.blocked)
         for key, cpus in layout.pins.items():
             cell = cells[key]
-            self.seats[cell.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(cell.vcpus, cpus, strict=True)}
+            self.pins[cell.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(cell.vcpus, cpus, strict=True)}
         for key, reason in layout.unplaced.items():
             self.problems[cells[key].guest] = f"no room on node {node_id}: {reason}"
 
-    def seat(self, guest: Guest, vcpu: int) -> CpuSet:
-        """Where a vCPU belongs until now: where it was put, or where it is if nothing is known of that."""
-        seats = self.view.seats.get(guest.uuid, ())
-        return seats[vcpu] if vcpu < len(seats) else guest.threads.vcpus.get(vcpu, CpuSet())
+    def present(self, guest: Guest, vcpu: int) -> CpuSet:
+        """Where a vCPU belongs until now: the CPUs that it was given, or those that it is on if none are known.
+
+        What was given counts, so that a vCPU which was moved by other means goes back instead of staying there.
+        """
+        assigned = self.view.assigned.get(guest.uuid, ())
+        return assigned[vcpu] if vcpu < len(assigned) else guest.threads.vcpus.get(vcpu, CpuSet())
 
     def layout(self, guest: Guest) -> GuestLayout:
         """A guest that has its CPUs."""
-        template, seats = self.template(guest), self.seats[guest.uuid]
-        vcpus = tuple(seats[vcpu] for vcpu in range(template.vcpus))
+        template, pins = self.template(guest), self.pins[guest.uuid]
+        vcpus = tuple(pins[vcpu] for vcpu in range(template.vcpus))
         emulator = CpuSet.union(vcpus) if template.emulator is EmulatorPolicy.CELL else self.housekeeping
         scheduler, quotas = self.scheduler(guest), {}
         if scheduler and (own := template.qos.own_quotas_us):
+            # libvirt has one quota for all vCPUs and would write it over those of single ones, so it is not set at all.
             quotas = dict.fromkeys(range(template.vcpus), scheduler.pop("vcpu_quota")) | own
         return GuestLayout(vcpus, emulator, self.memory_nodes(guest), scheduler, quotas)
 
@@ -203,13 +225,13 @@ class _Builder:
             return CpuSet()
         if wanted == bound or (not bound and wanted == everywhere):
             return CpuSet()
-        if mode not in ("", "restrictive"):
-            self.problems[guest.uuid] = describe(self.stray(guest), guest, wanted)
+        if mode not in ("", "restrictive"):  # libvirt refuses to change any other while the guest runs
+            self.problems[guest.uuid] = describe(self.find_memory_elsewhere(guest), guest, wanted)
             return CpuSet()
         return wanted
 
-    def stray(self, guest: Guest) -> MemoryElsewhere | None:
-        """A guest whose vCPUs have to follow its memory."""
+    def find_memory_elsewhere(self, guest: Guest) -> MemoryElsewhere | None:
+        """Where the claim of a guest has to go so that its vCPUs get to its memory; None if it need not, or cannot."""
         view, tree = self.view, self.tree
         ids = view.node_uuids()
         desired = {node.uuid: node for node in tree.nodes}
@@ -243,7 +265,12 @@ class _Builder:
         return {name: values[name] for name in guest.domain.scheduler}
 
     def confine(self, guest: Guest, taken: CpuSet) -> GuestLayout:
-        """A guest without a place stays where it disturbs nobody; what is in the way goes to the housekeeping CPUs."""
+        """A guest without a place: threads that disturb no other guest stay, the others go to the housekeeping CPUs.
+
+        A thread disturbs if it floats over the dedicated pool, or is pinned there to CPUs that another guest has.
+
+        :param taken: the dedicated CPUs of all guests that are placed so far
+        """
 
         def stay(cpus: CpuSet) -> CpuSet:
             inside = cpus & self.view.pools.dedicated
@@ -254,9 +281,11 @@ class _Builder:
 
 
 def _as_it_is(guest: Guest) -> GuestLayout:
+    """A guest that cannot be moved, where it is."""
     affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in range(guest.identity.vcpus)]
     return GuestLayout(tuple(affinities), guest.threads.emulator)
 
 
 def _single(cpus: CpuSet) -> int | None:
+    """The CPU of a vCPU that is pinned to one; None for one that floats."""
     return cpus.first if len(cpus) == 1 else None

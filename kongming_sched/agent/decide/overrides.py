@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of what servers' own metadata asks for they get on this host: pure.
+"""Which overrides servers get on this host, of those that their own metadata asks for: pure.
 
-An override never changes what is claimed, offered or counted, and so not what Placement is told:
+An override never changes what is claimed, offered or counted, and so nothing in Placement:
 
 - another template must take exactly what was claimed, and be offered where it was claimed;
-- explicit vCPUs stay within the CPUs that their template sets aside, of which nobody else has one;
-- shared vCPUs stay within their node's shared pool, where nothing is promised to anybody alone;
-- a dedicated vCPU may choose its CPU among those that no other guest has. That is a wish: the guest is seated as if it
-  were there already, and moves like any other when a whole core is needed. So every server that the counts admit still
-  has a place.
+- explicit vCPUs stay within the CPUs that their template sets aside for one guest alone;
+- shared vCPUs stay within their node's shared pool, which belongs to no guest alone;
+- a dedicated vCPU may choose its CPU among those that no other guest has, without a guarantee: the guest is laid out as
+  if it were there already, and moves like any other when a whole core is needed. So every server that the counts admit
+  still has a place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.override import ServerOverride, VcpuPins, overriding_template, seats
+from kongming_sched.override import ServerOverride, VcpuPins, assign_cpus, overriding_template
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree
 from kongming_sched.request import TEMPLATE_KEY
@@ -46,46 +46,50 @@ class AcceptedOverride:
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
-    """What guests may have of what they ask for.
+class AcceptedOverrides:
+    """The overrides of a host's guests, as far as they do not depend on which CPUs are free.
 
-    :ivar guests: all guests; whoever may have another template asks for that one
-    :ivar chosen: server id to what it may have
-    :ivar before: server id to what it was given last, if that still is possible beside the same template
+    :ivar guests: all guests; the request of one that may have another template names that template
+    :ivar accepted: server id to the override that it may have
+    :ivar before: server id to the override that it had last, if it may have that still and with the same template: what
+        it keeps while it waits for the CPUs that it asks for now
     :ivar refused: server id to the reason why it does not get what it asks for
     """
 
     guests: tuple[Guest, ...]
-    chosen: Mapping[str, AcceptedOverride]
+    accepted: Mapping[str, AcceptedOverride]
     before: Mapping[str, AcceptedOverride]
     refused: Mapping[str, str]
 
 
-def choose(view: HostView, tree: DesiredTree, claims: Claims) -> Choices:
-    """Judge the metadata of every guest by all that does not depend on who is where."""
+def judge_overrides(view: HostView, tree: DesiredTree, claims: Claims) -> AcceptedOverrides:
+    """Judge the metadata of every guest by all that does not depend on which CPUs are free."""
     guests: list[Guest] = []
-    chosen: dict[str, AcceptedOverride] = {}
+    accepted: dict[str, AcceptedOverride] = {}
     before: dict[str, AcceptedOverride] = {}
     refused: dict[str, str] = {}
     for guest in view.guests:
-        wish = view.overrides.get(guest.uuid)
+        request = view.overrides.get(guest.uuid)
         found: list[AcceptedOverride] = []
-        for metadata in (wish.metadata, wish.granted) if wish else ():
+        # What was granted last is judged too: a server keeps it where its request of today cannot be. So the first that
+        # is found is what it may have, and the last is what it had, which is the same where nothing has changed.
+        for metadata in (request.metadata, request.granted) if request else ():
             try:
-                choice = _judge(view, tree, claims, guest, metadata)
+                override = _judge(view, tree, claims, guest, metadata)
             except exceptions.InvalidOverride as error:
-                if wish and metadata is wish.metadata:
+                if request and metadata is request.metadata:
                     refused[guest.uuid] = str(error)
                 continue
-            if choice is not None:
-                found.append(choice)
+            if override is not None:
+                found.append(override)
         if found:
-            chosen[guest.uuid] = found[0]
+            accepted[guest.uuid] = found[0]
+            # Pins of another template may have another shape, so they are nothing to wait with.
             if found[-1].template == found[0].template:
                 before[guest.uuid] = found[-1]
             guest = _of_template(guest, found[0].template)
         guests.append(guest)
-    return Choices(tuple(guests), chosen, before, refused)
+    return AcceptedOverrides(tuple(guests), accepted, before, refused)
 
 
 def _judge(
@@ -117,7 +121,7 @@ def _judge(
             )
     if override.cpus is None:
         return AcceptedOverride(metadata, template)
-    pins = seats(template, override.cpus)
+    pins = assign_cpus(template, override.cpus)
     for cell, node_id in zip(template.cells, nodes, strict=True):
         _check_pool(view, tree, cell, node_id, pins, override.cpus)
     return AcceptedOverride(metadata, template, pins)
@@ -144,16 +148,19 @@ def _check_pool(
             f" is {pool or 'empty'}",
         )
     if cell.cpus is CpuPolicy.DEDICATED:
-        wish = tuple(pins[vcpu].first for vcpu in cell.vcpus)
-        alone = allocate(usable_cores(cores, pool), [Demand("", len(wish), cell.threads, wish)])
-        if alone.pins.get("") != wish:
+        cpus = tuple(pins[vcpu].first for vcpu in cell.vcpus)
+        # Alone on an empty node the allocator leaves a guest where it is, unless its CPUs do not have the shape that
+        # the thread policy asks for. So this is the one place that knows the shapes.
+        alone = allocate(usable_cores(cores, pool), [Demand("", len(cpus), cell.threads, cpus)])
+        if alone.pins.get("") != cpus:
             raise exceptions.InvalidOverride(
                 asked.key,
-                f"host CPU {CpuSet.of(wish)} does not lie on cores as threads {cell.threads} of the template wants it",
+                f"host CPU {CpuSet.of(cpus)} does not lie on cores as threads {cell.threads} of the template wants it",
             )
 
 
 def _of_template(guest: Guest, template: PinningTemplate) -> Guest:
+    """A guest as if its flavor named this template."""
     if guest.request.template == template.name:
         return guest
     return replace(guest, request=replace(guest.request, template=template.name))
@@ -181,22 +188,24 @@ class NodeDemands:
 
 
 def waiting_for_cpus(nodes: Iterable[NodeDemands], pins: Mapping[str, tuple[CpuSet, ...]]) -> dict[str, str]:
-    """Why guests cannot go to the dedicated CPUs that they ask for, because others have them, by server id.
+    """Why guests cannot go to the dedicated CPUs that they ask for yet, because others have them, by server id.
 
-    Of those that ask for the same CPU the one has it that is there; else the first by id.
+    Of those that ask for the same CPU the guest gets it that is there; else the first by id.
 
     :param pins: server id to the CPUs that are asked for
     """
     reasons: dict[str, str] = {}
     for node in nodes:
+        # Which CPUs each guest has, idle siblings of its whole cores included, if none moves for a request. Guests that
+        # are not pinned yet are left out: they have no CPU that a request would have to wait for.
         settled = [cell.demand for cell in node.cells if any(cpu is not None for cpu in cell.demand.present)]
         has = dict(allocate(node.cores, settled, node.blocked).reserved) if pins and node.cores else {}
         owners = {cell.demand.key: cell.guest for cell in node.cells}
         for cell in sorted(node.cells, key=lambda cell: cell.demand.key):
             if cell.guest not in pins:
                 continue
-            wish = wished(cell, pins[cell.guest])
-            wanted = allocate(node.cores, [wish]).reserved.get(wish.key, CpuSet())
+            demand = with_requested_cpus(cell, pins[cell.guest])
+            wanted = allocate(node.cores, [demand]).reserved.get(demand.key, CpuSet())
             if twice := node.blocked & wanted:
                 reasons[cell.guest] = (
                     f"its metadata asks for host CPU {twice}, on which a guest is that cannot be moved now"
@@ -208,19 +217,26 @@ def waiting_for_cpus(nodes: Iterable[NodeDemands], pins: Mapping[str, tuple[CpuS
                         " until that is free"
                     )
             if cell.guest not in reasons:
-                has[wish.key] = has.get(wish.key, CpuSet()) | wanted
+                # From here on it has both: the CPUs that it gets, and those that it leaves, until it has moved.
+                has[demand.key] = has.get(demand.key, CpuSet()) | wanted
     return reasons
 
 
-def wished(cell: DedicatedCell, pins: Sequence[CpuSet]) -> Demand:
-    """A cell's demand as if it were where it asks to be."""
+def with_requested_cpus(cell: DedicatedCell, pins: Sequence[CpuSet]) -> Demand:
+    """The demand of a cell as if it were on the CPUs that its server asks for.
+
+    :param pins: those of each vCPU of the server, which for a dedicated one is a single CPU
+    """
     return replace(cell.demand, present=tuple(pins[vcpu].first for vcpu in cell.vcpus))
 
 
 def moved_by_others(
-    chosen: Mapping[str, AcceptedOverride], seated: Mapping[str, Sequence[CpuSet]]
+    accepted: Mapping[str, AcceptedOverride], layouts: Mapping[str, Sequence[CpuSet]]
 ) -> Iterator[tuple[str, str]]:
-    """The guests that are elsewhere than they ask for because somebody needed a whole core, with words for that."""
-    for uuid, cpus in seated.items():
-        if uuid in chosen and chosen[uuid].pins and tuple(cpus) != chosen[uuid].pins:
+    """The guests that are elsewhere than they ask for because another guest needed a whole core, with words for that.
+
+    :param layouts: server id to the CPUs of each vCPU
+    """
+    for uuid, cpus in layouts.items():
+        if uuid in accepted and accepted[uuid].pins and tuple(cpus) != accepted[uuid].pins:
             yield uuid, "the host CPUs that its metadata asks for are needed for the whole cores of others"

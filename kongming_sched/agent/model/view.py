@@ -49,11 +49,11 @@ class HostView:
     :ivar root_uuid: the compute node's provider
     :ivar states: this host's node providers, by provider id
     :ivar templates: those that are offered to this host, by name
-    :ivar default_shares: the kernel's cpu shares of a guest that nobody has given others (1024 or, on cgroup v2, 100)
+    :ivar default_shares: the kernel's cpu shares of a guest for which none are set (1024 or, on cgroup v2, 100)
     :ivar immovable: server ids of guests that cannot be changed now; the others find their places round them
     :ivar overrides: server id to what its own metadata asks for
-    :ivar seats: server id to the host CPUs that its vCPUs were given before, wherever somebody has moved them since
-    :ivar released: those of the immovable guests that somebody wants to be as they are, which is no problem
+    :ivar assigned: server id to the host CPUs that its vCPUs were given before, wherever they are by now
+    :ivar released: those of the immovable guests that an administrator has taken over, which is no problem
     """
 
     topology: HostTopology
@@ -66,7 +66,7 @@ class HostView:
     default_shares: int = 1024
     immovable: frozenset[str] = frozenset()
     overrides: Mapping[str, OverrideRequest] = field(default_factory=dict)
-    seats: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
+    assigned: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
     released: frozenset[str] = frozenset()
 
     def node_uuids(self) -> dict[int, str]:
