@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carries a plan out, guest by guest: what fails is undone for that guest, and the others go on.
+"""Carries out a plan, action by action: a guest for which one fails is set back, and the others go on.
 
 A guest whose CPUs do not become free, because another one failed, is set back too. It has not failed itself, and may
 find other CPUs in the next plan.
@@ -22,10 +22,11 @@ from kongming_sched.cpuset import CpuSet
 class Applied:
     """What came of a plan.
 
-    :ivar done: the actions that hold now
-    :ivar failed: server id to the reason why its guest is not as it should be
-    :ivar kept_out: server id to who still uses the CPUs that its guest should have; it may have others instead
-    :ivar seen: server id to the threads of guests that the kernel was asked for again
+    :ivar done: the actions that were carried out and not undone
+    :ivar failed: server id to the reason why a change of its guest failed
+    :ivar kept_out: server id to which guest still uses the CPUs that its guest should have; another plan may give it
+        others
+    :ivar seen: server id to the threads of each guest that was pinned, as the kernel has them now
     """
 
     done: list[Action] = field(default_factory=list)
@@ -53,14 +54,16 @@ class Applier:
         self._gone: set[str] = set()
 
     def run(self, actions: Sequence[Action]) -> Applied:
-        """Do what can be done.
+        """Carry out the actions in their order, and then compare with the kernel.
 
-        :raises HypervisorUnavailable: if libvirtd went away; the next look at the host repairs what is half done
+        :raises HypervisorUnavailable: if libvirtd went away; the next pass repairs what is half done
         """
         applied = Applied()
         for action in actions:
             if action.guest in applied.failed or action.guest in applied.kept_out or action.guest in self._gone:
                 continue
+            # The plan is safe as long as everything in it works. After a failure a guest is still where the plan has
+            # it gone, so each pin is checked against where all threads are known, or may be, by now.
             if action.is_pin and (blocker := self.occupancy.blocker(action.guest, action.cpus)):
                 applied.kept_out[action.guest] = (
                     f"server {self._guests.get(blocker, blocker)} still uses CPU {action.cpus} and could not be moved"
@@ -82,7 +85,8 @@ class Applier:
 
     def _do(self, action: Action) -> None:
         if action.is_pin:
-            self.occupancy.doubt(action)  # a call that fails may have had its effect
+            # A call that fails may have had its effect, so until it succeeds both the old and the new CPUs are taken.
+            self.occupancy.doubt(action)
         self._call(action)
         if action.is_pin:
             self.occupancy.move(action)
@@ -99,23 +103,24 @@ class Applier:
             self._hypervisor.set_scheduler(domain, action.parameters)
 
     def _undo(self, guest: str, applied: Applied, failed: Action | None = None) -> None:
-        """Set a guest back to how it was, as far as nobody has taken its CPUs meanwhile.
+        """Set a guest back to how it was, except for CPUs that another guest has taken meanwhile.
 
-        :param failed: what may have been done halfway
+        :param failed: the action that failed, which may have been carried out in part; None if the guest is kept out
         """
         reasons = applied.failed if failed else applied.kept_out
+        # Last done, first undone: so a thread that stepped aside to the housekeeping CPUs passes them on its way back.
         done = [action for action in applied.done if action.guest == guest]
         for action in reversed([*done, failed] if failed else done):
             back = self._reverse(action)
             if not back.cpus and not back.parameters:
-                continue
+                continue  # libvirt cannot set what was there before, such as memory that was not bound
             if back.is_pin and (owner := self.occupancy.owner(guest, back.cpus)):
                 server = self._guests.get(owner, owner)
                 reasons[guest] += f"; and it cannot go back to CPU {back.cpus}, which server {server} has now"
                 continue
             try:
                 self._do(back)
-                if action is not failed:
+                if action is not failed:  # which was never noted as done
                     applied.done.remove(action)
             except exceptions.GuestGone:
                 self._forget(guest)
@@ -126,7 +131,11 @@ class Applier:
                 reasons[guest] += f"; and then, {error}"
 
     def _reverse(self, action: Action) -> Action:
-        """Back to where it was. A thread that floated does not get back onto CPUs that belong to others by now."""
+        """The action that sets an action back.
+
+        A thread that floated keeps off the dedicated pool: others may have been pinned to its CPUs in the meantime, and
+        floating was not where it belonged.
+        """
         cpus = action.before
         if action.is_pin and not cpus <= self._dedicated:
             cpus -= self._dedicated
@@ -141,7 +150,7 @@ class Applier:
         )
 
     def _check(self, applied: Applied) -> None:
-        """Believe the kernel, not libvirt: it may report a pin that the kernel did not take."""
+        """Compare what was pinned with the kernel: libvirt may report a pin that the kernel did not take."""
         wanted = {action.key: action.cpus for action in applied.done if action.is_pin}
         for guest in sorted({key[0] for key in wanted} - applied.failed.keys() - self._gone):
             try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests without a template: kept off the dedicated pool, if the operator wants that, and given back what they had.
 
-What their threads had is written down before the first of them is pinned, so that it can be restored by whoever comes
-after: this agent when the option goes off, the next one after a crash, or ``kongming-host release --all``.
+What their threads had is written down before the first of them is pinned, so that it can be restored later: by this
+agent when the option goes off, by the next one after a crash, or by ``kongming-host release --all``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ FILE_NAME = "confined.json"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the threads of a run of a guest had, and what they were given."""
+    """What was done to one run of a guest.
+
+    :ivar start: libvirt's number of that run
+    :ivar before: the CPUs that its threads had before the first of them was pinned
+    :ivar given: the CPUs that they were pinned to last
+    """
 
     start: str
     before: Mapping[ThreadKey, CpuSet]
@@ -34,10 +39,10 @@ class Record:
 
 @dataclass(slots=True)
 class Confined:
-    """What came of it.
+    """What was done to guests without a template.
 
-    :ivar done: server to what was pinned
-    :ivar problems: server to why it is still on the pool
+    :ivar done: the guest, and a thread of it that was pinned, in words
+    :ivar problems: the guest to why it is on the pool still, or was not given back what it had
     """
 
     done: list[tuple[str, str]] = field(default_factory=list)
@@ -105,7 +110,7 @@ class Confinement:
             self._pin(guest, threads, moves, confined)
 
     def _restore(self, guest: RunningGuest, online: CpuSet, confined: Confined) -> None:
-        """Give threads back what they had, but those that somebody else has pinned since."""
+        """Give threads back what they had, except those that were pinned by other means since."""
         record = self._records[guest.uuid]
         threads = self._kernel.threads(guest.domain).by_key()
         moves = {

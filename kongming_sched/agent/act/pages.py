@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a guest's pages lie where its memory is bound: libvirt and the kernel may say yes and move nothing.
+"""Whether a guest's pages lie where its memory is bound: libvirt and the kernel may accept a binding and move nothing.
 
-The kernel moves the pages on nodes that a guest loses. Pages that were elsewhere already, because somebody moved them
-by other means, stay; binding to all nodes first and then to the right ones fetches these. What is locked (devices
-that are passed through) cannot be moved at all.
+The kernel moves the pages on nodes that a guest loses. Pages that were on other nodes already, moved there by other
+means, stay; binding to all nodes first and then to the right ones fetches these. What is locked (devices that are
+passed through) cannot be moved at all.
 """
 
 from __future__ import annotations
@@ -20,20 +20,25 @@ from kongming_sched.cpuset import CpuSet
 
 TOLERATED_MB = 16
 """What may lie elsewhere: a few buffers of QEMU's that the kernel could not move just then."""
+
 TOLERATED_SHARE = 0.01
+"""Of all the memory of a guest, which may lie elsewhere if that is more than the above."""
 
 _PATIENCE_SECONDS = 600.0
 """When to count the pages of a guest again that did not move: that walks through all of its memory."""
 
-_PER_LOOK = 4
-"""How many guests' pages a look counts, so that the first one after a start of the agent does not take minutes."""
+_PER_PASS = 4
+"""How many guests' pages a pass counts, so that the first one after a start of the agent does not take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What came of counting pages.
+    """What counting the pages of a run of a guest found.
 
-    :ivar until: when to count again, if something was wrong
+    :ivar start: libvirt's number of that run
+    :ivar nodes: those that its memory was bound to
+    :ivar problem: empty if all pages were there
+    :ivar until: when to count again, if there was a problem, in seconds of the clock
     """
 
     start: str
@@ -64,7 +69,7 @@ class MemoryCheck:
         """
         problems = {}
         verdicts = {}
-        left = _PER_LOOK
+        left = _PER_PASS
         for guest in guests:
             nodes = layouts[guest.uuid].memory_nodes or guest.identity.memory_nodes
             is_ours = guest.identity.memory_mode in ("", "restrictive")
@@ -91,8 +96,8 @@ class MemoryCheck:
         return bool(verdict.problem) and verdict.until <= self._clock()
 
     def _judge(self, domain: Domain, nodes: CpuSet, everywhere: CpuSet) -> str:
-        """Count, and if pages are astray fetch them and count again."""
-        if not find_astray(self._kernel.memory_mb(domain), nodes) or self._hypervisor.is_busy(domain):
+        """Count, and if pages are on other nodes fetch them and count again; gives what is wrong then."""
+        if not find_elsewhere(self._kernel.memory_mb(domain), nodes) or self._hypervisor.is_busy(domain):
             return ""
         try:
             self._hypervisor.bind_memory(domain, everywhere)
@@ -101,18 +106,21 @@ class MemoryCheck:
             raise
         except exceptions.HypervisorError as error:
             return str(error)
-        astray = find_astray(self._kernel.memory_mb(domain), nodes)
-        if not astray:
+        elsewhere = find_elsewhere(self._kernel.memory_mb(domain), nodes)
+        if not elsewhere:
             return ""
-        where = ", ".join(f"{mb} MiB on node {node}" for node, mb in astray.items())
+        where = ", ".join(f"{mb} MiB on node {node}" for node, mb in elsewhere.items())
         return (
             f"its memory is bound to node {nodes}, and the kernel has left {where}; if the memory is locked (devices"
             " passed through, huge pages that the node lacks), a stop and start puts it right"
         )
 
 
-def find_astray(memory_mb: Mapping[int, int], nodes: CpuSet) -> dict[int, int]:
-    """The MiB on each node outside of these, if they are more than may be tolerated."""
-    astray = {node: mb for node, mb in memory_mb.items() if node not in nodes}
+def find_elsewhere(memory_mb: Mapping[int, int], nodes: CpuSet) -> dict[int, int]:
+    """The MiB on each node outside of these; empty if they are no more than is tolerated.
+
+    :param memory_mb: NUMA node to the MiB of a guest that lie there
+    """
+    elsewhere = {node: mb for node, mb in memory_mb.items() if node not in nodes}
     limit = max(TOLERATED_MB, TOLERATED_SHARE * sum(memory_mb.values()))
-    return astray if sum(astray.values()) > limit else {}
+    return elsewhere if sum(elsewhere.values()) > limit else {}

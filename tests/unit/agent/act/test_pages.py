@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from kongming_sched.agent.act.pages import find_astray
+from kongming_sched.agent.act.pages import find_elsewhere
 from kongming_sched.cpuset import CpuSet
 
 
@@ -23,4 +23,4 @@ from kongming_sched.cpuset import CpuSet
 )
 def test_what_is_astray(memory_mb: dict[int, int], expected: dict[int, int]) -> None:
     """16 MiB, or a hundredth of a guest's memory if that is more, may lie elsewhere."""
-    assert expected == find_astray(memory_mb, CpuSet.of([1]))
+    assert expected == find_elsewhere(memory_mb, CpuSet.of([1]))
