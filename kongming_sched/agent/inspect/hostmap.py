@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host as a picture shows it: nodes, cores, CPUs, and who runs there by the kernel's word. Pure."""
+"""A host as a picture shows it: nodes, cores, CPUs, and the guests that the kernel lets run there. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kongming_sched.agent.model.guest import ObservedGuest
-from kongming_sched.agent.state.released import NOBODY, Released
+from kongming_sched.agent.state.released import NONE_RELEASED, Released
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import HostPools
 from kongming_sched.topology import HostTopology
 
 UNNAMED_POOL = "-"
-"""The pool of CPUs that are none of KongMing's."""
+"""The pool of CPUs that are in no pool of KongMing's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class MapCpu:
 
     @property
     def pinned(self) -> tuple[Tenant, ...]:
-        """Those that are there because somebody said so: guests that may run anywhere are left out."""
+        """The guests whose vCPUs are pinned there: those that may run anywhere are left out."""
         return tuple(tenant for tenant in self.tenants if tenant.vcpus and not tenant.guest.floats)
 
     @property
     def is_contended(self) -> bool:
-        """Whether two guests have been pinned to a CPU that is for one."""
+        """Whether two guests are pinned to a CPU that is for one."""
         return "dedicated" in self.pool and len(self.pinned) > 1
 
 
@@ -103,7 +103,7 @@ class MapNode:
         return tuple(cpu for core in self.cores for cpu in core.cpus)
 
     def count(self, pool: str) -> tuple[int, int]:
-        """How many CPUs of a pool somebody is pinned to, and how many there are."""
+        """How many CPUs of a pool a guest is pinned to, and how many there are."""
         mine = [cpu for cpu in self.cpus if pool in cpu.pool.split("+")]
         return sum(1 for cpu in mine if cpu.pinned), len(mine)
 
@@ -126,7 +126,7 @@ class HostMap:
         return tuple(cpu for node in self.nodes for cpu in node.cpus)
 
     def count(self, pool: str) -> tuple[int, int]:
-        """How many CPUs of a pool somebody is pinned to, and how many there are."""
+        """How many CPUs of a pool a guest is pinned to, and how many there are."""
         counts = [node.count(pool) for node in self.nodes]
         return sum(taken for taken, _ in counts), sum(total for _, total in counts)
 
@@ -136,12 +136,12 @@ def draw(
     topology: HostTopology,
     pools: HostPools,
     running: Iterable[ObservedGuest],
-    released: Released = NOBODY,
+    released: Released = NONE_RELEASED,
 ) -> HostMap:
-    """Put everything in its place.
+    """Draw a host.
 
     :param running: every running guest, of a template or not
-    :param released: whom the agent leaves alone
+    :param released: the guests that the agent leaves alone
     """
     ordered = sorted(running, key=lambda guest: (guest.identity.request is None, guest.identity.server, guest.uuid))
     guests = tuple(_guest(number, guest, topology.cpus, released) for number, guest in enumerate(ordered, 1))

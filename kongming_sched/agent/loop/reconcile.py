@@ -382,7 +382,7 @@ class Reconciler:
         for kind, problems in kinds.items():
             outcome.blame(kind, {names[uuid]: reason for uuid, reason in problems.items()})
         self._backoff.record(pinned.failed, [uuid for uuid in names if uuid not in wrong])
-        outcome.answers = self._reservations.book(
+        outcome.answers = self._reservations.reserve(
             expected, layout.guests, layout.problems, pinned.occupancy, pinner.housekeeping
         )
 
@@ -402,7 +402,7 @@ class Reconciler:
             self._kernel,
             lay_out_round,
             lambda: self._observe_guests(outcome),
-            expected.booked.values(),
+            expected.reserved.values(),
             pools.dedicated,
             pools.housekeeping & topology.cpus,
         )

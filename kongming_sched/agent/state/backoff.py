@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which guests are left alone for a while because a change of them failed."""
+"""Which guests are left alone for a while because a change of them has failed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ class Backoff:
         self._failures: dict[str, tuple[int, float, str]] = {}
 
     def waiting(self) -> dict[str, str]:
-        """The guests that are not to be touched now, with the reason of their last failure."""
+        """The guests that are not to be changed now, each with the reason of its last failure."""
         now = self._clock()
         return {guest: reason for guest, (_, until, reason) in self._failures.items() if until > now}
 
     def record(self, failed: Mapping[str, str], fine: Iterable[str]) -> None:
-        """Count failures, forget those of guests that are fine or gone."""
+        """Count failures.
+
+        :param failed: guest to the reason why a change of it failed in this pass
+        :param fine: guests that are as they should be, whose failures are forgotten
+        """
         for guest, reason in failed.items():
             count = self._failures.get(guest, (0, 0.0, ""))[0]
             delay = min(self._interval_seconds * 2**count, _MAX_BACKOFF_SECONDS)
@@ -32,7 +36,7 @@ class Backoff:
             self._failures.pop(guest, None)
 
     def forget(self, guest: str) -> None:
-        """Forget that a guest failed."""
+        """Reset the back-off of a guest, so that it is tried at once."""
         self._failures.pop(guest, None)
 
     def keep_only(self, guests: Iterable[str]) -> None:
@@ -41,6 +45,6 @@ class Backoff:
         self._failures = {guest: entry for guest, entry in self._failures.items() if guest in running}
 
     def next_seconds(self) -> float | None:
-        """How long until the next one is due."""
+        """How long until the next guest is due, in seconds; None if no guest has failed."""
         now = self._clock()
         return min((max(until - now, 0.0) for _, until, _ in self._failures.values()), default=None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One agent for a host: two would undo each other's pins, each believing that it alone gives CPUs away."""
+"""One agent for a host: two would undo each other's pins, for each counts on giving CPUs away alone."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ LOCK_NAME = "agent.lock"
 
 
 class HostLock:
-    """Holds the run directory as long as the process lives; the kernel lets go of it however that ends."""
+    """Holds the run directory as long as the process lives; the kernel releases it, however the process ends."""
 
     def __init__(self) -> None:
         self._directory: Path | None = None
         self._descriptor = -1
 
     def claim(self, directory: Path) -> None:
-        """Be the only agent that works with this directory, and with no other one any more.
+        """Be the only agent that works with this directory, and let the one before go.
 
-        A directory that cannot be used is not waited for: without it the agent can be asked nothing, but it pins.
+        A directory that cannot be used is no error here: hooks and commands do not reach the agent then, but it pins.
 
         :raises ConfigurationError: if another agent works with it
         """
         if directory == self._directory:
             return
         descriptor = -1
-        with contextlib.suppress(OSError):  # of which the listener tells
+        with contextlib.suppress(OSError):  # which the listener reports
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             _lock(descriptor, directory)
@@ -40,7 +40,7 @@ class HostLock:
 
 
 def _lock(descriptor: int, directory: Path) -> None:
-    """Lock the file and write down whose it is."""
+    """Lock the file and write this process's id into it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

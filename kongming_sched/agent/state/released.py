@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests that an administrator has taken into his own hands: the agent leaves them alone.
+"""Guests that an administrator has taken over: the agent leaves them alone.
 
 The file in the run directory is written by ``kongming-host release`` and ``adopt`` alone, and read by the agent at
-each look. It names the run of a guest, and so a release ends when the guest stops, reboots the hard way or migrates:
-the pins that were set by hand end then too, and a guest that nobody pins would float over the CPUs of others. libvirt's
+each pass. It names the run of a guest, and so a release ends when the guest stops, reboots the hard way or migrates:
+the pins that were set by hand end then too, and a guest without pins would float over the CPUs of others. libvirt's
 metadata would not do: in the running guest it goes along to another host, in the definition Nova drops it.
 """
 
@@ -21,17 +21,17 @@ FILE_NAME = "released.json"
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Who is left alone.
+    """Which guests are left alone.
 
     :ivar starts: server id to the number of the run of which it holds
-    :ivar everyone: whether all guests are, also those that start later: KongMing is about to leave the host
+    :ivar everyone: whether all guests are, those that start later included, because KongMing is leaving the host
     """
 
     starts: Mapping[str, str] = field(default_factory=dict)
     everyone: bool = False
 
     def covers(self, uuid: str, start: str) -> bool:
-        """Whether a guest is left alone."""
+        """Whether this run of a guest is left alone."""
         return self.everyone or (bool(start) and self.starts.get(uuid) == start)
 
     def plus(self, uuid: str, start: str) -> Released:
@@ -43,7 +43,7 @@ class Released:
         return Released({other: start for other, start in self.starts.items() if other != uuid}, self.everyone)
 
     def of(self, running: Iterable[tuple[str, str]]) -> Released:
-        """Without those whose run is over.
+        """Without guests whose run has ended.
 
         :param running: server id and run of each guest
         """
@@ -51,13 +51,14 @@ class Released:
         return Released(starts, self.everyone)
 
 
-NOBODY = Released()
+NONE_RELEASED = Released()
 
 
 class ReleasedFile:
     """The file, as the agent reads it.
 
-    :param path: None if nobody can be released
+    :param path: None if no guest can be released
+    :ivar last: what the file held when it could be read last
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -65,7 +66,7 @@ class ReleasedFile:
         self.last = Released()
 
     def read(self) -> Released:
-        """Who is released now.
+        """Read the file.
 
         :raises ConfigurationError: if the file cannot be read; ``last`` is what it said before
         """
@@ -75,7 +76,7 @@ class ReleasedFile:
 
 
 def load_released(path: Path) -> Released:
-    """Read the file; nobody is released if there is none.
+    """Read the file; no guest is released if there is none.
 
     :raises ConfigurationError: if it cannot be read
     """

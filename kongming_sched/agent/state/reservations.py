@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests on their way here: what they are told, and the CPUs that are booked for them until they run.
+"""Incoming migrations: the pins that libvirt's hook is answered, and the CPUs that are reserved until the guest runs.
 
-A guest that is asked for is laid out like one that runs and is not pinned yet. What it was told is where it is from
-then on: nobody else gets these CPUs, until the guest is seen running or has not come in time.
+A guest for which a hook asks is laid out like one that runs and is not pinned yet. From then on it counts as pinned to
+what was answered: no other guest gets these CPUs, until it is seen running or has not come in time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.texts.whole_number import read_whole_number
 
 RESERVATIONS_NAME = "arrivals.json"
-"""The file in the run directory that holds the CPUs booked for guests on their way."""
+"""The file in the run directory that holds the reservations, by the name that earlier releases gave it."""
 
 PATIENCE_SECONDS = 120.0
 """How long a guest may take from the hook to running; libvirt starts its QEMU right after the hook."""
@@ -33,16 +33,16 @@ _IOTHREADS = range(1025)
 """Numbers of I/O threads, more of which no guest has."""
 
 _DEFAULT_SCHEDULER = dict.fromkeys(("cpu_shares", "vcpu_period", "vcpu_quota", "emulator_period", "emulator_quota"), 0)
-"""An arriving guest has a cpu controller for all that is known; its real values are seen when it runs."""
+"""An incoming guest has a cpu controller as far as is known; its real values are seen when it runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a hook is told.
+    """The answer to a hook.
 
-    :ivar server: the guest, as people know it
-    :ivar pins: as the hook reads them; None if the agent cannot say
-    :ivar reason: why not, or why it is not what the guest's template says
+    :ivar server: the guest's name and id
+    :ivar pins: as the hook reads them; None if the agent knows none
+    :ivar reason: why it knows none, or why they are not those of the guest's template
     """
 
     server: str
@@ -52,39 +52,41 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a guest on its way was told.
+    """The CPUs that are kept for an incoming guest.
 
+    :ivar xml: of the guest, as the hook handed it over
+    :ivar layout: the pins that the hook was answered
     :ivar until: when it is given up, by the clock that counts from the machine's start
     """
 
     xml: str
-    told: GuestLayout
+    layout: GuestLayout
     until: float
 
 
 @dataclass(slots=True)
 class IncomingMigrations:
-    """The guests on their way, during one look.
+    """The incoming guests, during one pass.
 
     :ivar asked: those for which a hook waits, by server id
-    :ivar booked: those that were told where to be, by server id; threads are where they were told
-    :ivar refused: answers to those that cannot be asked for, by the number of the question
-    :ivar order: the server id of each question
+    :ivar reserved: those for which a hook was answered, by server id; their threads are on the CPUs of the answer
+    :ivar refused: answers to questions about what is no incoming guest, by the number of the question
+    :ivar order: number of a question to the server id
     """
 
     asked: dict[str, Guest] = field(default_factory=dict)
-    booked: dict[str, Guest] = field(default_factory=dict)
+    reserved: dict[str, Guest] = field(default_factory=dict)
     refused: dict[int, Answer] = field(default_factory=dict)
     order: dict[int, str] = field(default_factory=dict)
 
     @property
     def guests(self) -> tuple[Guest, ...]:
         """All of them."""
-        return (*self.booked.values(), *self.asked.values())
+        return (*self.reserved.values(), *self.asked.values())
 
 
 class Reservations:
-    """Who was told which CPUs and has not come yet. It survives the agent, but not a restart of the machine.
+    """The reservations of a host. They outlive the agent, but not a restart of the machine.
 
     :param path: the file that holds them; None to keep them in memory
     :param clock: seconds since the machine's start
@@ -97,7 +99,7 @@ class Reservations:
 
     @classmethod
     def read_only(cls, path: Path) -> Reservations:
-        """Those of a running agent as they are now; what becomes of them here is not written down."""
+        """Those of a running agent as they are now; changes to them here are not written down."""
         reservations = cls()
         reservations._reserved = load_state(path, _parse, {})
         return reservations
@@ -106,43 +108,43 @@ class Reservations:
         return len(self._reserved)
 
     def expect(self, questions: Sequence[str], running: Iterable[str], anywhere: CpuSet) -> IncomingMigrations:
-        """The guests on their way, with those that are asked for now.
+        """The incoming guests, those that are asked for now included; reservations that have ended are dropped.
 
         :param questions: the XML of each guest that is asked for
-        :param running: the ids of the domains that run, which are not on their way any more
+        :param running: the ids of the domains that run, and so have arrived
         :param anywhere: the CPUs on which a guest runs that is not pinned
         """
         now, here = self._clock(), set(running)
-        kept = {uuid: booking for uuid, booking in self._reserved.items() if uuid not in here and booking.until > now}
+        kept = {uuid: item for uuid, item in self._reserved.items() if uuid not in here and item.until > now}
         expected = IncomingMigrations()
         for number, xml in enumerate(questions):
             try:
                 guest = incoming_guest(xml, anywhere)
             except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
-                expected.refused[number] = Answer("a guest on its way", None, str(error))
+                expected.refused[number] = Answer("an incoming guest", None, str(error))
                 continue
             if guest.uuid in here:
                 expected.refused[number] = Answer(str(guest), None, "it runs here already")
                 continue
             expected.order[number] = guest.uuid
             expected.asked[guest.uuid] = guest
-            kept.pop(guest.uuid, None)
-        for uuid, booking in kept.items():
-            guest = incoming_guest(booking.xml, anywhere)
-            expected.booked[uuid] = replace(guest, threads=_threads(booking.told, guest.threads.iothreads))
+            kept.pop(guest.uuid, None)  # it is asked for again, and gets a new answer
+        for uuid, reservation in kept.items():
+            guest = incoming_guest(reservation.xml, anywhere)
+            expected.reserved[uuid] = replace(guest, threads=_threads(reservation.layout, guest.threads.iothreads))
         self._keep(kept)
         return expected
 
     def forget_unclaimed(self, expected: IncomingMigrations, consumers: Container[str]) -> None:
-        """Give those up that have no claim here any more: their move has failed.
+        """Drop the reservations of guests that have no claim here any more: their migration has failed.
 
-        :param consumers: whoever has claimed something on this host
+        :param consumers: the ids of all that has claimed something on this host
         """
-        for uuid in [uuid for uuid in expected.booked if uuid not in consumers]:
-            del expected.booked[uuid]
-        self._keep({uuid: booking for uuid, booking in self._reserved.items() if uuid in expected.booked})
+        for uuid in [uuid for uuid in expected.reserved if uuid not in consumers]:
+            del expected.reserved[uuid]
+        self._keep({uuid: item for uuid, item in self._reserved.items() if uuid in expected.reserved})
 
-    def book(
+    def reserve(
         self,
         expected: IncomingMigrations,
         layouts: Mapping[str, GuestLayout],
@@ -150,47 +152,52 @@ class Reservations:
         occupancy: Occupancy,
         housekeeping: CpuSet,
     ) -> dict[int, Answer]:
-        """Answer everything that was asked, and book what is told.
+        """Answer all questions of the pass, and reserve the CPUs that are in the answers.
 
-        A guest whose CPUs are not free yet is told to wait on the housekeeping CPUs, and is pinned when it runs.
+        A guest whose CPUs are not free yet begins on the housekeeping CPUs, and is pinned once it runs.
 
-        :param occupancy: who is where now
+        :param layouts: server id to where its threads should be
+        :param problems: server id to why that is not what its template says
+        :param occupancy: which guest is on which CPUs of the dedicated pool now
+        :returns: the answers by the numbers of the questions
         """
-        booked, answers = dict(self._reserved), dict(expected.refused)
+        reserved, answers = dict(self._reserved), dict(expected.refused)
         for number, uuid in expected.order.items():
             guest, layout, reason = expected.asked[uuid], layouts[uuid], problems.get(uuid, "")
             blocker = occupancy.blocker(uuid, CpuSet.union([*layout.vcpus, layout.emulator]))
             if blocker is not None:
                 layout = replace(layout, vcpus=(housekeeping,) * len(layout.vcpus), emulator=housekeeping)
                 reason = f"server {blocker} is still on its CPUs"
-            booked[uuid] = Reservation(guest.domain.xml, layout, self._clock() + PATIENCE_SECONDS)
+            reserved[uuid] = Reservation(guest.domain.xml, layout, self._clock() + PATIENCE_SECONDS)
             answers[number] = Answer(str(guest), _pins(layout, guest.threads.iothreads), reason)
         try:
-            self._save(booked)
+            self._save(reserved)
         except OSError as error:
-            reason = f"its CPUs could not be booked in {self._path}: {error}"
+            reason = f"its CPUs could not be reserved in {self._path}: {error}"
             return expected.refused | {
                 number: Answer(str(expected.asked[uuid]), None, reason) for number, uuid in expected.order.items()
             }
-        self._reserved = booked
+        self._reserved = reserved
         return answers
 
-    def _keep(self, booked: dict[str, Reservation]) -> None:
-        """Drop bookings. Where that cannot be written down they are dropped again when they are read."""
+    def _keep(self, reserved: dict[str, Reservation]) -> None:
+        """Drop all other reservations. Where that cannot be written they are dropped again when they are read."""
         with contextlib.suppress(OSError):
-            self._save(booked)
-        self._reserved = booked
+            self._save(reserved)
+        self._reserved = reserved
 
-    def _save(self, booked: Mapping[str, Reservation]) -> None:
-        """Write the bookings down before anybody counts on them."""
-        if self._path is not None and booked != self._reserved:
-            write_state(self._path, [_to_json(booking) for booking in booked.values()])
+    def _save(self, reserved: Mapping[str, Reservation]) -> None:
+        """Write the reservations before an answer is given that counts on them."""
+        if self._path is not None and reserved != self._reserved:
+            write_state(self._path, [_to_json(item) for item in reserved.values()])
 
 
 def incoming_guest(xml: str, anywhere: CpuSet) -> Guest:
-    """A guest on its way, not pinned, as it shall be seen by whoever decides about it.
+    """An incoming guest as if it ran here and were not pinned.
 
-    The binding of its memory is the source's, which means nothing here, if it was the agent there that set it.
+    A binding of its memory that the agent of the source host has set is dropped, for it is of that host's nodes.
+
+    :param anywhere: the CPUs on which a guest runs that is not pinned
 
     :raises InvalidDomain: if the XML is not that of a guest of a template
     :raises InvalidRequest: if its flavor asks for what cannot be
@@ -227,8 +234,8 @@ def _iothreads(root: ET.Element) -> list[int]:
     return sorted(ids)
 
 
-def _threads(told: GuestLayout, iothreads: Iterable[int]) -> Threads:
-    return Threads(dict(enumerate(told.vcpus)), told.emulator, dict.fromkeys(iothreads, told.emulator))
+def _threads(layout: GuestLayout, iothreads: Iterable[int]) -> Threads:
+    return Threads(dict(enumerate(layout.vcpus)), layout.emulator, dict.fromkeys(iothreads, layout.emulator))
 
 
 def _pins(layout: GuestLayout, iothreads: Iterable[int]) -> dict[str, object]:
@@ -241,12 +248,12 @@ def _pins(layout: GuestLayout, iothreads: Iterable[int]) -> dict[str, object]:
     }
 
 
-def _to_json(booking: Reservation) -> dict[str, object]:
+def _to_json(reservation: Reservation) -> dict[str, object]:
     return {
-        "xml": booking.xml,
-        "vcpus": [str(cpus) for cpus in booking.told.vcpus],
-        "emulator": str(booking.told.emulator),
-        "until": booking.until,
+        "xml": reservation.xml,
+        "vcpus": [str(cpus) for cpus in reservation.layout.vcpus],
+        "emulator": str(reservation.layout.emulator),
+        "until": reservation.until,
     }
 
 

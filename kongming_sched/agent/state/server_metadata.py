@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known here of servers' own metadata. It outlives the agent, so that no pin flips back while it starts."""
+"""What this host knows of servers' own metadata. It outlives the agent, so that no pin flips back at a restart."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.override import select
 
 METADATA_NAME = "metadata.json"
-"""The file in the run directory that holds it."""
+"""The file in the run directory that holds what is known."""
 
 MAX_SERVERS = 4096
-"""How many servers are remembered, besides those that run here; of the others the oldest news are forgotten first."""
-
+"""How many servers are remembered; beyond that the one with the oldest news goes, of those that do not run here."""
 
 _AHEAD_SECONDS = 60.0
-"""How far clocks may be ahead of this one; what is of later than that was said before this clock was set back."""
+"""How far other clocks may be ahead of this one; news from later than that are from before this clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Known:
 
     :ivar metadata: its keys that mean something here
     :ivar granted: the last that it was given
-    :ivar at: when it was so, in seconds since the epoch by the clock of whoever said it
+    :ivar at: when it was so, in seconds since the epoch by the clock of the sender
     """
 
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -41,11 +40,11 @@ class Known:
 
 
 class Metadata:
-    """The metadata of servers, as triggers heard it. Safe to be called from any thread.
+    """The metadata of servers, as triggers report it. Safe to be called from any thread.
 
     :param path: the file that holds it; None to keep it in memory
     :param clock: seconds since the epoch
-    :ivar running: the servers that were looked at last
+    :ivar running: the servers that ran here at the last pass
     """
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -57,11 +56,11 @@ class Metadata:
         self.running: tuple[str, ...] = ()
 
     def learn(self, server: str, metadata: Mapping[str, str], at: float | None = None) -> bool:
-        """Take in what somebody says of a server; gives whether that is new.
+        """Take in the metadata of a server; gives whether what matters here has changed.
 
         :param metadata: all of it
-        :param at: when it was so, in seconds since the epoch; what is older than what was said before does not count.
-            None if it was read just now
+        :param at: when it was so, in seconds since the epoch; older news than what is known do not count. None if it
+            was read just now
         """
         mine = select(metadata)
         with self._lock:
@@ -72,18 +71,19 @@ class Metadata:
                 self._known[server] = known
                 return False
             self._known[server] = replace(known, metadata=mine, at=known.at if at is None else at)
+            # The server was put at the end, so that the first one is that with the oldest news.
             elsewhere = (other for other in self._known if other not in self.running)
             if len(self._known) > MAX_SERVERS and (oldest := next(elsewhere, None)):
                 del self._known[oldest]
             return mine != known.metadata
 
     def forget(self, server: str) -> None:
-        """A server was deleted."""
+        """Forget a server, because it was deleted."""
         with self._lock:
             self._known.pop(server, None)
 
     def requests(self) -> dict[str, OverrideRequest]:
-        """What servers ask for, by id: those whose metadata says something."""
+        """Server id to what it asks for, of those whose metadata means something here."""
         with self._lock:
             return {
                 server: OverrideRequest(known.metadata, known.granted)
@@ -92,9 +92,9 @@ class Metadata:
             }
 
     def grant(self, servers: Iterable[str], granted: Mapping[str, Mapping[str, str]]) -> None:
-        """Note what servers were given, and write everything down that is worth it.
+        """Note which metadata is in force, and write down what is known of servers whose metadata means something.
 
-        :param servers: all servers that were looked at
+        :param servers: all servers that run here
         :param granted: server id to the metadata that was honoured
         """
         with self._lock:

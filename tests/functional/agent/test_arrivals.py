@@ -295,7 +295,7 @@ def test_disk_full(world: Destination, tmp_path: Path) -> None:
     answer = world.ask("coming", specs)
 
     assert answer.pins is None
-    assert "could not be booked" in answer.reason
+    assert "could not be reserved" in answer.reason
 
 
 def test_broken_file_of_bookings(world: Destination, tmp_path: Path) -> None:
