@@ -75,7 +75,10 @@ def of_candidates(
             f"[placement] allocation_candidates_generation_strategy = {placement.generation_strategy} in"
             f" {_words(placement.files)}: all candidates of one host come before those of the next"
         )
-        remedy = "set it to breadth-first, so that a limit on candidates leaves none of the hosts out"
+        remedy = (
+            "set it to breadth-first, which Placement has from 13.0, 12.0.1 and 11.0.1 on, so that a limit on"
+            " candidates leaves none of the hosts out"
+        )
         problems.append(warning(fact, remedy))
     where = [f"the templates make up to {count(most, 'candidate')} on {count(hosts, 'host')}"] if nodes else []
     files = {"nova.conf": nova, "placement.conf": placement}
@@ -93,7 +96,7 @@ def of_claims(file: PlacementFile | None) -> Verdict:
         return Verdict(f"{_words(file.files)} lets Nova repeat a claim, and not Placement")
     fact = (
         f"[placement] allocation_conflict_retry_count = {times} in {_words(file.files)}: a claim that Placement repeats"
-        " may get more CPUs than there are"
+        " may get more CPUs than there are, in every release from 11 to 16"
     )
     return Verdict.of("", [failure(fact, "set it to 1; Nova repeats a claim that met another one")])
 
