@@ -54,7 +54,8 @@ class Cloud(base.LibvirtMigrationMixin, base.ServersTestBase):
         super().setUp()
         self.use_credentials()
         self.renew_snapshot()
-        auth = token_endpoint.Token(self.placement_fixture.endpoint, self.placement_fixture.token)
+        service = self.placement.fixture
+        auth = token_endpoint.Token(service.endpoint, service.token)
         self.client = PlacementClient(adapter.Adapter(session.Session(auth), "placement"))
 
     def _clear_attrs(self) -> None:
@@ -69,8 +70,8 @@ class Cloud(base.LibvirtMigrationMixin, base.ServersTestBase):
         worker.CONF.register_opts(loading.get_auth_plugin_conf_options("admin_token"), group="placement")
         self.flags(
             auth_type="admin_token",
-            endpoint=self.placement_fixture.endpoint,
-            token=self.placement_fixture.token,
+            endpoint=self.placement.fixture.endpoint,
+            token=self.placement.fixture.token,
             group="placement",
         )
 
@@ -116,6 +117,13 @@ class Cloud(base.LibvirtMigrationMixin, base.ServersTestBase):
         server = self._create_server(flavor_id=flavor_id, networks="none", expected_state="ERROR")
         assert "No valid host was found" in self.api.get_server(server["id"])["fault"]["message"]
         return str(self.stdlog.logger.output[before:])
+
+    def live_migrate(self, server: Mapping[str, Any], host: str) -> None:
+        """Migrate a running server to the host; Nova's own helper names none before Nova 33."""
+        action = {"os-migrateLive": {"host": host, "block_migration": "auto"}}
+        self.api.post_server_action(server["id"], action)
+        self._wait_for_migration_status(server, ["completed"])
+        self._wait_for_state_change(server, "ACTIVE")
 
     def nodes_of(self, server: Mapping[str, Any]) -> list[tuple[str, int]]:
         """Host and NUMA node of all node providers from which a server has dedicated CPUs."""

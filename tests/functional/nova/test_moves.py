@@ -62,7 +62,7 @@ class NamedHostTest(Cloud):
 
         self.server, self.src, self.dest = asked, self.computes["c1"], self.computes["c2"]
         self.renew_snapshot()
-        self._live_migrate(asked, host="c2")
+        self.live_migrate(asked, "c2")
         assert [("c2", node)] == self.nodes_of(asked)
         assert [0, 0] == self.usages()[:2]
         assert 2 == self.usages()[2 + node]
