@@ -62,7 +62,7 @@ def _of_placeholder(function: FunctionType, argument: str) -> object:
     """What a function makes of ``<argument>``; None if it wants something else."""
     try:
         return function(f"<{argument}>")
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return None
 
 
