@@ -117,7 +117,8 @@ class _Comparer:
             return
         faults = []
         if wanted != bound:
-            faults.append(f"libvirt has bound it to {bound or 'no node'}, and it belongs on node {wanted}")
+            where = f"node {bound}" if bound else "no node"
+            faults.append(f"libvirt has bound it to {where}, and it belongs on node {wanted}")
         if kernel is not None and bound and kernel != bound:
             faults.append(f"the kernel lets it lie on node {kernel}")
         placement, libvirt, seen = (f"node {nodes}" if nodes else "any node" for nodes in (wanted, bound, kernel))

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.agent.decide.rebalance import HostRooms, Rebalancing, Tenant, describe, rebalance
+from kongming_sched.agent.decide.rebalance import HostRooms, Rebalancing, Tenant, describe, rebalance, rooms_of
 from kongming_sched.placement import names
 from testbed.topologies import SHAPES
+from tests.unit.agent import hosts as samples
 
 
 def room(cpus: int, memory_mb: int = 100) -> dict[str, int]:
@@ -145,3 +146,33 @@ def test_as_good_as_trying_everything(rooms: HostRooms) -> None:
     assert found.after == largest(final)
     assert (found.after, len(found.moves)) == brute_force(rooms)
     assert found.is_complete
+
+
+def test_rooms_of_a_host() -> None:
+    """Guests of one cell that can be elsewhere are tenants; what is free is what no guest has claimed."""
+    view = samples.host(
+        samples.tenant("web", "gold", [0], "1", "9"),
+        samples.tenant("home", "first", [0], "2"),
+        samples.tenant("pair", "twin", [0, 1], "3", "5"),
+        samples.tenant("busy", "gold", [1], "6", "14"),
+        templates=["gold", "first", "twin"],
+    )
+
+    rooms = rooms_of(view, {"a-busy"})
+
+    resources = {names.PCPU: 2, names.MEMORY_MB: samples.MEMORY_MB}
+    assert (Tenant("a-web", "web", 0, resources, frozenset({1})),) == rooms.tenants
+    assert {0: 2, 1: 3} == {node: free[names.PCPU] for node, free in rooms.free.items()}
+
+
+def test_moves_of_a_host() -> None:
+    """What was found of a host can be done on it."""
+    view = samples.host(
+        samples.tenant("a", "gold", [0], "1", "9"),
+        samples.tenant("b", "gold", [1], "5", "13"),
+        templates=["gold", "large"],
+    )
+
+    found = rebalance(rooms_of(view))
+
+    assert (["server a from node 0 to node 1"], 4, 6) == (words(found), found.before, found.after)

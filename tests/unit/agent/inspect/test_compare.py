@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three views of a guest side by side: Placement's, libvirt's and the kernel's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.inspect.compare import Comparison, compare, libvirt_pins
+from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
+from kongming_sched.cpuset import CpuSet
+from tests.unit.agent.hosts import EVERYWHERE, Tenant, domain_xml, host, preview, tenant
+
+WEB = tenant("web", "gold", [0], "1", "9")
+DB = tenant("db", "gold", [0], "2", "10")
+
+
+def seen(*tenants: Tenant) -> Preview:
+    """What would be done on a host of these guests."""
+    return preview(host(*tenants))
+
+
+def with_affinity(who: Tenant, vcpu: int, cpus: str) -> Tenant:
+    """A guest of which the kernel has a vCPU elsewhere than libvirt reports."""
+    threads = replace(who.guest.threads, vcpus={**who.guest.threads.vcpus, vcpu: CpuSet.parse(cpus)})
+    return replace(who, guest=replace(who.guest, threads=threads))
+
+
+def with_words(who: Tenant, **words: str) -> Tenant:
+    """A guest of which libvirt reports other pins than the kernel has."""
+    domain = replace(who.guest.domain, xml=domain_xml(who.guest.threads, **words))
+    return replace(who, guest=replace(who.guest, domain=domain))
+
+
+def faults(found: list[Comparison]) -> list[tuple[str, str, str]]:
+    """What does not agree."""
+    return [(item.subject, item.what, item.fault) for item in found if item.fault]
+
+
+def test_all_agree() -> None:
+    """Each thread has a line, and its memory has one."""
+    assert [
+        Comparison("server web (a-web)", "vCPU 0", "1", "1", "1"),
+        Comparison("server web (a-web)", "vCPU 1", "9", "9", "9"),
+        Comparison("server web (a-web)", "emulator", "0,4,8", "0,4,8", "0,4,8"),
+        Comparison("server web (a-web)", "memory", "node 0", "node 0", "node 0"),
+    ] == compare(seen(WEB), [], {"a-web": CpuSet.of([0])})
+
+
+def test_pin_that_the_kernel_dropped() -> None:
+    """libvirt goes on to report it, so both disagree with the kernel."""
+    fault = "the kernel has it on CPU 0-15, and it belongs on 1; libvirt says CPU 1, and the kernel has 0-15"
+
+    assert [("server web (a-web)", "vCPU 0", fault)] == faults(compare(seen(with_affinity(WEB, 0, "0-15")), [], {}))
+
+
+def test_pin_that_libvirt_reports_elsewhere() -> None:
+    """The kernel has it where it belongs."""
+    found = compare(seen(with_words(WEB, vcpu1="3")), [], {})
+
+    assert [("server web (a-web)", "vCPU 1", "libvirt says CPU 3, and the kernel has 9")] == faults(found)
+
+
+def test_two_guests_on_one_cpu() -> None:
+    """Each line names the other guest."""
+    found = compare(seen(WEB, with_affinity(DB, 0, "1")), [], {})
+
+    shared = [(subject, what) for subject, what, fault in faults(found) if "is used by" in fault]
+    assert [("server db (a-db)", "vCPU 0"), ("server web (a-web)", "vCPU 0")] == sorted(shared)
+    assert any("CPU 1 is used by server db (a-db) too" in fault for _, _, fault in faults(found))
+
+
+def test_cpu_that_is_offline() -> None:
+    """libvirt goes on to name it, and the kernel leaves it out: that is no disagreement where others are left."""
+    found = compare(seen(with_words(tenant("float", "bronze", [1], "12"), vcpu0="12,99")), [], {})
+
+    assert [] == faults(found)
+
+
+def test_pins_of_cpus_that_are_all_offline() -> None:
+    """libvirt's pin is none at all then."""
+    found = compare(seen(with_words(WEB, vcpu0="99")), [], {})
+
+    assert ["libvirt says CPU none that is online, and the kernel has 1"] == [fault for _, _, fault in faults(found)]
+
+
+def test_memory_that_may_lie_elsewhere() -> None:
+    """The kernel's word counts where libvirt has bound it."""
+    found = compare(seen(WEB), [], {"a-web": EVERYWHERE & CpuSet.parse("0-1")})
+
+    assert [("server web (a-web)", "memory", "the kernel lets it lie on node 0-1")] == faults(found)
+
+
+def test_memory_that_is_bound_to_another_node() -> None:
+    """Its claim says where it belongs."""
+    bound = replace(WEB.guest.identity, memory_nodes=CpuSet.of([1]))
+    found = compare(seen(replace(WEB, guest=replace(WEB.guest, identity=bound))), [], {})
+
+    assert [
+        Comparison(
+            "server web (a-web)",
+            "memory",
+            "node 0",
+            "node 1",
+            "any node",
+            "libvirt has bound it to node 1, and it belongs on node 0",
+        )
+    ] == [item for item in found if item.what == "memory"]
+
+
+def test_guest_whose_memory_is_nobodys_business() -> None:
+    """Its template does not bind it, and neither has libvirt."""
+    floats = tenant("float", "loose", [0], "3")
+    unbound = replace(floats.guest.identity, memory_nodes=CpuSet(), memory_mode="")
+    found = compare(seen(replace(floats, guest=replace(floats.guest, identity=unbound))), [], {})
+
+    assert ["vCPU 0", "emulator"] == [item.what for item in found]
+
+
+def test_guest_without_a_place() -> None:
+    """The reason comes before its threads."""
+    homeless = replace(WEB, nodes=())
+
+    found = compare(seen(homeless), [], {})
+
+    of_guest = [(item.what, item.fault) for item in found if item.subject == "server web (a-web)"]
+    assert ("template gold", "its flavor's groups are not claimed on this host's node providers") == of_guest[0]
+
+
+def test_provider_that_is_not_as_it_should_be() -> None:
+    """What would be done in Placement is a fault of the provider."""
+    view = host(WEB)
+    uuid = view.node_uuids()[1]
+    stale = replace(view.states[uuid], traits=frozenset())
+
+    found = compare(preview(replace(view, states={**view.states, uuid: stale})), [], {})
+
+    assert (
+        "provider host_kongming_numa1",
+        "set trait CUSTOM_KONGMING_NODE_1",
+        "it says what the node is",
+    ) in faults(found)
+
+
+def test_what_could_not_be_read() -> None:
+    """It comes first, with the reason."""
+    found = compare(preview(host(), problems={"server x (u)": "it is broken"}), [], {})
+
+    assert [Comparison("server x (u)", "its description", "", "", "", "it is broken")] == found
+
+
+def test_guest_without_a_template() -> None:
+    """Placement says nothing of it, and libvirt and the kernel should agree all the same."""
+    threads = Threads({0: CpuSet.parse("3")}, EVERYWHERE)
+    domain = Domain(
+        "u", "instance-u", "<domain><vcpu>1</vcpu><cputune><vcpupin vcpu='0' cpuset='4'/></cputune></domain>"
+    )
+
+    found = compare(seen(), [ObservedGuest(domain, Identity("free", 1, None), threads)], {})
+
+    assert [
+        Comparison("server free (u)", "vCPU 0", "", "4", "3", "libvirt says CPU 4, and the kernel has 3"),
+        Comparison("server free (u)", "emulator", "", "0-15", "0-15"),
+    ] == found
+
+
+def test_pins_of_the_live_xml() -> None:
+    """A thread without a pin of its own has that of all vCPUs; I/O threads are known by their ids."""
+    xml = (
+        "<domain><vcpu cpuset='2-3' current='2'>8</vcpu><cputune><vcpupin vcpu='1' cpuset='7'/>"
+        "<iothreadpin iothread='4' cpuset='1'/></cputune></domain>"
+    )
+    some, seven, one = (CpuSet.parse(cpus) for cpus in ("2-3", "7", "1"))
+
+    assert Threads({0: some, 1: seven}, some, {4: one}) == libvirt_pins(Domain("u", "i", xml), EVERYWHERE)
