@@ -21,7 +21,9 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
+from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.model.outcome import Outcome
+from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
@@ -85,7 +87,7 @@ class FakeHost:
         self._reconciler = Reconciler(self._machine, self._machine, client, name, Backoff(INTERVAL_SECONDS))
         self._servers: frozenset[Server] = frozenset()
         self._next_look = 0.0
-        self._problems: dict[str, str] = {}
+        self._problems: tuple[Problem, ...] = ()
 
     def follow(self, servers: frozenset[Server], templates_changed: bool) -> None:
         """Let the guests be these, and look at the host if something happened or it is time."""
@@ -103,12 +105,12 @@ class FakeHost:
     def _report(self, outcome: Outcome) -> None:
         for change in outcome.changes:
             LOG.info("%s: Placement: %s", self.name, change)
-        for server, action in outcome.done:
-            LOG.info("%s: %s: %s", self.name, server, action)
-        for subject, reason in outcome.problems.items():
-            if self._problems.get(subject) != reason:
-                LOG.warning("%s: %s: %s", self.name, subject, reason)
-        self._problems = dict(outcome.problems)
+        for subject, action in outcome.done:
+            LOG.info("%s: %s: %s", self.name, subject, action)
+        for problem in outcome.problems:
+            if problem not in self._problems:
+                LOG.warning("%s: %s", self.name, problem)
+        self._problems = outcome.problems
         if shared := self._machine.shared_at_any_time:
             LOG.error("%s: CPUs %s belonged to two guests", self.name, shared)
 

@@ -49,7 +49,7 @@ def test_a_disabled_host_stays_so(world: World) -> None:
     world.start_agent()
     again = world.settle()
 
-    assert {} == outcome.problems == again.problems
+    assert () == outcome.problems == again.problems
     assert [] == outcome.changes == again.changes
     assert set() == offered(world)
     assert pins == world.pins()

@@ -41,12 +41,12 @@ class Record:
 class Confined:
     """What was done to guests without a template.
 
-    :ivar done: the guest, and a thread of it that was pinned, in words
-    :ivar problems: the guest to why it is on the pool still, or was not given back what it had
+    :ivar done: a guest, and a thread of it that was pinned, in words
+    :ivar problems: a guest, and why it is on the pool still, or was not given back what it had
     """
 
-    done: list[tuple[str, str]] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
+    done: list[tuple[RunningGuest, str]] = field(default_factory=list)
+    problems: list[tuple[RunningGuest, str]] = field(default_factory=list)
 
 
 class Confinement:
@@ -90,7 +90,7 @@ class Confinement:
             except exceptions.HypervisorUnavailable:
                 raise
             except (exceptions.HypervisorError, OSError) as error:
-                confined.problems[str(guest)] = str(error)
+                confined.problems.append((guest, str(error)))
         return confined
 
     def _confine(self, guest: RunningGuest, dedicated: CpuSet, online: CpuSet, confined: Confined) -> None:
@@ -100,10 +100,11 @@ class Confinement:
         moves = plan_confinement(threads, record, dedicated, online)
         inside = CpuSet.union(cpus & dedicated for key, cpus in threads.items() if key not in moves)
         if inside:
-            confined.problems[str(guest)] = (
+            reason = (
                 f"it has no template and is pinned to CPU {inside} of dedicated_cpu_set alone; pin it elsewhere, or"
                 " take these CPUs out of dedicated_cpu_set"
             )
+            confined.problems.append((guest, reason))
         if moves and not self._hypervisor.is_busy(guest.domain):
             before = {key: threads[key] for key in moves} | dict(record.before)
             self._save(self._records | {uuid: Record(record.start, before, {**record.given, **moves})})
@@ -132,7 +133,7 @@ class Confinement:
     ) -> None:
         for key in sorted(moves):
             pin_thread(self._hypervisor, guest.domain, key, moves[key])
-            confined.done.append((str(guest), f"{key}: CPU {threads[key]} -> {moves[key]}"))
+            confined.done.append((guest, f"{key}: CPU {threads[key]} -> {moves[key]}"))
 
     def _keep(self, records: dict[str, Record]) -> None:
         """Drop records of guests that are gone. Where that cannot be written down they are dropped again later."""

@@ -15,8 +15,9 @@ from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.move import Move, decide_move, guest_to_move
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.host.ports import Hypervisor
-from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.outcome import Outcome
+from kongming_sched.agent.model.problem import PLACEMENT, Problem, server
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Claim, PlacementClient
@@ -35,12 +36,12 @@ class Looks(Protocol):
 class _Decided:
     """A move that can be tried.
 
-    :ivar problem: what was wrong with the guest before
+    :ivar problem: what was wrong with the guest before the move
     """
 
     view: HostView
     move: Move
-    problem: str | None
+    problem: Problem | None
 
     def astray(self, guests: tuple[Guest, ...], node_id: int) -> str | None:
         """Why the cell is not on a node now; None if it is."""
@@ -82,8 +83,8 @@ class Mover:
         actions = plan(view.guests, layout.guests, view.pools.dedicated, housekeeping)
         lines = [f"would move {decided.move}"]
         lines += [f"server {everyone[action.guest]}: {action}" for action in actions]
-        new = {uuid: reason for uuid, reason in layout.problems.items() if before.get(uuid) != reason}
-        return lines + [f"server {everyone[uuid]}: {reason}" for uuid, reason in sorted(new.items())]
+        new = (problem for uuid, problem in sorted(layout.problems.items()) if before.get(uuid) != problem)
+        return lines + [str(problem) for problem in new]
 
     def move(self, server: str, node: int, cell: int | None = None) -> list[str]:
         """Move a guest; gives what was done, line by line.
@@ -127,11 +128,11 @@ class Mover:
         guest = decided.move.guest
         self._looks.reset_backoff(guest.uuid)
         try:
-            problems = self._looks.look().problems
-            problem = problems.get(f"server {guest}")
-            if problem == decided.problem:
-                problem = None
-            return problem or problems.get("Placement") or decided.astray(self._looks.guests(), node)
+            outcome = self._looks.look()
+            problem = outcome.problem_of(server(guest))
+            if problem is None or problem == decided.problem:
+                problem = outcome.problem_of(PLACEMENT)
+            return problem.text if problem else decided.astray(self._looks.guests(), node)
         except exceptions.KongMingError as error:
             return str(error)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings guests to where they belong, round by round: who cannot be moved stays, and the others go round it."""
+"""Brings guests to where they belong, round by round: those that cannot be moved stay, and the others go round them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.apply import Applier
@@ -13,41 +13,42 @@ from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest, Threads
+from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.model.view import HostLayout, units_of
 from kongming_sched.cpuset import CpuSet
 
 _ROUNDS = 4
-"""How often the others are laid out anew in one look because a guest turned out not to be movable."""
+"""How often the others are laid out anew in one pass because a guest turned out not to be movable."""
 
-BUSY = "it is migrating or being saved, and is pinned when that is over"
+_BUSY = "it is migrating or being saved, and is pinned when that is over"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Pinned:
-    """What came of it.
+    """What the rounds of a pass did.
 
     :ivar layout: the last one that was made
-    :ivar occupancy: who is on which CPUs of the dedicated pool now
+    :ivar occupancy: which guests are on which CPUs of the dedicated pool now
     :ivar done: the actions that hold now
-    :ivar failed: server id to the reason for guests that a change failed for
-    :ivar left: server id to the reason for guests that had to be left alone
+    :ivar failed: server id to the problem, of guests that a change has just failed for
+    :ivar left: server id to the problem, of guests that had to be left as they are, be it for an earlier failure
     :ivar seen: server id to the threads of guests that the kernel was asked for again
     """
 
     layout: HostLayout
     occupancy: Occupancy
-    done: list[Action] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    left: dict[str, str] = field(default_factory=dict)
-    seen: dict[str, Threads] = field(default_factory=dict)
+    done: tuple[Action, ...]
+    failed: Mapping[str, Problem]
+    left: Mapping[str, Problem]
+    seen: Mapping[str, Threads]
 
 
 class Pinner:
-    """Pins the guests of one host during one look.
+    """Pins the guests of one host during one pass.
 
     :param lay_out: makes the layout of these guests, of which some cannot be moved
     :param observe: reads the running guests again
-    :param still: guests that nothing is to be done about: those on their way here that were told their CPUs
+    :param still: guests for which nothing is to be done: incoming ones that have their answer
     :param dedicated: the host's dedicated pool
     :param housekeeping: where a thread waits while guests swap CPUs
     """
@@ -69,19 +70,29 @@ class Pinner:
         self._still = tuple(still)
         self._dedicated = dedicated
         self.housekeeping = housekeeping
-        self._failed: dict[str, str] = {}
-        self._left: dict[str, str] = {}
+        self._failed: dict[str, Problem] = {}
+        self._left: dict[str, Problem] = {}
+        self._untouched: frozenset[str] = frozenset()
         self._known_not_busy: set[str] = set()
 
-    def run(self, layout: HostLayout, guests: tuple[Guest, ...], waiting: Mapping[str, str]) -> Pinned:
+    def run(
+        self,
+        layout: HostLayout,
+        guests: tuple[Guest, ...],
+        failed_before: Mapping[str, Problem],
+        untouched: Collection[str] = (),
+    ) -> Pinned:
         """Do what can be done.
 
         :param layout: the layout of all guests if each can be moved
-        :param waiting: server ids of guests that are not to be touched, with the reason
-        :raises HypervisorUnavailable: if libvirtd went away; the next look at the host repairs what is half done
+        :param failed_before: server ids of guests that are left alone for a while, with what failed
+        :param untouched: server ids of guests that are left alone without a problem
+        :raises HypervisorUnavailable: if libvirtd went away; the next pass repairs what is half done
         """
-        here = {guest.uuid for guest in guests}
-        self._left = {uuid: reason for uuid, reason in waiting.items() if uuid in here}
+        subjects = {guest.uuid: server(guest) for guest in guests}
+        self._left = {uuid: problem for uuid, problem in failed_before.items() if uuid in subjects}
+        self._untouched = frozenset(untouched) & subjects.keys()
+        kept_out: Mapping[str, str] = {}
         done: list[Action] = []
         seen: dict[str, Threads] = {}
         for round_left in reversed(range(_ROUNDS)):
@@ -92,24 +103,28 @@ class Pinner:
             applied = applier.run(actions)
             done += applied.done
             seen |= applied.seen
-            self._failed |= applied.failed
-            if not round_left or not (applied.failed or applied.kept_out):
+            kept_out = applied.kept_out
+            self._failed |= {
+                uuid: Problem(Reason.REFUSED, subjects[uuid], text) for uuid, text in applied.failed.items()
+            }
+            if not round_left or not (applied.failed or kept_out):
                 break
-            guests = tuple(guest for guest in self._observe() if guest.uuid in here)
-        return Pinned(layout, applier.occupancy, done, self._failed, self._left | applied.kept_out, seen)
+            guests = tuple(guest for guest in self._observe() if guest.uuid in subjects)
+        waiting = {uuid: Problem(Reason.WAITING, subjects[uuid], text) for uuid, text in kept_out.items()}
+        return Pinned(layout, applier.occupancy, tuple(done), self._failed, self._left | waiting, seen)
 
     def first_plan(
         self, layout: HostLayout, guests: tuple[Guest, ...]
-    ) -> tuple[HostLayout, tuple[Action, ...], Mapping[str, str]]:
-        """What run would begin with: its layout, its actions, and who would be left alone for which reason."""
+    ) -> tuple[HostLayout, tuple[Action, ...], Mapping[str, Problem]]:
+        """What run would begin with: its layout, its actions, and why guests would be left alone, by server id."""
         planned, actions = self._plan(layout, guests)
         return planned, tuple(actions), dict(self._left)
 
     def _immovable(self) -> frozenset[str]:
-        return frozenset([*self._left, *self._failed, *(guest.uuid for guest in self._still)])
+        return frozenset([*self._left, *self._failed, *self._untouched, *(guest.uuid for guest in self._still)])
 
     def _plan(self, layout: HostLayout, guests: tuple[Guest, ...]) -> tuple[HostLayout, list[Action]]:
-        """A plan that needs nobody who cannot be moved. Only those are asked about who are to be changed."""
+        """Plan around immovable guests. libvirt is asked only about guests that the plan would change."""
         everyone = (*guests, *self._still)
         while True:
             immovable = self._immovable()
@@ -124,16 +139,17 @@ class Pinner:
         """Whether one of these cannot be changed now, because it migrates; an event says when it can."""
         found = False
         for guest in guests:
+            reason, text = Reason.BUSY, _BUSY
             try:
-                is_busy, reason = self._hypervisor.is_busy(guest.domain), BUSY
+                is_busy = self._hypervisor.is_busy(guest.domain)
             except exceptions.GuestGone:
                 continue
             except exceptions.HypervisorUnavailable:
                 raise
             except exceptions.HypervisorError as error:
-                is_busy, reason = True, str(error)
+                is_busy, reason, text = True, Reason.REFUSED, str(error)
             if is_busy:
-                self._left[guest.uuid] = reason
+                self._left[guest.uuid] = Problem(reason, server(guest), text)
                 found = True
             else:
                 self._known_not_busy.add(guest.uuid)

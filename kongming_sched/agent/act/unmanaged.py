@@ -4,22 +4,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act.confine import Confined, Confinement
+from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
 from kongming_sched.agent.host.ports import Hypervisor, Kernel, pin_thread
 from kongming_sched.agent.model.guest import RunningGuest
+from kongming_sched.agent.model.problem import Problem, Reason, Subject, server
 from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import Released
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
 
 
-class UnmanagedGuests:
-    """Looks after them.
+@dataclass(frozen=True, slots=True)
+class Unmanaged:
+    """What was done with the guests that have no template.
 
-    :param confinement: what they had before they were confined
+    :ivar confined: what was pinned of which guest to keep it off the pool, or given back
+    :ivar problems: why guests are still on the pool, or have still what a template gave them
+    """
+
+    confined: tuple[tuple[Subject, str], ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class UnmanagedGuests:
+    """Looks after the running guests that have no template.
+
+    :param confinement: confines them, and knows what they had before
     :param confine_unmanaged: whether they are to be kept off the dedicated pool
     """
 
@@ -42,35 +56,37 @@ class UnmanagedGuests:
         dedicated: CpuSet,
         history: History,
         released: Released,
-    ) -> Confined:
+    ) -> Unmanaged:
         """Bring them to where they should be.
 
-        :param history: of the guests of templates, one of which may have become a stranger while it ran
+        :param history: of the guests of templates, one of which may have lost its template while it ran
         :raises HypervisorUnavailable: if libvirt went away
         """
-        problems = {}
-        for stranger in [stranger for stranger in unmanaged if history.knows(*stranger.run)]:
+        failed: list[tuple[RunningGuest, str]] = []
+        for guest in [guest for guest in unmanaged if history.knows(*guest.run)]:
             try:
-                self._lift(stranger, topology)
+                self._lift(guest, topology)
             except exceptions.GuestGone:
                 continue
             except exceptions.HypervisorUnavailable:
                 raise
             except exceptions.HypervisorError as error:
-                problems[str(stranger)] = str(error)
+                failed.append((guest, str(error)))
                 continue
-            history.forget(stranger.uuid)
+            history.forget(guest.uuid)
 
-        def is_wanted(stranger: RunningGuest) -> bool:
-            return self._confine_unmanaged and not released.covers(*stranger.run)
+        def is_wanted(guest: RunningGuest) -> bool:
+            return self._confine_unmanaged and not released.covers(*guest.run)
 
         confined = self._confinement.run(unmanaged, dedicated, topology.cpus, is_wanted)
-        confined.problems |= problems
-        return confined
+        return Unmanaged(
+            tuple((server(guest), what) for guest, what in confined.done),
+            tuple(Problem(Reason.UNMANAGED, server(guest), text) for guest, text in (*confined.problems, *failed)),
+        )
 
-    def _lift(self, stranger: RunningGuest, topology: HostTopology) -> None:
-        """Let its threads run on all CPUs and its memory lie on all nodes that have any, with its flavor's own QoS."""
-        domain, identity = stranger.domain, stranger.identity
+    def _lift(self, guest: RunningGuest, topology: HostTopology) -> None:
+        """Take off what a template gave it: all CPUs, all nodes that have memory, and its flavor's own QoS."""
+        domain, identity = guest.domain, guest.identity
         threads = self._kernel.threads(domain)
         for thread in threads.by_key():
             pin_thread(self._hypervisor, domain, thread, topology.cpus)

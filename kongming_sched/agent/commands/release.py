@@ -90,7 +90,7 @@ class Release(_OnServers):
     def _report(self, confined: Confined) -> None:
         for server, what in confined.done:
             print(f"{server}: {what}")
-        for server, reason in confined.problems.items():
+        for server, reason in confined.problems:
             print(f"{server}: not restored: {reason}")
 
 

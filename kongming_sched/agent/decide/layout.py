@@ -23,6 +23,7 @@ from kongming_sched.agent.decide.overrides import (
     with_requested_cpus,
 )
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, MemoryElsewhere
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
@@ -115,14 +116,22 @@ class _Builder:
             self.pin_dedicated_cells(node_id, demands)
         layouts = {guest.uuid: self.layout(guest) for guest in placed if guest.uuid not in self.problems}
         override_problems, granted = self.results_of_overrides(layouts)
-        problems = {**override_problems, **self.problems}
+        problems = {
+            **self.as_problems(Reason.METADATA, override_problems),
+            **self.as_problems(Reason.NO_PLACE, self.problems),
+        }
         taken = obstacles.occupied | CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
         layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed}
         # Those without a place come last, when it is known which CPUs all the others have.
         for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
             taken |= CpuSet.union(layout.vcpus)
-        return HostLayout(self.tree, layouts, problems, self.claims, override_problems, granted, self.memory_elsewhere)
+        return HostLayout(self.tree, layouts, problems, self.claims, granted, self.memory_elsewhere)
+
+    def as_problems(self, reason: Reason, texts: Mapping[str, str]) -> dict[str, Problem]:
+        """The problems of guests, by server id, from the words for each."""
+        subjects = {guest.uuid: server(guest) for guest in self.view.guests if guest.uuid in texts}
+        return {uuid: Problem(reason, subjects[uuid], text) for uuid, text in texts.items()}
 
     def results_of_overrides(
         self, layouts: Mapping[str, GuestLayout]

@@ -130,7 +130,8 @@ def _obstacle(view: HostView, layout: HostLayout, move: Move, target: NodeState)
         return "it is released, so that its pins would not follow; adopt it first"
     template = view.templates.get(name)
     if template is None or len(template.cells) != len(guest.request.cells):
-        return f"{layout.problems.get(guest.uuid, 'its template has changed')}; its pins cannot follow its claim"
+        problem = layout.problems.get(guest.uuid)
+        return f"{problem.text if problem else 'its template has changed'}; its pins cannot follow its claim"
     cell = template.cells[move.cell]
     wanted = {names.node_id_of(trait) for trait in guest.request.cells[move.cell].required} - {None}
     if cell.node is not None or wanted:

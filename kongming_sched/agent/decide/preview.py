@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.model.view import HostLayout, units_of
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -29,11 +30,24 @@ _WHOLE_CORES = {
 class Step:
     """Something that would be done.
 
-    :ivar subject: the server, or the provider in Placement
+    :ivar subject: the server, or the name of the provider in Placement
     """
 
     subject: str
     action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderChange:
+    """Something that would be changed in Placement.
+
+    :ivar provider: the provider's name
+    :ivar change: as in "set trait HW_NUMA_ROOT"
+    """
+
+    provider: str
+    change: str
     reason: str
 
 
@@ -45,7 +59,7 @@ class Preview:
     :ivar layout: how these guests, and those on their way here, should be
     :ivar planned: how they can be now; differs from the layout if some cannot be moved
     :ivar actions: what leads there, in this order
-    :ivar left: server id to the reason why a guest cannot be changed at the moment
+    :ivar left: server id to why a guest cannot be changed at the moment
     :ivar problems: what could not be read
     """
 
@@ -57,8 +71,8 @@ class Preview:
     layout: HostLayout
     planned: HostLayout
     actions: tuple[Action, ...]
-    left: Mapping[str, str]
-    problems: Mapping[str, str]
+    left: Mapping[str, Problem]
+    problems: tuple[Problem, ...]
 
     def units(self) -> list[Unit]:
         """Every thread of the running guests, with where it is and where it should be."""
@@ -66,25 +80,29 @@ class Preview:
 
     def steps(self) -> list[Step]:
         """What would be done in Placement, and then with the guests."""
-        changes = (change for node in self.layout.tree.nodes for change in self._node_changes(node))
+        changes = (Step(item.provider, f"Placement: {item.change}", item.reason) for item in self.provider_changes())
         return [*changes, *_Reasons(self).steps()]
 
-    def _node_changes(self, node: DesiredNode) -> Iterator[Step]:
+    def provider_changes(self) -> list[ProviderChange]:
+        """What would be done in Placement."""
+        return [change for node in self.layout.tree.nodes for change in self._node_changes(node)]
+
+    def _node_changes(self, node: DesiredNode) -> Iterator[ProviderChange]:
         state = self.states.get(node.uuid)
         if state is None:
-            yield Step(node.name, "Placement: create the provider", "the host has CPUs in the pools there")
+            yield ProviderChange(node.name, "create the provider", "the host has CPUs in the pools there")
             state = NodeState(node.uuid, node.name, 0)
         for trait in sorted(state.traits - node.traits):
-            yield Step(node.name, f"Placement: take trait {trait} off", self._why_not(trait, node))
+            yield ProviderChange(node.name, f"take trait {trait} off", self._why_not(trait, node))
         for name in sorted(state.inventories.keys() | node.inventories.keys()):
             before, after = state.inventories.get(name), node.inventories.get(name)
             if before != after:
                 amounts = f"{before.capacity if before else 0} -> {after.capacity if after else 0}"
-                yield Step(node.name, f"Placement: {name} {amounts}", "that is what the node has for servers now")
+                yield ProviderChange(node.name, f"{name} {amounts}", "that is what the node has for servers now")
         for trait in sorted(node.traits - state.traits):
             template = names.offered_template(trait)
             reason = f"the node can honour template {template!r}" if template else "it says what the node is"
-            yield Step(node.name, f"Placement: set trait {trait}", reason)
+            yield ProviderChange(node.name, f"set trait {trait}", reason)
 
     def _why_not(self, trait: str, node: DesiredNode) -> str:
         template = names.offered_template(trait)
@@ -120,7 +138,7 @@ class _Reasons:
 
     def _reason(self, guest: Guest, action: Action) -> str:
         if problem := self._preview.planned.problems.get(guest.uuid):
-            return f"it has no place here and is kept out of the way of others: {problem}"
+            return f"it has no place here and is kept out of the way of others: {problem.text}"
         template = self._preview.templates[guest.request.template]
         if action.kind is Kind.MEMORY:
             strict = all(cell.memory is MemoryPolicy.STRICT for cell in template.cells)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.model.guest import ObservedGuest
+from kongming_sched.agent.model.problem import Reason
 from kongming_sched.agent.settings import Settings
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
@@ -27,9 +28,9 @@ def of_provider(root: Provider, states: Mapping[str, NodeState]) -> Finding:
 def of_templates(preview: Preview) -> Iterator[Finding]:
     """Of the templates that are offered to this host."""
     yield from (
-        Finding(Level.WARN, "templates", problem, "write it anew with 'openstack kongming template set --file'")
-        for subject, problem in preview.problems.items()
-        if subject.startswith("template ")
+        Finding(Level.WARN, "templates", problem.text, "write it anew with 'openstack kongming template set --file'")
+        for problem in preview.problems
+        if problem.reason is Reason.TEMPLATE
     )
     if not preview.templates:
         yield Finding(Level.OK, "templates", "there is none for this host; see 'openstack kongming template create'")
@@ -65,9 +66,8 @@ def of_guests(
         if guest.identity.fault
     )
     if preview is not None:
-        titles = {guest.uuid: f"server {guest}" for guest in mine}
-        for uuid, problem in preview.layout.problems.items():
-            yield Finding(Level.WARN, "servers", f"{titles.get(uuid, uuid)}: {problem}", "see 'kongming-host verify'")
+        for problem in preview.layout.problems.values():
+            yield Finding(Level.WARN, "servers", str(problem), "see 'kongming-host verify'")
     if running and not any(guest.domain.scheduler for guest in running):
         fact = "libvirt has no controller cpu for servers: shares and quotas of templates are not set"
         yield Finding(Level.WARN, "cgroups", fact, "look at cgroup_controllers of libvirt's qemu.conf")

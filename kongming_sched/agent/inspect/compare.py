@@ -61,11 +61,10 @@ def compare(preview: Preview, others: Iterable[ObservedGuest], memory: Mapping[s
     :param others: the guests without a template
     :param memory: server id to the NUMA nodes that the kernel lets the guest's memory lie on
     """
-    found = [Comparison(subject, "its description", "", "", "", fault) for subject, fault in preview.problems.items()]
+    found = [Comparison(str(item.subject), "its description", "", "", "", item.text) for item in preview.problems]
     found += [
-        Comparison(f"provider {step.subject}", step.action.removeprefix("Placement: "), "", "", "", step.reason)
-        for step in preview.steps()
-        if step.action.startswith("Placement: ")
+        Comparison(f"provider {item.provider}", item.change, "", "", "", item.reason)
+        for item in preview.provider_changes()
     ]
     comparer = _Comparer(preview)
     for managed in preview.guests:
@@ -90,7 +89,7 @@ class _Comparer:
         subject = f"server {guest}"
         template = f"template {guest.request.template}"
         if problem := self._preview.layout.problems.get(guest.uuid) or self._preview.left.get(guest.uuid):
-            yield Comparison(subject, template, "", "", "", problem)
+            yield Comparison(subject, template, "", "", "", problem.text)
         pins = libvirt_pins(guest.domain, self._online)
         for unit in self._units:
             if unit.guest == guest.uuid:

@@ -10,8 +10,9 @@ from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
 from kongming_sched.agent.decide.rebalance import describe, rebalance, rooms_of
 from kongming_sched.agent.host.ports import Hypervisor
-from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
+from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.pools import HostPools

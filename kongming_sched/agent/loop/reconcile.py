@@ -1,32 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One look at the host: observe, plan, apply. Nothing that it needs outlives it but what saves requests."""
+"""One reconcile pass: observe, plan, apply. Keeps nothing between passes except caches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.pages import MemoryCheck
-from kongming_sched.agent.act.pinning import BUSY, Pinner
+from kongming_sched.agent.act.pinning import Pinner
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
-from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest, Identities, RunningGuest
-from kongming_sched.agent.model.outcome import DriftReport, Pins, PoolUse, Reason, pins_of, pool_use
-from kongming_sched.agent.model.view import HostLayout, HostView, MemoryElsewhere
+from kongming_sched.agent.model.outcome import Outcome, pins_of, pool_use
+from kongming_sched.agent.model.problem import (
+    PLACEMENT,
+    RELEASED_GUESTS,
+    Problem,
+    Reason,
+    Subject,
+    SubjectKind,
+    server,
+)
+from kongming_sched.agent.model.view import HostLayout, HostView
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import ReleasedFile
-from kongming_sched.agent.state.reservations import Answer, IncomingMigrations, Reservations
+from kongming_sched.agent.state.reservations import IncomingMigrations, Reservations
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import NodeState, Refusal
+from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
@@ -47,49 +55,6 @@ class _PlacementView:
     def consumers(self) -> set[str]:
         """Whoever has claimed something on this host."""
         return {consumer for state in self.states.values() for consumer in state.allocations}
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a look found and did.
-
-    :ivar changes: a line for each change in Placement
-    :ivar done: the actions that hold now, by libvirt
-    :ivar problems: subject (a server, a template, Placement) to what is wrong with it
-    :ivar refusals: templates that this host's nodes do not offer
-    :ivar answers: what the guests on their way are told, by the number of the question
-    :ivar repaired: domains whose persistent definition held the pins of another host
-    :ivar drift: what something else has changed of guests since the agent left it right
-    :ivar released: guests that an administrator has taken into his own hands
-    :ivar confined: guests without a template, and what was pinned of them to keep them off the pool, or given back
-    :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
-    :ivar retry_seconds: when to look again at the latest; None for the usual time
-    :ivar reasons: subject of a problem to the kind of thing that is wrong
-    :ivar without_template: how many guests run that are none of the agent's business
-    :ivar pins: the threads of all others; None if nothing could be decided about them
-    :ivar use: how full the pools of the nodes are
-    """
-
-    changes: list[str] = field(default_factory=list)
-    done: list[tuple[str, Action]] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
-    refusals: tuple[Refusal, ...] = ()
-    answers: dict[int, Answer] = field(default_factory=dict)
-    repaired: list[str] = field(default_factory=list)
-    drift: DriftReport = field(default_factory=DriftReport)
-    released: list[str] = field(default_factory=list)
-    confined: list[tuple[str, str]] = field(default_factory=list)
-    memory_elsewhere: dict[str, MemoryElsewhere] = field(default_factory=dict)
-    retry_seconds: float | None = None
-    reasons: dict[str, Reason] = field(default_factory=dict)
-    without_template: int = 0
-    pins: Pins | None = None
-    use: tuple[PoolUse, ...] = ()
-
-    def blame(self, reason: Reason, problems: Mapping[str, str]) -> None:
-        """Add problems of one kind."""
-        self.problems |= problems
-        self.reasons |= dict.fromkeys(problems, reason)
 
 
 class Reconciler:
@@ -204,7 +169,7 @@ class Reconciler:
         try:
             self._released.read()
         except exceptions.ConfigurationError as error:
-            outcome.blame(Reason.CONFIGURATION, {"released guests": str(error)})
+            outcome.blame([Problem(Reason.CONFIGURATION, RELEASED_GUESTS, str(error))])
 
     def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
         """The running guests of flavors that name a template; all others are kept as strangers."""
@@ -212,7 +177,8 @@ class Reconciler:
         self._unmanaged_seen = []
         for domain, identity in self._identities.of(self._hypervisor.domains()):
             if isinstance(identity, exceptions.KongMingError):
-                outcome.blame(Reason.DOMAIN, {f"server {domain.name} ({domain.uuid})": str(identity)})
+                subject = Subject(SubjectKind.SERVER, domain.name, domain.uuid)
+                outcome.blame([Problem(Reason.DOMAIN, subject, str(identity))])
                 continue
             if identity.request is None:
                 self._unmanaged_seen.append(RunningGuest(domain, identity))
@@ -227,10 +193,10 @@ class Reconciler:
 
     def _look_after_unmanaged(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
         released = self._released.last
-        confined = self._unmanaged.run(self._unmanaged_seen, topology, pools.dedicated, self._history, released)
-        outcome.confined = [(f"server {name}", what) for name, what in confined.done]
+        unmanaged = self._unmanaged.run(self._unmanaged_seen, topology, pools.dedicated, self._history, released)
+        outcome.confined = list(unmanaged.confined)
         outcome.without_template = len(self._unmanaged_seen)
-        outcome.blame(Reason.UNMANAGED, {f"server {name}": reason for name, reason in confined.problems.items()})
+        outcome.blame(unmanaged.problems)
 
     def _agree_with_placement(
         self,
@@ -261,7 +227,7 @@ class Reconciler:
             except exceptions.PlacementError as error:
                 if error.status == 409 and attempt + 1 < _ATTEMPTS:
                     continue
-                outcome.blame(Reason.PLACEMENT, {"Placement": str(error)})
+                outcome.blame([Problem(Reason.PLACEMENT, PLACEMENT, str(error))])
                 break
         if self._last is None:
             return None
@@ -280,14 +246,14 @@ class Reconciler:
         guests = self._observe_guests(Outcome())
         self._evenly_limited -= started
         expected = self._reservations.expect((), [guest.uuid for guest in guests], topology.cpus)
-        others = self._backoff.waiting() | {guest.uuid: "" for guest in guests if guest.uuid not in started}
+        others = {*self._backoff.waiting(), *(guest.uuid for guest in guests if guest.uuid not in started)}
         everyone = (*guests, *expected.guests)
         layout = self._lay_out(topology, pools, everyone, seen, frozenset(others))
-        others |= layout.problems
-        pinned = self._pinner(topology, pools, expected, seen, outcome).run(layout, guests, others)
-        names = {guest.uuid: f"server {guest}" for guest in guests}
-        outcome.done += [(names[action.guest], action) for action in pinned.done]
-        self._backoff.record(pinned.failed, ())
+        others |= layout.problems.keys()
+        pinned = self._pinner(topology, pools, expected, seen, outcome).run(layout, guests, {}, others)
+        subjects = {guest.uuid: server(guest) for guest in guests}
+        outcome.done += [(subjects[action.guest], action) for action in pinned.done]
+        self._backoff.record(_texts(pinned.failed), ())
 
     def _ask_placement(self, outcome: Outcome) -> _PlacementView | exceptions.PlacementError:
         """What Placement says, or why it does not; whoever needs it deals with that."""
@@ -300,7 +266,7 @@ class Reconciler:
         root, aggregates, states = self._registry.observe()
         stored = self._store.list()
         for broken in stored.broken:
-            outcome.blame(Reason.TEMPLATE, {f"template {broken.name}": str(broken)})
+            outcome.blame([Problem(Reason.TEMPLATE, Subject(SubjectKind.TEMPLATE, broken.name), str(broken))])
         templates = {name: item.template for name, item in stored.templates.items() if item.is_offered_to(aggregates)}
         return _PlacementView(root, states, templates)
 
@@ -347,43 +313,39 @@ class Reconciler:
         layout: HostLayout,
         outcome: Outcome,
     ) -> None:
-        """Pin whoever can be pinned now, then tell those on their way."""
-        names = {guest.uuid: f"server {guest}" for guest in (*guests, *expected.guests)}
+        """Pin the guests that can be pinned now, then answer for the incoming ones."""
+        subjects = {guest.uuid: server(guest) for guest in (*guests, *expected.guests)}
         seen = self._last
         if seen is None:
             return
         pinner = self._pinner(topology, pools, expected, seen, outcome)
-        waiting, released = self._backoff.waiting(), self._released_of(guests)
-        outcome.released = sorted(names[uuid] for uuid in released)
+        released = self._released_of(guests)
+        outcome.released = [subjects[uuid] for uuid in sorted(released)]
+        failed_before = {
+            uuid: Problem(Reason.REFUSED, subjects[uuid], text)
+            for uuid, text in self._backoff.waiting().items()
+            if uuid in subjects and uuid not in released
+        }
         try:
-            pinned = pinner.run(layout, guests, waiting | dict.fromkeys(released, "it is released"))
+            pinned = pinner.run(layout, guests, failed_before, released)
         except exceptions.HypervisorError:
             self._history.lose_track()
             raise
-        outcome.done += [(names[action.guest], action) for action in pinned.done]
-        wrong = {uuid: why for uuid, why in (pinned.left | pinned.failed).items() if uuid not in released}
+        outcome.done += [(subjects[action.guest], action) for action in pinned.done]
+        wrong = {**pinned.left, **pinned.failed}
         targets = {**pinned.layout.guests, **_only(layout.guests, wrong)}
         outcome.pins = pins_of(guests, targets, pinned.done, pinned.seen)
         layout, outcome.memory_elsewhere = pinned.layout, dict(pinned.layout.memory_elsewhere)
-        unsettled = {*wrong, *released, *(layout.problems.keys() - layout.override_problems.keys())}
-        settled = [guest for guest in guests if guest.uuid not in unsettled]
+        settled = [guest for guest in guests if guest.uuid not in {*wrong, *released, *layout.unplaced}]
         outcome.drift = self._history.record(guests, targets, outcome.pins, {guest.uuid for guest in settled})
-        pages = self._settle(settled, layout, topology)
-        refused = pinned.failed | _only(_only(pinned.left, waiting), wrong)
-        busy = {uuid: reason for uuid, reason in pinned.left.items() if reason == BUSY}
-        kinds = {
-            Reason.NO_PLACE: layout.problems,
-            Reason.METADATA: layout.override_problems,
-            Reason.MEMORY: pages,
-            Reason.WAITING: wrong,
-            Reason.REFUSED: refused,
-            Reason.BUSY: busy,
+        pages = {
+            uuid: Problem(Reason.MEMORY, subjects[uuid], text)
+            for uuid, text in self._settle(settled, layout, topology).items()
         }
-        for kind, problems in kinds.items():
-            outcome.blame(kind, {names[uuid]: reason for uuid, reason in problems.items()})
-        self._backoff.record(pinned.failed, [uuid for uuid in names if uuid not in wrong])
+        outcome.blame({**layout.problems, **pages, **wrong}.values())
+        self._backoff.record(_texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
         outcome.answers = self._reservations.reserve(
-            expected, layout.guests, layout.problems, pinned.occupancy, pinner.housekeeping
+            expected, layout.guests, _texts(layout.problems), pinned.occupancy, pinner.housekeeping
         )
 
     def _pinner(
@@ -428,7 +390,8 @@ class Reconciler:
             except exceptions.HypervisorUnavailable:
                 raise
             except exceptions.HypervisorError as error:
-                outcome.blame(Reason.DEFINITION, {f"definition of {running[uuid].name}": str(error)})
+                subject = Subject(SubjectKind.DEFINITION, running[uuid].name)
+                outcome.blame([Problem(Reason.DEFINITION, subject, str(error))])
                 continue
             if repaired is not None:
                 self._repaired.add(uuid)
@@ -439,6 +402,10 @@ class Reconciler:
 def _only(values: Mapping[str, _T], servers: Iterable[str]) -> dict[str, _T]:
     """The values of these servers, where there is one."""
     return {uuid: values[uuid] for uuid in servers if uuid in values}
+
+
+def _texts(problems: Mapping[str, Problem]) -> dict[str, str]:
+    return {uuid: problem.text for uuid, problem in problems.items()}
 
 
 def _unless_error(asked: _PlacementView | exceptions.PlacementError) -> _PlacementView:

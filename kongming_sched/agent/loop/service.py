@@ -21,8 +21,9 @@ from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.ipc.listener import Listener, Question
 from kongming_sched.agent.loop.orders import HostLooks, carry_out
-from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
-from kongming_sched.agent.model.outcome import Drift, Reason
+from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.model.outcome import Outcome
+from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
@@ -30,6 +31,7 @@ from kongming_sched.agent.state.lock import HostLock
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
+from kongming_sched.agent.telemetry.log_report import LogReport
 from kongming_sched.agent.telemetry.systemd import Systemd
 from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.agent.triggers import base as triggers
@@ -42,58 +44,6 @@ LOG = log.getLogger(__name__)
 
 _RETRY_SECONDS = 5.0
 """How soon to try again when libvirt, Placement or nova-compute's provider is not there."""
-
-
-class Reporter:
-    """Says everything once: what was done, what is wrong, and when it is right again."""
-
-    def __init__(self) -> None:
-        self._problems: dict[str, str] = {}
-        self._refusals: frozenset[object] = frozenset()
-        self._drift: frozenset[Drift] = frozenset()
-        self._released: frozenset[str] = frozenset()
-
-    def report(self, outcome: Outcome) -> None:
-        """Log what is new in the outcome of a look."""
-        for change in outcome.changes:
-            LOG.info("Placement: %s", change)
-        for drift in outcome.drift.found:
-            if drift not in self._drift:
-                LOG.warning("server %s: %s", drift.server, drift)
-        self._drift = frozenset(outcome.drift.found)
-        self._report_released(outcome)
-        for name, what in outcome.confined:
-            LOG.info("%s has no template: %s", name, what)
-        for name, action in outcome.done:
-            LOG.info("%s: %s", name, action)
-        for name in outcome.repaired:
-            LOG.info("took another host's pins out of the definition of domain %s", name)
-        for _, answer in sorted(outcome.answers.items()):
-            LOG.info(
-                "%s on its way here: %s%s", answer.server, answer.pins, f" ({answer.reason})" * bool(answer.reason)
-            )
-        for refusal in outcome.refusals:
-            if refusal not in self._refusals:
-                LOG.info("template %s is not offered on node %d: %s", refusal.template, refusal.node_id, refusal.reason)
-        self._refusals = frozenset(outcome.refusals)
-        self.report_problems(outcome.problems)
-
-    def _report_released(self, outcome: Outcome) -> None:
-        now = frozenset(outcome.released)
-        for name in sorted(now - self._released):
-            LOG.info("%s is released: it is left alone until it is adopted or started anew", name)
-        for name in sorted(self._released - now):
-            LOG.info("%s is not released any more", name)
-        self._released = now
-
-    def report_problems(self, problems: Mapping[str, str]) -> None:
-        """Log which problems came and went."""
-        for subject, reason in problems.items():
-            if self._problems.get(subject) != reason:
-                LOG.warning("%s", reason if reason.startswith(subject) else f"{subject}: {reason}")
-        for subject in self._problems.keys() - problems.keys():
-            LOG.info("%s: no problem any more", subject)
-        self._problems = dict(problems)
 
 
 class Agent:
@@ -117,7 +67,7 @@ class Agent:
         self._wake = threading.Event()
         self._stopping = False
         self._reload = False
-        self._reporter = Reporter()
+        self._log = LogReport()
         self._events = triggers.DomainEvents()
         self._event_sources: EventSources | None = None
         self._reconciler: Reconciler | None = None
@@ -227,7 +177,6 @@ class Agent:
                 question.answer(None)
 
     def _look_for(self, questions: Sequence[Question]) -> float:
-        problems = {}
         self._telemetry.begin()
         try:
             topology = self._hypervisor.topology()
@@ -242,22 +191,22 @@ class Agent:
         except exceptions.ConfigurationError as error:
             if not self._started:
                 raise
-            problems["configuration"] = str(error)
+            problem = Problem(Reason.CONFIGURATION, Subject(SubjectKind.CONFIGURATION), str(error))
         except exceptions.HypervisorError as error:
-            problems["libvirt"] = str(error)
+            problem = Problem(Reason.LIBVIRT, Subject(SubjectKind.LIBVIRT), str(error))
         except exceptions.InvalidTopology as error:
-            problems["host"] = str(error)
-        except Exception:  # the outermost loop: the next look may find what this one stumbled over
-            LOG.exception("a look at the host failed; trying again")
-            problems["agent"] = "a look at the host failed"
+            problem = Problem(Reason.HOST, Subject(SubjectKind.HOST), str(error))
+        except Exception:  # the outermost loop: the next pass may find what this one stumbled over
+            LOG.exception("a reconcile pass failed; trying again")
+            problem = Problem(Reason.AGENT, Subject(SubjectKind.AGENT), "a reconcile pass failed")
         else:
             self._report(outcome)
             self._telemetry.end(outcome)
             self._follow_memory(outcome)
-            soon = _RETRY_SECONDS if "Placement" in outcome.problems else interval
+            soon = interval if outcome.is_placement_well else _RETRY_SECONDS
             return min(interval, soon, outcome.retry_seconds or soon)
-        self._telemetry.fail(problems)
-        self._reporter.report_problems(problems)
+        self._telemetry.fail(problem)
+        self._log.report_problems((problem,))
         return min(_RETRY_SECONDS, self._settings.interval_seconds)
 
     def _obey(self) -> None:
@@ -312,8 +261,8 @@ class Agent:
 
     def _report(self, outcome: Outcome) -> None:
         if self._event_sources is not None:
-            outcome.blame(Reason.TRIGGER, self._event_sources.problems)
-        self._reporter.report(outcome)
+            outcome.blame(self._event_sources.problems)
+        self._log.report(outcome)
 
     def _make_reconciler(self) -> Reconciler:
         name = self._settings.host or self._hypervisor.host_name()

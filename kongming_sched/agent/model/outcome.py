@@ -8,52 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest, Threads
-from kongming_sched.agent.model.view import GuestLayout, units_of
-from kongming_sched.compat import StrEnum
+from kongming_sched.agent.model.problem import Problem, Reason, Subject
+from kongming_sched.agent.model.view import GuestLayout, MemoryElsewhere, units_of
 from kongming_sched.placement import names
-from kongming_sched.placement.tree import DesiredTree, NodeState
+from kongming_sched.placement.tree import DesiredTree, NodeState, Refusal
 
 POOLS = {"dedicated": names.PCPU, "shared": names.VCPU}
 """The pools that Placement counts, and the resource class of each."""
-
-
-class Reason(StrEnum):
-    """The kind of a problem, as metrics count it."""
-
-    PLACEMENT = "placement"
-    """Placement does not answer, or refuses what the agent writes; the guests keep their pins."""
-    TEMPLATE = "template"
-    """The traits of a template's provider are not exactly one template."""
-    DOMAIN = "domain"
-    """The XML of a guest, or its flavor in it, cannot be read."""
-    NO_PLACE = "no_place"
-    """A guest cannot be as its template says: no claim here, no such template, no room."""
-    MEMORY = "memory"
-    """Pages of a guest are on other NUMA nodes than its memory is bound to."""
-    UNMANAGED = "unmanaged"
-    """A guest without a template is on the dedicated pool, and cannot be kept off it."""
-    REFUSED = "refused"
-    """libvirt or the kernel refused to change a guest; it is tried again after a while."""
-    METADATA = "metadata"
-    """What a server's own metadata asks for cannot be, or is not open to it."""
-    WAITING = "waiting"
-    """A guest waits for CPUs on which somebody is who cannot be moved now."""
-    BUSY = "busy"
-    """A guest migrates or is being saved, and is pinned when that is over."""
-    DEFINITION = "definition"
-    """Another host's pins could not be taken out of a guest's persistent definition."""
-    LIBVIRT = "libvirt"
-    """libvirt does not answer."""
-    HOST = "host"
-    """The description of the host's CPUs cannot be used."""
-    CONFIGURATION = "configuration"
-    """The options cannot work on this host any more, or a file of the run directory cannot be read."""
-    AGENT = "agent"
-    """A look at the host failed for a reason that the agent does not know; its log has the traceback."""
-    TRIGGER = "trigger"
-    """Something that wakes the agent does not work: a broker, or Nova's API."""
-    OTHER = "other"
-    """Anything else; the log says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +35,6 @@ class Pins:
 class Drift:
     """Something of a guest that the agent had left right, and that something else has changed since.
 
-    :ivar server: the guest, as people know it
     :ivar kind: what it is of the guest
     :ivar what: the same in words, as in "vCPU 0" or "memory"
     :ivar was: where the agent left it, or what its value was
@@ -82,7 +42,7 @@ class Drift:
     :ivar wanted: where it should be now; the template may have changed meanwhile
     """
 
-    server: str
+    server: Subject
     kind: Kind
     what: str
     was: str
@@ -138,12 +98,10 @@ def pins_of(
     :param seen: server id to the threads of guests that the kernel was asked for again
     """
     before = tuple(units_of(guests, layouts))
-    moved = {_key(action): action.cpus for action in done if action.is_pin}
+    moved = {action.key: action.cpus for action in done if action.is_pin}
     for uuid, threads in seen.items():
-        moved |= {(uuid, Kind.VCPU, vcpu): cpus for vcpu, cpus in threads.vcpus.items()}
-        moved |= {(uuid, Kind.IOTHREAD, number): cpus for number, cpus in threads.iothreads.items()}
-        moved[uuid, Kind.EMULATOR, 0] = threads.emulator
-    after = tuple(replace(unit, current=moved.get(_key(unit), unit.current)) for unit in before)
+        moved |= {(uuid, *key): cpus for key, cpus in threads.by_key().items()}
+    after = tuple(replace(unit, current=moved.get(unit.key, unit.current)) for unit in before)
     return Pins(
         {guest.uuid: guest.identity.server for guest in guests},
         {guest.uuid: guest.identity.start for guest in guests},
@@ -168,5 +126,65 @@ def pool_use(tree: DesiredTree, states: Mapping[str, NodeState]) -> tuple[PoolUs
     return tuple(use)
 
 
-def _key(item: Action | Unit) -> tuple[str, Kind, int]:
-    return item.guest, item.kind, item.index
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a hook.
+
+    :ivar server: the guest's name and id
+    :ivar pins: as the hook reads them; None if the agent knows none
+    :ivar reason: why it knows none, or why they are not those of the guest's template
+    """
+
+    server: str
+    pins: Mapping[str, object] | None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a reconcile pass found and did.
+
+    :ivar changes: a line for each change in Placement
+    :ivar done: the actions that hold now, by libvirt
+    :ivar problems: what is wrong now, one problem for each subject
+    :ivar refusals: templates that this host's nodes do not offer
+    :ivar answers: what the guests on their way are told, by the number of the question
+    :ivar repaired: domains whose persistent definition held the pins of another host
+    :ivar drift: what something else has changed of guests since the agent left it right
+    :ivar released: guests that an administrator has taken into his own hands
+    :ivar confined: guests without a template, and what was pinned of them to keep them off the pool, or given back
+    :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
+    :ivar retry_seconds: when to look again at the latest; None for the usual time
+    :ivar without_template: how many guests run that are none of the agent's business
+    :ivar pins: the threads of all others; None if nothing could be decided about them
+    :ivar use: how full the pools of the nodes are
+    """
+
+    changes: list[str] = field(default_factory=list)
+    done: list[tuple[Subject, Action]] = field(default_factory=list)
+    problems: tuple[Problem, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    answers: dict[int, Answer] = field(default_factory=dict)
+    repaired: list[str] = field(default_factory=list)
+    drift: DriftReport = field(default_factory=DriftReport)
+    released: list[Subject] = field(default_factory=list)
+    confined: list[tuple[Subject, str]] = field(default_factory=list)
+    memory_elsewhere: dict[str, MemoryElsewhere] = field(default_factory=dict)
+    retry_seconds: float | None = None
+    without_template: int = 0
+    pins: Pins | None = None
+    use: tuple[PoolUse, ...] = ()
+
+    def blame(self, problems: Iterable[Problem]) -> None:
+        """Add problems; each takes the place of one of the same subject."""
+        found = {problem.subject: problem for problem in (*self.problems, *problems)}
+        self.problems = tuple(found.values())
+
+    def problem_of(self, subject: Subject) -> Problem | None:
+        """What is wrong with a subject."""
+        return next((problem for problem in self.problems if problem.subject == subject), None)
+
+    @property
+    def is_placement_well(self) -> bool:
+        """Whether Placement answered and took what was written."""
+        return all(problem.reason is not Reason.PLACEMENT for problem in self.problems)

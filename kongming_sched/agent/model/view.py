@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kongming_sched.agent.model.actions import Kind, ThreadKey, Unit
 from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.problem import Problem, Reason
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, NodeState
@@ -109,20 +110,23 @@ class HostLayout:
     """How a host should be.
 
     :ivar guests: server id to layout
-    :ivar problems: server id to the reason why a guest is not as its template says
+    :ivar problems: server id to why a guest is not as its template, or its own metadata, says
     :ivar claims: server id to the node of each cell, of those whose claim is here
-    :ivar override_problems: the part of the problems that is about what a server's own metadata asks for
     :ivar granted: server id to the metadata by which it is other than its flavor says
     :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
     """
 
     tree: DesiredTree
     guests: Mapping[str, GuestLayout]
-    problems: Mapping[str, str]
+    problems: Mapping[str, Problem]
     claims: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    override_problems: Mapping[str, str] = field(default_factory=dict)
     granted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     memory_elsewhere: Mapping[str, MemoryElsewhere] = field(default_factory=dict)
+
+    @property
+    def unplaced(self) -> frozenset[str]:
+        """Server ids of the guests that are not as their template says, whatever their metadata asks for."""
+        return frozenset(uuid for uuid, problem in self.problems.items() if problem.reason is not Reason.METADATA)
 
 
 def units_of(

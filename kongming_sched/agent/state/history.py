@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kongming_sched.agent.model.actions import Kind, Unit
+from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.outcome import Drift, DriftReport, Pins
+from kongming_sched.agent.model.problem import Subject, SubjectKind, server
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet
 
@@ -85,9 +86,9 @@ class History:
                 continue
             was = self._was(unit.guest, pins.starts[unit.guest], (unit.kind, unit.index))
             if was is not None and was != unit.current:
-                server = f"{pins.servers[unit.guest]} ({unit.guest})"
+                subject = Subject(SubjectKind.SERVER, pins.servers[unit.guest], unit.guest)
                 places = (f"CPU {cpus}" for cpus in (was, unit.current, unit.target))
-                yield unit.guest, (unit.kind, unit.index), Drift(server, unit.kind, _words(unit), *places)
+                yield unit.guest, (unit.kind, unit.index), Drift(subject, unit.kind, str(unit.thread), *places)
 
     def _drifted_values(
         self, guests: Iterable[Guest], targets: Mapping[str, GuestLayout]
@@ -98,7 +99,7 @@ class History:
                 if found != wanted and was is not None and was != found:
                     what = {Kind.MEMORY: "memory", Kind.QUOTA: f"QoS of vCPU {item[1]}"}.get(item[0], "QoS")
                     values = (_value_in_words(item, value) for value in (was, found, wanted))
-                    yield guest.uuid, item, Drift(str(guest), item[0], what, *values)
+                    yield guest.uuid, item, Drift(server(guest), item[0], what, *values)
 
     def _was(self, guest: str, start: str, item: _Item) -> _Value:
         """Where the agent left an item; None if it has not left it right in this run of the guest."""
@@ -133,10 +134,6 @@ def _values(guest: Guest, layout: GuestLayout) -> Iterator[tuple[_Item, _Value, 
         yield (Kind.SCHEDULER, name), guest.domain.scheduler.get(name), value
     for vcpu, value in sorted(layout.quotas.items()):
         yield (Kind.QUOTA, vcpu), guest.quotas.get(vcpu, value), value
-
-
-def _words(unit: Unit) -> str:
-    return str(unit.kind) if unit.kind is Kind.EMULATOR else f"{unit.kind} {unit.index}"
 
 
 def _value_in_words(item: _Item, value: _Value) -> str:

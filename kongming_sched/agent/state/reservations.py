@@ -18,6 +18,7 @@ from typing import Any
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.model.guest import Domain, Guest, Threads, identify
+from kongming_sched.agent.model.outcome import Answer
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.cpuset import CpuSet
@@ -34,20 +35,6 @@ _IOTHREADS = range(1025)
 
 _DEFAULT_SCHEDULER = dict.fromkeys(("cpu_shares", "vcpu_period", "vcpu_quota", "emulator_period", "emulator_quota"), 0)
 """An incoming guest has a cpu controller as far as is known; its real values are seen when it runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a hook.
-
-    :ivar server: the guest's name and id
-    :ivar pins: as the hook reads them; None if the agent knows none
-    :ivar reason: why it knows none, or why they are not those of the guest's template
-    """
-
-    server: str
-    pins: Mapping[str, object] | None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

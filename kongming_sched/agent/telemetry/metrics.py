@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent tells Prometheus.
+"""The agent's metrics for Prometheus.
 
-Counters and histograms grow with each look. What holds now (pins, pools, problems) is a snapshot of the last look that
-is replaced as a whole, so that a guest that has gone leaves nothing behind.
+Counters and histograms grow with each reconcile pass. What holds now (pins, pools, problems) is a snapshot of the last
+pass that is replaced as a whole, so that a guest that has ended leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kongming_sched import version
-from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.actions import Kind
-from kongming_sched.agent.model.outcome import Pins, PoolUse, Reason
+from kongming_sched.agent.model.outcome import Outcome, Pins, PoolUse
+from kongming_sched.agent.model.problem import Problem, Reason
 from kongming_sched.placement.client import Adapter, Response
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -28,7 +28,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 @dataclass(frozen=True, slots=True)
 class _Now:
-    """What holds since the last look."""
+    """What holds since the last pass."""
 
     pins: Pins = field(default_factory=Pins)
     use: tuple[PoolUse, ...] = ()
@@ -37,9 +37,9 @@ class _Now:
 
 
 class _Snapshot(Collector):
-    """Tells what holds now.
+    """Hands out what holds now.
 
-    :ivar now: replaced by each look
+    :ivar now: replaced by each pass
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ def _pools(use: Sequence[PoolUse]) -> Iterator[GaugeMetricFamily]:
 
 
 class Metrics:
-    """Everything that is counted, in a registry of its own.
+    """All metrics of the agent, in a registry of its own.
 
     :param clock: seconds since the epoch
     """
@@ -108,7 +108,7 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self._clock = clock
         self._snapshot = _Snapshot()
-        self._problems: dict[str, str] = {}
+        self._problems: frozenset[Problem] = frozenset()
         registry.register(self._snapshot)
         ProcessCollector(registry=registry)
         self._latency = Histogram(
@@ -163,7 +163,7 @@ class Metrics:
             self._failures.labels(reason)
 
     def count_requests(self, adapter: Adapter) -> Adapter:
-        """The same adapter, with its requests counted."""
+        """An adapter that counts the requests and passes them on to this one."""
         return _Counted(adapter, self._requests)
 
     def record(self, outcome: Outcome, seconds: float, waited: float | None) -> None:
@@ -172,7 +172,7 @@ class Metrics:
         :param seconds: how long it took
         :param waited: how long ago the first event came that it was for; None if it was for none
         """
-        is_fine = "Placement" not in outcome.problems
+        is_fine = outcome.is_placement_well
         self._note_pass(is_fine, seconds)
         for _, action in outcome.done:
             self._actions.labels(_label(action.kind)).inc()
@@ -184,17 +184,18 @@ class Metrics:
         self._snapshot.now = _Now(
             previous.pins if outcome.pins is None else outcome.pins,
             outcome.use if is_fine else previous.use,
-            self._note_problems(outcome.problems, outcome.reasons),
+            self._note_problems(outcome.problems),
             outcome.without_template,
         )
 
-    def record_failure(self, problems: Mapping[str, str], seconds: float) -> None:
-        """Take in a look that came to nothing.
+    def record_failure(self, problem: Problem, seconds: float) -> None:
+        """Take in a pass that failed.
 
-        :param problems: the kind of reason to what is wrong
+        :param problem: why
+        :param seconds: how long it took
         """
         self._note_pass(False, seconds)
-        tally = self._note_problems(problems, {reason: Reason(reason) for reason in problems})
+        tally = self._note_problems((problem,))
         now = self._snapshot.now
         self._snapshot.now = _Now(now.pins, now.use, tally, now.without_template)
 
@@ -204,17 +205,17 @@ class Metrics:
         if is_fine:
             self._last_success.set(self._clock())
 
-    def _note_problems(self, problems: Mapping[str, str], reasons: Mapping[str, Reason]) -> Mapping[Reason, int]:
-        """Count those that were not there at the last look, and give how many there are of each kind."""
-        for subject, words in problems.items():
-            if self._problems.get(subject) != words:
-                self._failures.labels(reasons.get(subject, Reason.OTHER)).inc()
-        self._problems = dict(problems)
-        return Tally(reasons.get(subject, Reason.OTHER) for subject in problems)
+    def _note_problems(self, problems: Iterable[Problem]) -> Mapping[Reason, int]:
+        """Count those that were not there after the last pass, and give how many there are of each kind."""
+        now = frozenset(problems)
+        for problem in now - self._problems:
+            self._failures.labels(problem.reason).inc()
+        self._problems = now
+        return Tally(problem.reason for problem in now)
 
 
 class _Counted:
-    """Passes requests on and counts what came of them."""
+    """Passes requests on and counts them by their result."""
 
     def __init__(self, adapter: Adapter, requests: Counter) -> None:
         self._adapter = adapter

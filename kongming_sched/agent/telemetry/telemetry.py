@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who watch the agent: Prometheus and systemd."""
+"""Reports the agent's passes to Prometheus and systemd."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 from oslo_log import log
 
 from kongming_sched import exceptions
-from kongming_sched.agent.loop.reconcile import Outcome
-from kongming_sched.agent.model.outcome import Pins
+from kongming_sched.agent.model.outcome import Outcome, Pins
+from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.settings import Settings
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.agent.telemetry.metrics_server import MetricsServer
@@ -21,9 +21,9 @@ LOG = log.getLogger(__name__)
 
 
 class Telemetry:
-    """Follows the loop, look by look, and lets others know.
+    """Follows the loop, pass by pass, and reports it.
 
-    :ivar metrics: what Prometheus is told
+    :ivar metrics: what Prometheus reads
     :param clock: seconds since the machine's start
     """
 
@@ -44,34 +44,34 @@ class Telemetry:
             self._heard_at = self._clock()
 
     def begin(self) -> None:
-        """A look begins, for all events so far; those of a look that came to nothing still count."""
+        """A pass begins, for all events so far and for those of a pass that failed before it."""
         heard, self._heard_at = self._heard_at, None
         if self._waiting_since is None:
             self._waiting_since = heard
         self._began = self._clock()
 
     def end(self, outcome: Outcome) -> None:
-        """The look is over."""
+        """The pass is over."""
         now = self._clock()
         waited = None if self._waiting_since is None else now - self._waiting_since
         self._waiting_since = None
         self.metrics.record(outcome, now - self._began, waited)
-        self._status = "; ".join([*_pinned(outcome.pins), _problems(outcome.problems)])
+        self._status = "; ".join([*_pinned(outcome.pins), _status(outcome.problems)])
 
-    def fail(self, problems: Mapping[str, str]) -> None:
-        """The look came to nothing.
+    def fail(self, problem: Problem) -> None:
+        """The pass failed.
 
-        :param problems: the kind of reason to what is wrong
+        :param problem: why
         """
-        self.metrics.record_failure(problems, self._clock() - self._began)
-        self._status = _problems(problems)
+        self.metrics.record_failure(problem, self._clock() - self._began)
+        self._status = _status((problem,))
 
     def reload(self) -> None:
         """The configuration is being read again."""
         self._systemd.reloading()
 
     def rest(self, settings: Settings, wake: threading.Event, seconds: float) -> None:
-        """After a look: let all know, and wait for the next."""
+        """Report the state after a pass, and wait until it is time for the next."""
         self._expose(settings)
         self._systemd.ready(self._status)
         self._systemd.rest(wake, seconds)
@@ -82,7 +82,7 @@ class Telemetry:
         self._metrics_server.close()
 
     def _expose(self, settings: Settings) -> None:
-        """Be there for Prometheus, or say once why that cannot be: the guests are what matters."""
+        """Serve the metrics. If that fails it is logged once, and the agent goes on: the guests are what matters."""
         why = ""
         try:
             self._metrics_server.open(settings.metrics_address, settings.metrics_port)
@@ -100,9 +100,8 @@ def _pinned(pins: Pins | None) -> list[str]:
     return [f"{len(pins.servers) - len(wrong)} of {len(pins.servers)} servers of templates are pinned"]
 
 
-def _problems(problems: Mapping[str, str]) -> str:
+def _status(problems: Sequence[Problem]) -> str:
     if not problems:
         return "all is well"
-    subject, words = next(iter(problems.items()))
     more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-    return (words if words.startswith(subject) else f"{subject}: {words}") + more
+    return f"{problems[0]}{more}"

@@ -15,6 +15,7 @@ from stevedore import driver
 from stevedore import exception as stevedore_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.state.server_metadata import Metadata
 
 NAMESPACE = "kongming_sched.agent.triggers"
@@ -127,9 +128,13 @@ class Triggers:
         return min((seconds for seconds in intervals if seconds is not None), default=None)
 
     @property
-    def problems(self) -> dict[str, str]:
-        """What is wrong with which trigger."""
-        return {f"trigger {name}": trigger.problem for name, trigger in self._triggers.items() if trigger.problem}
+    def problems(self) -> tuple[Problem, ...]:
+        """What keeps triggers from hearing anything."""
+        return tuple(
+            Problem(Reason.TRIGGER, Subject(SubjectKind.TRIGGER, name), trigger.problem)
+            for name, trigger in self._triggers.items()
+            if trigger.problem
+        )
 
 
 def check(names: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from oslo_config import cfg
 
+from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.settings import Settings, nova_adapter
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.agent.triggers.base import DomainEvents, TriggerContext, Triggers
@@ -65,9 +66,9 @@ class EventSources:
             self._inquiry.stop()
 
     @property
-    def problems(self) -> dict[str, str]:
+    def problems(self) -> tuple[Problem, ...]:
         """What is not reached, and why."""
-        return self._triggers.problems | (self._inquiry.problems if self._inquiry else {})
+        return self._triggers.problems + (self._inquiry.problems if self._inquiry else ())
 
     @property
     def interval_seconds(self) -> float:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from kongming_sched import exceptions
+from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.agent.triggers.nova import NovaClient
 
@@ -47,9 +48,11 @@ class MetadataPoller:
         self._thread = threading.Thread(target=self._run, name="nova-inquiry", daemon=True)
 
     @property
-    def problems(self) -> dict[str, str]:
+    def problems(self) -> tuple[Problem, ...]:
         """What is wrong with Nova, if something is."""
-        return {"Nova": self._problem} if self._problem else {}
+        if not self._problem:
+            return ()
+        return (Problem(Reason.TRIGGER, Subject(SubjectKind.NOVA), self._problem),)
 
     def start(self) -> None:
         """Begin to ask."""

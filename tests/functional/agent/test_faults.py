@@ -12,6 +12,7 @@ import pytest
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.agent.model.problem import PLACEMENT
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Adapter, Response
 from testbed.adapters import CONFLICT, Answer, Canned, Failing, Failure
@@ -237,7 +238,7 @@ def test_placement_away(world: World, answer: Answer | Exception) -> None:
     world.agent._registry._client._adapter = real
     world.settle()
 
-    assert {"Placement"} == outcome.problems.keys()
+    assert [PLACEMENT] == [problem.subject for problem in outcome.problems]
     assert pins == during
     assert want == state(world)
 
@@ -253,7 +254,9 @@ def test_guest_that_fails_does_not_keep_others(world: World) -> None:
     world.host.on_call = fail
     outcome = world.look()
 
-    assert [f"server server-instance-{failing[-8:]} ({failing})"] == list(outcome.problems)
+    assert [f"server server-instance-{failing[-8:]} ({failing})"] == [
+        str(problem.subject) for problem in outcome.problems
+    ]
     assert "1" == world.pins()["gold-1"][0]
     assert ("6", "14") == world.pins()["silver-2"][:2]
     assert outcome.retry_seconds is not None

@@ -303,7 +303,7 @@ def test_guest_dies_between_look_and_pin(stage: Stage) -> None:
 
     assert libvirt.victim is None
     assert survivor
-    assert ({}, {}) == (first.problems, second.problems)
+    assert ((), ()) == (first.problems, second.problems)
 
 
 def test_disk_full_for_the_log(stage: Stage, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from kongming_sched.agent.loop.orders import HostLooks
 from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.guest import identify
 from kongming_sched.agent.model.outcome import Drift, DriftReport
+from kongming_sched.agent.model.problem import RELEASED_GUESTS, Reason, Subject, SubjectKind
 from kongming_sched.agent.model.view import MemoryElsewhere
 from kongming_sched.agent.state.released import FILE_NAME, Released, save_released
 from kongming_sched.cpuset import CpuSet
@@ -60,7 +61,8 @@ def test_puts_back_and_tells(world: World, cpus: str) -> None:
     outcome = world.look()
     after = world.look()
 
-    expected = Drift(f"server-instance-{uuid[-8:]} ({uuid})", Kind.VCPU, "vCPU 1", "CPU 14", f"CPU {cpus}", "CPU 14")
+    server = Subject(SubjectKind.SERVER, f"server-instance-{uuid[-8:]}", uuid)
+    expected = Drift(server, Kind.VCPU, "vCPU 1", "CPU 14", f"CPU {cpus}", "CPU 14")
     assert DriftReport((expected,), 1) == outcome.drift
     assert before == world.pins()
     assert DriftReport() == after.drift
@@ -96,7 +98,7 @@ def test_released_guest_is_left_alone(world: World) -> None:
     second = world.settle()
 
     assert ("6", "15") == world.pins()["silver-2"][:2]
-    assert (DriftReport(), {}) == (first.drift, first.problems)
+    assert (DriftReport(), ()) == (first.drift, first.problems)
     assert first.released == second.released
     assert 1 == len(first.released)
 
@@ -114,7 +116,7 @@ def test_nobody_gets_a_released_guests_cpus(world: World) -> None:
     others = {cpu for name in pins if name != "silver-2" for cpus in pins[name][:-2] for cpu in CpuSet.parse(cpus)}
     assert {7, 14} == mine
     assert mine.isdisjoint(others)
-    assert {} == outcome.problems
+    assert () == outcome.problems
 
 
 def test_adopted_guest_goes_back(world: World) -> None:
@@ -160,7 +162,7 @@ def test_everybody_released(world: World) -> None:
     assert CpuSet.parse("0-15") == CpuSet.parse(after.pop("bronze-2")[0])
     assert before == after
     assert set() == {trait for trait in traits if trait.startswith(names.template_trait(""))}
-    assert {} == outcome.problems
+    assert () == outcome.problems
 
 
 def test_broken_file_is_told(world: World) -> None:
@@ -173,7 +175,7 @@ def test_broken_file_is_told(world: World) -> None:
 
     outcome = world.look()
 
-    assert "repair it or remove it" in outcome.problems["released guests"]
+    assert "repair it or remove it" in str(outcome.problem_of(RELEASED_GUESTS))
     assert "15" == world.pins()["silver-2"][1]
 
 
@@ -197,7 +199,7 @@ def test_strangers_are_confined_and_given_back(world: World) -> None:
 
     assert ("0,4,8,12", "0,4,8,12", "emulator 0,4,8,12", "memory anywhere") == confined
     assert before == world.host.pins()[STRANGER]
-    assert {} == confining.problems
+    assert () == confining.problems
 
 
 def test_stranger_on_the_pool_is_told(world: World) -> None:
@@ -210,7 +212,7 @@ def test_stranger_on_the_pool_is_told(world: World) -> None:
     outcome = world.settle()
 
     assert "3" == world.host.pins()[STRANGER][0]
-    [reason] = [reason for reason in outcome.problems.values() if "no template" in reason]
+    [reason] = [problem.text for problem in outcome.problems if problem.reason is Reason.UNMANAGED]
     assert "pinned to CPU 3 of dedicated_cpu_set alone" in reason
 
 
@@ -248,7 +250,7 @@ def test_pages_that_stayed_are_fetched(world: World) -> None:
 
     domain = next(domain for domain in world.host.domains() if domain.uuid == uuid)
     assert {0: 400} == world.host.memory_mb(domain)
-    assert {} == outcome.problems
+    assert () == outcome.problems
 
 
 def test_pages_that_cannot_move_are_told(world: World) -> None:
@@ -262,7 +264,7 @@ def test_pages_that_cannot_move_are_told(world: World) -> None:
     world.host.pages_stay.clear()
     later = world.settle()
 
-    [reason] = outcome.problems.values()
+    [reason] = [problem.text for problem in outcome.problems]
     assert "bound to node 1, and the kernel has left 256 MiB on node 0" in reason
     assert outcome.problems == later.problems, "the pages are not counted at each look"
 
@@ -282,7 +284,7 @@ def test_vcpus_follow_the_memory(world: World) -> None:
     outcome = world.settle()
 
     assert ("8", "emulator 0,4", "memory 0") == world.pins()["bronze-2"]
-    assert ({}, {}) == (outcome.problems, outcome.memory_elsewhere)
+    assert ((), {}) == (outcome.problems, outcome.memory_elsewhere)
 
 
 def test_released_guest_is_not_moved(world: World) -> None:
@@ -304,7 +306,7 @@ def test_memory_bound_for_good(world: World) -> None:
     without = world.settle()
 
     fact = "its memory was bound to node 0 (strict) at its start and its claim is of node 1; "
-    assert [fact + "its claim and its vCPUs follow it there next"] == list(with_room.problems.values())
+    assert [fact + "its claim and its vCPUs follow it there next"] == [problem.text for problem in with_room.problems]
     assert {world.servers["bronze-2"]: MemoryElsewhere(1, 0, "")} == with_room.memory_elsewhere
     obstacle = "node 0 has no place for it: needs CUSTOM_KONGMING_VCPU=1, free 0"
-    assert [fact + obstacle] == list(without.problems.values())
+    assert [fact + obstacle] == [problem.text for problem in without.problems]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from kongming_sched import exceptions
+from kongming_sched.agent.model.problem import Subject, SubjectKind
 from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.world import World, store_templates
 from tests.functional.conftest import PlacementService
@@ -34,10 +35,10 @@ def vcpus(world: World) -> dict[str, tuple[str, ...]]:
     return {name: pins[:-2] for name, pins in world.pins().items()}
 
 
-def subject(world: World, server: str) -> str:
-    """How the agent speaks of a server."""
+def subject(world: World, server: str) -> Subject:
+    """A server as a problem names it."""
     uuid = world.servers[server]
-    return f"server server-instance-{uuid[-8:]} ({uuid})"
+    return Subject(SubjectKind.SERVER, f"server-instance-{uuid[-8:]}", uuid)
 
 
 def fail_for(world: World, server: str) -> None:
@@ -67,7 +68,7 @@ def test_move_that_fails(world: World) -> None:
 
     assert {"spread": ("1", "2"), "compact": ("9", "10"), "newcomer": ("3",)} == vcpus(world)
     reason = "libvirt could not pin it: injected; and then, libvirt could not pin it: injected"
-    assert {subject(world, "spread"): reason} == outcome.problems
+    assert [(subject(world, "spread"), reason)] == [(item.subject, item.text) for item in outcome.problems]
 
 
 def test_migration(world: World) -> None:
@@ -77,7 +78,7 @@ def test_migration(world: World) -> None:
     outcome = world.look()
 
     assert {"spread": ("1", "2"), "compact": ("9", "10"), "newcomer": ("3",)} == vcpus(world)
-    assert {subject(world, "spread")} == outcome.problems.keys()
+    assert [subject(world, "spread")] == [problem.subject for problem in outcome.problems]
 
 
 def test_back_off(world: World) -> None:
@@ -90,10 +91,12 @@ def test_back_off(world: World) -> None:
 
     later = world.agent.run(world.topology, world.pools)
 
-    assert {subject(world, server) for server in ("spread", "compact", "newcomer")} == outcome.problems.keys()
+    assert {subject(world, server) for server in ("spread", "compact", "newcomer")} == {
+        item.subject for item in outcome.problems
+    }
     assert {"spread": ("1", "2"), "compact": ("3", "11"), "newcomer": ("0,4",)} == waiting
     assert {"spread": ("1", "2"), "compact": ("9", "10"), "newcomer": ("3",)} == vcpus(world)
-    assert {subject(world, "spread")} == later.problems.keys()
+    assert [subject(world, "spread")] == [problem.subject for problem in later.problems]
 
 
 def test_whatever_happens_no_cpu_has_two_guests(world: World) -> None:

@@ -129,7 +129,7 @@ def test_what_is_known_stays_while_nova_is_away(tmp_path: Path) -> None:
     inquiry.watch([GONE])
     wait(lambda: inquiry.problems)
     inquiry.stop()
-    assert inquiry.problems["Nova"].startswith(f"Nova could not read server {GONE}: ")
+    assert str(inquiry.problems[0]).startswith(f"Nova could not read server {GONE}: ")
     assert ([1], {GONE: OverrideRequest({"kongming:cpus": "5"})}) == (looks, metadata.requests())
 
 

@@ -32,7 +32,7 @@ def world(placement: PlacementService, tmp_path: Path, monkeypatch: pytest.Monke
     world.settle()
     for server, template, node in (("p", "pair", 0), ("r", "range", 1), ("s", "silver", 0), ("g", "gold", 0)):
         world.boot(server, template, node)
-    assert {} == world.settle().problems
+    assert () == world.settle().problems
     return world
 
 
@@ -40,7 +40,7 @@ def ask(world: World, server: str, **keys: str) -> dict[str, str]:
     """Set a server's metadata, as a trigger learns it, and look; gives what the agent says of it."""
     metadata = {f"kongming:{key}": value for key, value in keys.items()}
     world.metadata.learn(world.servers[server], metadata)
-    return {name.split()[1].split("-")[1]: reason for name, reason in world.settle().problems.items()}
+    return {problem.subject.name.split("-")[1]: problem.text for problem in world.settle().problems}
 
 
 def vcpus(world: World, server: str) -> list[str]:
@@ -67,7 +67,7 @@ def test_another_template_of_the_same_claim(world: World) -> None:
     assert {} == ask(world, "p", template="near")
     first = vcpus(world, "p")
     world.host.respawn(world.servers["p"])
-    assert {} == world.settle().problems
+    assert () == world.settle().problems
     assert {8} == {abs(CpuSet.parse(one).first - CpuSet.parse(two).first) for one, two in (first, vcpus(world, "p"))}
 
 
@@ -88,7 +88,7 @@ def test_wrong_value_keeps_the_old_pins(world: World) -> None:
     world.host.respawn(world.servers["r"])
     outcome = world.settle()
     assert ["15", "15"] == vcpus(world, "r")
-    assert any("'gold' is neither a number nor a range" in reason for reason in outcome.problems.values())
+    assert any("'gold' is neither a number nor a range" in problem.text for problem in outcome.problems)
 
 
 def test_what_is_known_survives_a_crash_at_any_call(world: World) -> None:
@@ -128,7 +128,7 @@ def test_template_that_is_closed_later(world: World) -> None:
     TemplateStore(world.placement.client).update(closed)
     outcome = world.settle()
     assert ["7,15", "7,15"] == vcpus(world, "r")
-    assert any("is not open" in reason for reason in outcome.problems.values())
+    assert any("is not open" in problem.text for problem in outcome.problems)
 
 
 def test_a_wish_comes_true_when_the_cpu_is_free(world: World) -> None:
@@ -140,5 +140,5 @@ def test_a_wish_comes_true_when_the_cpu_is_free(world: World) -> None:
     assert ["has; it stays where it is" in reason for reason in problems.values()] == [True]
     world.host.destroy(world.servers["s"])
     world.placement.adapter.delete(f"/allocations/{world.servers['s']}")
-    assert {} == world.settle().problems
+    assert () == world.settle().problems
     assert [wanted[1], wanted[0]] == vcpus(world, "p")

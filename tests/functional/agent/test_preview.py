@@ -73,7 +73,9 @@ def test_what_it_says_is_what_the_agent_does(world: World) -> None:
     outcome = world.look()
 
     assert before == untouched
-    assert [(name, str(action)) for name, action in outcome.done] == [(step.subject, step.action) for step in steps]
+    assert [(str(subject), str(action)) for subject, action in outcome.done] == [
+        (step.subject, step.action) for step in steps
+    ]
 
 
 def test_only_questions_reach_placement(world: World, placement: PlacementService) -> None:

@@ -381,7 +381,7 @@ class Host(RuleBasedStateMachine):
         """Promises 2 to 4, once the agent is let alone."""
         self.world.host.migrating.clear()
         outcome = self.world.settle()
-        reported = {server for server in self.servers for subject in outcome.problems if server in subject}
+        reported = {problem.subject.id for problem in outcome.problems}
         wrong = [
             line
             for server, expectation in self.servers.items()
@@ -390,7 +390,7 @@ class Host(RuleBasedStateMachine):
         ]
         assert [] == wrong
         if self.world.topology == self.whole and all(each.is_honoured for each in self.servers.values()):
-            assert {} == outcome.problems
+            assert () == outcome.problems
         assert self.stranger_is_on == self.world.host.affinities()[self.stranger]
         self.world.start_agent()
         again = self.world.look()

@@ -62,7 +62,7 @@ def test_each_vcpu_has_its_quota(world: World) -> None:
     ):
         set_qos(world, **qos)
         outcome = world.settle()
-        assert {} == outcome.problems
+        assert () == outcome.problems
         seen.append(quotas(world))
 
     assert [[25_000, -1], [50_000, 30_000], [50_000, 50_000], [-1, 30_000], [-1, -1]] == seen

@@ -45,7 +45,7 @@ def test_pins_servers_of_every_template(world: World) -> None:
 
     outcome = world.settle()
 
-    assert {} == outcome.problems
+    assert () == outcome.problems
     assert {
         "gold-1": ("1", "emulator 0,4", "memory 0"),
         "silver-1": ("2", "10", "emulator 2,10", "memory 0"),
@@ -108,7 +108,7 @@ def test_whole_cores_make_others_move(world: World) -> None:
     world.boot("new", "gold", 0)
     outcome = world.settle()
 
-    assert {} == outcome.problems
+    assert () == outcome.problems
     assert CpuSet() == world.host.shared_at_any_time
     own = {cpu for cpus in world.pins()["new"][:1] for cpu in CpuSet.parse(cpus)}
     others = {cpu for name in ("a", "c") for cpus in world.pins()[name][:2] for cpu in CpuSet.parse(cpus)}
@@ -126,7 +126,7 @@ def test_changed_template_is_followed(world: World) -> None:
     TemplateStore(world.placement.client).update(moved)
     outcome = world.settle()
 
-    assert {} == outcome.problems
+    assert () == outcome.problems
     assert ("6", "14") == world.pins()["exact-1"][:2]
     assert {"5", "13", "15"} >= set(world.pins()["silver-2"][:2])
     assert CpuSet() == world.host.shared_at_any_time
@@ -148,7 +148,7 @@ def test_swapped_templates_go_through_housekeeping(world: World) -> None:
     outcome = world.settle()
     del TEMPLATES["other"]
 
-    assert {} == outcome.problems
+    assert () == outcome.problems
     assert {"x": ("6", "14"), "y": ("5", "13")} == {name: pins[:2] for name, pins in world.pins().items()}
     assert CpuSet() == world.host.shared_at_any_time
 
@@ -167,7 +167,7 @@ def test_source_of_a_move_keeps_its_pins(world: World) -> None:
 
     outcome = world.settle()
 
-    assert {} == outcome.problems
+    assert () == outcome.problems
     assert before == world.pins()
 
 
@@ -181,7 +181,9 @@ def test_server_without_claim_keeps_what_it_has(world: World) -> None:
     outcome = world.settle()
 
     assert before == world.pins()
-    assert ["its flavor's groups are not claimed on this host's node providers"] == list(outcome.problems.values())
+    assert ["its flavor's groups are not claimed on this host's node providers"] == [
+        problem.text for problem in outcome.problems
+    ]
 
 
 def test_server_of_unknown_template_is_confined(world: World) -> None:
@@ -192,7 +194,9 @@ def test_server_of_unknown_template_is_confined(world: World) -> None:
     outcome = world.settle()
 
     assert ("0,4", "emulator 0,4", "memory anywhere") == world.pins()["lost"]
-    assert ["template 'gold' does not exist or is not offered to this host"] == list(outcome.problems.values())
+    assert ["template 'gold' does not exist or is not offered to this host"] == [
+        problem.text for problem in outcome.problems
+    ]
 
 
 def test_deleted_template_takes_its_trait_along(world: World) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.loop.service import Reporter
+from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
+from kongming_sched.agent.telemetry.log_report import LogReport
 from kongming_sched.agent.telemetry.systemd import Systemd
 from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.cpuset import CpuSet
@@ -47,14 +48,14 @@ class Watched:
         self.world = world
         self.now = 0.0
         self.watch = Telemetry(Systemd({}), lambda: self.now)
-        self.reporter = Reporter()
+        self.log = LogReport()
 
     def look(self, seconds: float = 0.5) -> None:
         """A look that takes some time."""
         self.watch.begin()
         outcome = self.world.look()
         self.now += seconds
-        self.reporter.report(outcome)
+        self.log.report(outcome)
         self.watch.end(outcome)
 
     def value(self, family: str, /, **labels: str) -> float | None:
@@ -92,7 +93,7 @@ def test_an_event_outlives_a_look_that_came_to_nothing(world: World) -> None:
     watched.watch.hear()
     watched.watch.begin()
     watched.now += 7
-    watched.watch.fail({"libvirt": "it went away"})
+    watched.watch.fail(Problem(Reason.LIBVIRT, Subject(SubjectKind.LIBVIRT), "it went away"))
     watched.look(1)
 
     assert 8 == watched.value("kongming_event_to_pin_seconds_sum")

@@ -14,7 +14,8 @@ from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.ipc.listener import Listener
 from kongming_sched.agent.loop.orders import HostLooks, carry_out
-from kongming_sched.agent.loop.reconcile import Outcome, Reconciler
+from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import FILE_NAME, ReleasedFile
 from kongming_sched.agent.state.server_metadata import Metadata
@@ -142,7 +143,7 @@ class World:
                 outcome = self.look()
             except exceptions.KongMingError:
                 continue
-            if not outcome.done and not outcome.changes and "Placement" not in outcome.problems:
+            if not outcome.done and not outcome.changes and outcome.is_placement_well:
                 return outcome
         raise AssertionError("the agent does not come to rest")
 

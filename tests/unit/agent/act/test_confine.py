@@ -120,7 +120,7 @@ def test_killed_at_any_step(tmp_path: Path, step: int, is_off_then: bool) -> Non
 
     off_the_pool = {GUEST: ("0-1,6-7", "0-1,6-7", "emulator 0-1,6-7", "memory anywhere")}
     assert (before if is_off_then else off_the_pool) == host.pins()
-    assert {} == confined.problems
+    assert [] == confined.problems
 
 
 def test_disk_full(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
-from kongming_sched.agent.model.view import GuestLayout, HostView
+from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
@@ -55,6 +55,11 @@ def pins(layout: GuestLayout) -> list[str]:
     return list(map(str, layout.vcpus))
 
 
+def texts(layout: HostLayout) -> dict[str, str]:
+    """What is wrong with which guest."""
+    return {uuid: problem.text for uuid, problem in layout.problems.items()}
+
+
 def test_pool_that_shrank() -> None:
     """Of guests that no longer fit those stay that are placed; the others are reported and disturb nobody."""
     small = HostPools(CpuSet.parse("1-3"), CpuSet(), CpuSet.parse("0,4"))
@@ -66,7 +71,7 @@ def test_pool_that_shrank() -> None:
     assert ["1", "2"] == pins(layout.guests["a"])
     assert ["0,4", "0,4"] == pins(layout.guests["b"])
     expected = "no room on node 0: asked: 2 dedicated CPUs (vcpus=2, threads=any); available: 1 of 3"
-    assert {"b": expected} == layout.problems
+    assert {"b": expected} == texts(layout)
 
 
 def test_explicit_template_that_cannot_be_honoured() -> None:
@@ -79,7 +84,7 @@ def test_explicit_template_that_cannot_be_honoured() -> None:
 
     assert ["1", "2"] == pins(layout.guests["a"])
     assert CpuSet.parse("3") == layout.tree.pools[0]
-    assert "node 0 cannot honour template 'exact' now: CPU 1 is not in dedicated_cpu_set" == layout.problems["a"]
+    assert "node 0 cannot honour template 'exact' now: CPU 1 is not in dedicated_cpu_set" == layout.problems["a"].text
 
 
 def test_template_with_another_demand() -> None:
@@ -92,7 +97,7 @@ def test_template_with_another_demand() -> None:
 
     assert ["1", "2"] == pins(layout.guests["a"])
     expected = "cell 0 has claimed CUSTOM_KONGMING_PCPU=2, and template 'gold' now takes CUSTOM_KONGMING_VCPU=2"
-    assert {"a": expected} == layout.problems
+    assert {"a": expected} == texts(layout)
 
 
 def test_stale_pins_do_not_push_a_rightful_guest_away() -> None:
@@ -116,7 +121,7 @@ def test_memory_bound_for_good() -> None:
 
     assert ["1", "2"] == pins(layout.guests["a"])
     assert CpuSet() == layout.guests["a"].memory_nodes
-    assert "its memory was bound to node 1 (strict) at its start" in layout.problems["a"]
+    assert "its memory was bound to node 1 (strict) at its start" in layout.problems["a"].text
 
 
 def test_memory_is_let_go() -> None:
@@ -163,7 +168,7 @@ def test_strict_memory_on_a_node_without_memory_is_a_problem() -> None:
     layout = lay_out(without_memory(view([gold], (guest("a", gold, "5", "6"), 1)), 1))
 
     assert (["5", "6"], CpuSet()) == (pins(layout.guests["a"]), layout.guests["a"].memory_nodes)
-    assert {"a": "its memory belongs on node 1, which has none; move it to another node"} == layout.problems
+    assert {"a": "its memory belongs on node 1, which has none; move it to another node"} == texts(layout)
 
 
 def test_quality_of_service_without_a_controller() -> None:
@@ -175,7 +180,7 @@ def test_quality_of_service_without_a_controller() -> None:
     layout = lay_out(view([gold], (bare, 0)))
 
     assert {} == layout.guests["a"].scheduler
-    assert {"a": "its template asks for qos, and the host has no cpu controller for guests"} == layout.problems
+    assert {"a": "its template asks for qos, and the host has no cpu controller for guests"} == texts(layout)
 
 
 def test_flavors_quota_is_kept() -> None:
@@ -214,7 +219,7 @@ def test_guest_that_cannot_be_moved_stays_off_its_own_place() -> None:
 
     assert ["5", "6"] == pins(layout.guests["b"])
     reason = "no room on node 1: asked: 2 dedicated CPUs (vcpus=2, threads=any); available: 1 of 3"
-    assert {"a": reason} == layout.problems
+    assert {"a": reason} == texts(layout)
     assert ["0,4", "0,4"] == pins(layout.guests["a"])
 
 
@@ -231,7 +236,7 @@ def test_explicit_cpus_that_somebody_cannot_leave() -> None:
     assert {
         "a": "CPU 1 is in use by server c (c), which cannot be moved now",
         "b": "CPU 3 is in use by server a (a), which cannot be moved now",
-    } == layout.problems
+    } == texts(layout)
 
 
 def test_guest_that_floats_is_in_nobodys_way() -> None:

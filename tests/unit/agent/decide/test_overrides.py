@@ -113,6 +113,11 @@ def pins(layout: HostLayout, name: str) -> list[str]:
 CPUS = {"kongming:cpus": "0:11;1:2"}
 
 
+def texts(layout: HostLayout) -> dict[str, str]:
+    """What is wrong with which guest."""
+    return {uuid: problem.text for uuid, problem in layout.problems.items()}
+
+
 def test_dedicated_guest_chooses_free_cpus() -> None:
     """It goes there, and stays there at the next look."""
     newcomer, settled = guest("a", "pair"), guest("a", "pair", "11", "2")
@@ -133,7 +138,7 @@ def test_dedicated_cpus_of_another_guest_are_refused() -> None:
     layout = lay_out(view((guest("a", "pair", "1", "9"), (0,)), (guest("b", "pair", "2", "10"), (0,)), a=CPUS))
     assert (["1", "9"], ["2", "10"]) == (pins(layout, "a"), pins(layout, "b"))
     reason = "its metadata asks for host CPU 2, which server b has; it stays where it is until that is free"
-    assert {"a": reason} == layout.problems
+    assert {"a": reason} == texts(layout)
     assert {} == layout.granted
 
 
@@ -142,7 +147,7 @@ def test_idle_siblings_of_an_isolated_guest_are_its_own() -> None:
     alone = guest("b", "alone", "2")
     refused = lay_out(view((guest("a", "pair", "1", "9"), (0,)), (alone, (0,)), a={"kongming:cpus": "1,10"}))
     moved = lay_out(view((alone, (0,)), b={"kongming:cpus": "10"}))
-    assert "its metadata asks for host CPU 10, which server b has" in refused.problems["a"]
+    assert "its metadata asks for host CPU 10, which server b has" in refused.problems["a"].text
     assert ["10"] == pins(moved, "b")
 
 
@@ -151,7 +156,7 @@ def test_of_two_that_choose_the_same_cpu_the_one_that_is_there_has_it() -> None:
     wish = {"kongming:cpus": "0:3;1:11"}
     layout = lay_out(view((guest("a", "pair"), (0,)), (guest("b", "pair", "3", "11"), (0,)), a=wish, b=wish))
     assert ["3", "11"] == pins(layout, "b")
-    assert "server b has" in layout.problems["a"]
+    assert "server b has" in layout.problems["a"].text
 
 
 def test_a_chosen_place_yields_to_whole_cores() -> None:
@@ -159,7 +164,7 @@ def test_a_chosen_place_yields_to_whole_cores() -> None:
     spread = {"kongming:cpus": "0:1;1:2"}
     guests = [(guest("a", "pair", "1", "2"), (0,)), (guest("b", "pair", "3", "11"), (0,)), (guest("c", "alone"), (0,))]
     layout = lay_out(view(*guests, a=spread))
-    assert {"a": "the host CPUs that its metadata asks for are needed for the whole cores of others"} == layout.problems
+    assert {"a": "the host CPUs that its metadata asks for are needed for the whole cores of others"} == texts(layout)
     assert len(set(pins(layout, "a") + pins(layout, "b") + pins(layout, "c"))) == 5
 
 
@@ -200,7 +205,7 @@ def test_refused(of: str, node: int, metadata: dict[str, str], reason: str) -> N
     plain, asked = lay_out(view((running, (node,)))), lay_out(view((running, (node,)), a=metadata))
     assert pins(plain, "a") == pins(asked, "a")
     assert ({}, {}) == (plain.problems, asked.granted)
-    assert reason in asked.problems["a"]
+    assert reason in asked.problems["a"].text
 
 
 def test_explicit_guest_moves_within_its_own() -> None:
@@ -224,7 +229,7 @@ def test_what_was_granted_stays_while_a_wrong_value_stands() -> None:
     wrong = replace(host, overrides={"a": OverrideRequest({"kongming:cpus": "99"}, {"kongming:cpus": "5,13"})})
     layout = lay_out(wrong)
     assert ["5,13", "5,13"] == pins(layout, "a")
-    assert "host CPU 99 is none of those" in layout.problems["a"]
+    assert "host CPU 99 is none of those" in layout.problems["a"].text
     assert {"a": {"kongming:cpus": "5,13"}} == layout.granted
     assert ["5", "13"] == pins(lay_out(host), "a")
 
@@ -337,7 +342,7 @@ def test_who_asks_for_nothing_or_may_not_has_what_its_template_says(host: tuple[
     layout = lay_out(asked)
     for item in asked.guests:
         if item.request.template == "closed" and item.uuid in asked.overrides:
-            assert "is not open" in layout.problems[item.uuid] or "metadata" in layout.problems[item.uuid]
+            assert "is not open" in layout.problems[item.uuid].text or "metadata" in layout.problems[item.uuid].text
             assert item.uuid not in layout.granted
 
 

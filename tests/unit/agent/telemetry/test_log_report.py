@@ -7,12 +7,13 @@ import logging
 
 import pytest
 
-from kongming_sched.agent.loop.reconcile import Outcome
-from kongming_sched.agent.loop.service import Reporter
 from kongming_sched.agent.model.actions import Kind
-from kongming_sched.agent.model.outcome import Drift, DriftReport
+from kongming_sched.agent.model.outcome import Drift, DriftReport, Outcome
+from kongming_sched.agent.model.problem import Subject, SubjectKind
+from kongming_sched.agent.telemetry.log_report import LogReport
 
-DRIFT = Drift("web (1)", Kind.VCPU, "vCPU 0", "CPU 2", "CPU 0-7", "CPU 2")
+WEB = Subject(SubjectKind.SERVER, "web", "1")
+DRIFT = Drift(WEB, Kind.VCPU, "vCPU 0", "CPU 2", "CPU 0-7", "CPU 2")
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def info(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_drift_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """What something moves before each pass is logged once, and again only when there was a pass without it."""
-    reporter = Reporter()
+    reporter = LogReport()
 
     for found in ((DRIFT,), (DRIFT,), (), (DRIFT,)):
         reporter.report(Outcome(drift=DriftReport(found)))
@@ -34,9 +35,9 @@ def test_drift_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_released_servers_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     """The log says when a server is released, and when it is not any more."""
-    reporter = Reporter()
+    reporter = LogReport()
 
-    for released in (["server web (1)"], ["server web (1)"], []):
+    for released in ([WEB], [WEB], []):
         reporter.report(Outcome(released=released))
 
     assert [

@@ -11,9 +11,9 @@ import pytest
 from keystoneauth1 import exceptions as ksa_exceptions
 from prometheus_client import REGISTRY, generate_latest
 
-from kongming_sched.agent.loop.reconcile import Outcome
 from kongming_sched.agent.model.actions import Action, Kind, Unit
-from kongming_sched.agent.model.outcome import Pins, PoolUse, Reason
+from kongming_sched.agent.model.outcome import Outcome, Pins, PoolUse
+from kongming_sched.agent.model.problem import PLACEMENT, Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.cpuset import CpuSet
 from testbed.adapters import Answer
@@ -25,6 +25,7 @@ UNITS = (
     Unit("a", Kind.EMULATOR, 0, TWO, TWO),
     Unit("b", Kind.VCPU, 0, TWO, TWO),
 )
+WEB, DB = Subject(SubjectKind.SERVER, 'web "1"', "a"), Subject(SubjectKind.SERVER, "db", "b")
 PINS = Pins({"a": 'web "1"', "b": "db"}, {}, (), UNITS)
 
 
@@ -36,9 +37,8 @@ def value(metrics: Metrics, family: str, /, **labels: str) -> float | None:
 def full_outcome() -> Outcome:
     """A look that found and did something of everything."""
     outcome = Outcome(pins=PINS, use=(PoolUse(0, "dedicated", 6, 2), PoolUse(0, "shared", 8, 3)), without_template=4)
-    outcome.done = [("server a", Action("a", Kind.VCPU, 0, ONE)), ("server a", Action("a", Kind.IOTHREAD, 1, ONE))]
-    outcome.blame(Reason.NO_PLACE, {"server b": "no room on node 0"})
-    outcome.problems["something new"] = "of which nobody said what kind it is"
+    outcome.done = [(WEB, Action("a", Kind.VCPU, 0, ONE)), (WEB, Action("a", Kind.IOTHREAD, 1, ONE))]
+    outcome.problems = (Problem(Reason.NO_PLACE, DB, "no room on node 0"),)
     return outcome
 
 
@@ -94,14 +94,14 @@ def test_actions_by_kind() -> None:
 
 
 def test_failures_by_reason() -> None:
-    """A problem counts when it comes up or changes; while it lasts it is a problem. What has no kind is other."""
+    """A problem counts when it comes up or changes; while it lasts it is a problem."""
     metrics = Metrics()
     metrics.record(full_outcome(), 0.1, None)
     metrics.record(full_outcome(), 0.1, None)
 
     assert 1 == value(metrics, "kongming_failures_total", reason="no_place")
     assert 1 == value(metrics, "kongming_problems", reason="no_place")
-    assert 1 == value(metrics, "kongming_failures_total", reason="other")
+    assert 0 == value(metrics, "kongming_failures_total", reason="busy")
     metrics.record(Outcome(), 0.1, None)
     assert 0 == value(metrics, "kongming_problems", reason="no_place")
 
@@ -111,10 +111,8 @@ def test_a_look_that_came_to_nothing() -> None:
     metrics = Metrics(lambda: 1000.0)
     metrics.record(full_outcome(), 0.1, None)
     metrics._clock = lambda: 2000.0
-    metrics.record_failure({"libvirt": "libvirtd went away"}, 0.2)
-    without_placement = Outcome()
-    without_placement.blame(Reason.PLACEMENT, {"Placement": "it did not answer"})
-    metrics.record(without_placement, 0.1, None)
+    metrics.record_failure(Problem(Reason.LIBVIRT, Subject(SubjectKind.LIBVIRT), "libvirtd went away"), 0.2)
+    metrics.record(Outcome(problems=(Problem(Reason.PLACEMENT, PLACEMENT, "it did not answer"),)), 0.1, None)
 
     assert 1000.0 == value(metrics, "kongming_last_successful_pass_timestamp_seconds")
     assert 2 == value(metrics, "kongming_reconcile_passes_total", result="failure")
