@@ -123,6 +123,7 @@ class SimulatedHost:
     def destroy(self, uuid: str) -> None:
         """End a guest."""
         del self._running[uuid]
+        self.migrating.discard(uuid)
 
     def set_affinity(self, uuid: str, vcpu: int, cpus: CpuSet) -> None:
         """Pin a vCPU behind everybody's back."""
