@@ -17,6 +17,7 @@ from osc_lib.command import command
 from kongming_sched import exceptions
 from kongming_sched.cli.change_plan import COLUMNS, Effect, Plan
 from kongming_sched.cli.columns import Nothing
+from kongming_sched.cloud.clients import compute_client
 from kongming_sched.cloud.compute import ComputeClient
 from kongming_sched.help_text import keep_paragraphs
 from kongming_sched.placement.client import PlacementClient
@@ -62,7 +63,7 @@ class Common:
     @property
     def compute(self) -> ComputeClient:
         """Nova's API; nothing is asked of it before it is used."""
-        return ComputeClient(lambda: self.app.client_manager.sdk_connection.compute)  # type: ignore[attr-defined]
+        return compute_client(lambda: self.app.client_manager.sdk_connection)  # type: ignore[attr-defined]
 
 
 class Command(Common, command.Command):

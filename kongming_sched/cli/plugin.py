@@ -26,17 +26,9 @@ def make_client(instance: Any) -> PlacementClient:
     :param instance: osc's client manager
     :raises PlacementUnavailable: if Placement is not in the catalogue or does not answer
     """
-    # Here and not above: see the docstring of the module.
-    from keystoneauth1.exceptions import ClientException
-    from openstack.exceptions import SDKException
+    from kongming_sched.cloud.clients import placement_client  # not above: see the docstring of the module
 
-    from kongming_sched.exceptions import PlacementUnavailable
-    from kongming_sched.placement.client import PlacementClient
-
-    try:
-        return PlacementClient(instance.sdk_connection.placement)
-    except (ClientException, SDKException) as error:
-        raise PlacementUnavailable("be reached", str(error)) from error
+    return placement_client(lambda: instance.sdk_connection)
 
 
 def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

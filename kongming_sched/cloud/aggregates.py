@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 
 from osc_lib import exceptions as osc_exceptions
 
@@ -33,6 +34,6 @@ def members(client: PlacementClient, compute: ComputeClient, name_or_uuid: str |
     return members_of(client, [aggregate_uuid(compute, name_or_uuid)])
 
 
-def members_of(client: PlacementClient, aggregates: frozenset[str] | list[str]) -> frozenset[str]:
+def members_of(client: PlacementClient, aggregates: Iterable[str]) -> frozenset[str]:
     """The providers of the hosts that are in one of these aggregates."""
     return frozenset(provider.uuid for provider in client.providers(member_of=f"in:{','.join(sorted(aggregates))}"))

@@ -5,26 +5,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from keystoneauth1 import exceptions as ksa_exceptions
-from openstack import exceptions as sdk_exceptions
-
-from kongming_sched import exceptions
-from kongming_sched.cli.plugin import make_client
+from kongming_sched.cloud.aggregates import members_of
+from kongming_sched.cloud.clients import compute_client, placement_client
 from kongming_sched.cloud.compute import ComputeClient, Flavor, Hypervisor
 from kongming_sched.cloud.nodes import Node, read_nodes
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.templates import TemplateList, TemplateStore
-
-
-@dataclass(frozen=True, slots=True)
-class Manager:
-    """What the commands' own way to Placement takes: somebody who has a connection."""
-
-    sdk_connection: Any
 
 
 class Cloud:
@@ -71,16 +60,12 @@ class Cloud:
 
     def members_of(self, aggregates: Iterable[str]) -> frozenset[str]:
         """The providers of the hosts in one of these aggregates."""
-        found = self._placement.providers(member_of=f"in:{','.join(sorted(aggregates))}")
-        return frozenset(provider.uuid for provider in found)
+        return members_of(self._placement, aggregates)
 
     @functools.cached_property
     def _placement(self) -> PlacementClient:
-        try:
-            return make_client(Manager(self._connect()))
-        except (ksa_exceptions.ClientException, sdk_exceptions.SDKException) as error:
-            raise exceptions.PlacementUnavailable("be reached", str(error)) from error
+        return placement_client(self._connect)
 
     @functools.cached_property
     def _compute(self) -> ComputeClient:
-        return ComputeClient(lambda: self._connect().compute)
+        return compute_client(self._connect)

@@ -57,7 +57,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "weighers": ("conf", "scheduler"),
     "cloud": ("placement",),
     "cli": ("cloud", "help_text", "pages", "placement"),
-    "status": ("cli", "cloud", "conf", "placement", "version"),
+    "status": ("cloud", "conf", "placement", "version"),
     "agent.settings": ("conf",),
     "agent.model": ("placement",),
     "agent.decide": ("agent.model", "placement"),

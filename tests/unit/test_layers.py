@@ -16,7 +16,7 @@ ALONE = {
     "nova": ["scheduler", "filters", "weighers", "validators"],
     "libvirt": ["agent.host.libvirt_host"],
     "kongming_sched.agent": ["agent"],
-    "kongming_sched.cli": ["cli", "status"],
+    "kongming_sched.cli": ["cli"],
     "kongming_sched.cloud": ["cloud", "cli", "status"],
     "kongming_sched.status": ["status"],
     "kongming_sched.filters": ["filters"],
