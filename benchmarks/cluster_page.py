@@ -17,8 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks import report
-from kongming_sched.cli.cluster import Cluster, make_cluster
-from kongming_sched.cli.cluster_page import cluster_page
+from kongming_sched.cli.report_cluster import Cluster, make_cluster
+from kongming_sched.cli.report_page import report_page
 from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.cloud.hosts import hosts_of
 from kongming_sched.cloud.nodes import nodes_of
@@ -110,7 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     cloud = make_cloud(options.hosts, options.servers_per_host)
     started_at = time.monotonic()
-    text = cluster_page(cloud, datetime(2026, 11, 21, 12, tzinfo=timezone.utc), "Region one")
+    text = report_page(cloud, datetime(2026, 11, 21, 12, tzinfo=timezone.utc), "Region one")
     made_s = time.monotonic() - started_at
     with tempfile.TemporaryDirectory() as directory:
         path = options.keep_page or Path(directory) / "report.html"

@@ -7,9 +7,9 @@ import argparse
 from datetime import datetime, timezone
 from pathlib import Path
 
-from kongming_sched.cli.cluster import read_cluster, read_servers
-from kongming_sched.cli.cluster_page import cluster_page
 from kongming_sched.cli.command import Command
+from kongming_sched.cli.report_cluster import read_cluster, read_servers
+from kongming_sched.cli.report_page import report_page
 from kongming_sched.pages.document import write_page
 
 
@@ -42,4 +42,4 @@ class Report(Command):
         cluster = read_cluster(self.placement, self.templates.list(), servers)
         for note in cluster.notes:
             self.log.warning("%s", note)
-        write_page(parsed_args.html, cluster_page(cluster, datetime.now(timezone.utc), parsed_args.title))
+        write_page(parsed_args.html, report_page(cluster, datetime.now(timezone.utc), parsed_args.title))

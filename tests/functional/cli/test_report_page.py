@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.cli.cluster_page import cluster_page
+from kongming_sched.cli.report_page import report_page
 from testbed.browser import PROGRAMS, Browser, browser
 from tests.functional.agent.test_map_page import CONTRASTS
-from tests.unit.cli.clusters import NASTY, small_cloud
+from tests.unit.cli.sample_clusters import NASTY, small_cloud
 
 pytestmark = [
     pytest.mark.skipif(
@@ -44,7 +44,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def path(tmp_path: Path) -> Path:
     """The page of a small cloud."""
     path = tmp_path / "cloud.html"
-    path.write_text(cluster_page(small_cloud(), datetime(2026, 11, 21, tzinfo=timezone.utc)), encoding="utf-8")
+    path.write_text(report_page(small_cloud(), datetime(2026, 11, 21, tzinfo=timezone.utc)), encoding="utf-8")
     return path
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 
-from kongming_sched.cli.cluster import Amount, Cluster, ClusterHost, ClusterNode, ClusterServer, ClusterTemplate
+from kongming_sched.cli.report_cluster import Amount, Cluster, ClusterHost, ClusterNode, ClusterServer, ClusterTemplate
 from kongming_sched.pages.document import asset, document
 
 
@@ -40,7 +40,7 @@ _RESOURCES = {
 _DISABLED = "<span class=tag>disabled</span>"
 
 
-def cluster_page(cluster: Cluster, at: datetime, title: str = "KongMing") -> str:
+def report_page(cluster: Cluster, at: datetime, title: str = "KongMing") -> str:
     """The whole document.
 
     :param at: when the cloud was looked at
@@ -58,7 +58,7 @@ def cluster_page(cluster: Cluster, at: datetime, title: str = "KongMing") -> str
         *_others(cluster),
         "</main>",
     ]
-    return document(escape(title), asset(__package__, "cluster_page.css"), body, asset(__package__, "cluster_page.js"))
+    return document(escape(title), asset(__package__, "report_page.css"), body, asset(__package__, "report_page.js"))
 
 
 def _header(cluster: Cluster, at: datetime, title: str) -> Iterator[str]:

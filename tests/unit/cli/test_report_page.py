@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kongming_sched.cli.cluster import NOTHING, Amount, Cluster, make_cluster
-from kongming_sched.cli.cluster_page import cluster_page
+from kongming_sched.cli.report_cluster import NOTHING, Amount, Cluster, make_cluster
+from kongming_sched.cli.report_page import report_page
 from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.cloud.hosts import hosts_of
 from kongming_sched.cloud.nodes import nodes_of
@@ -23,7 +23,7 @@ from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.placement.templates import StoredTemplate, TemplateList
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import PinningTemplate
-from tests.unit.cli.clusters import NASTY, node, server, small_cloud
+from tests.unit.cli.sample_clusters import NASTY, node, server, small_cloud
 
 AT = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 ROOT, OTHER = "c1c1c1c1-0000-4000-8000-000000000001", "c2c2c2c2-0000-4000-8000-000000000002"
@@ -55,7 +55,7 @@ class Words(HTMLParser):
 
 def words(cluster: Cluster) -> list[str]:
     """The texts of a cloud's page."""
-    return Words(cluster_page(cluster, AT)).words
+    return Words(report_page(cluster, AT)).words
 
 
 def test_numbers_say_what_bars_do() -> None:
@@ -75,7 +75,7 @@ def test_nodes_that_differ_say_each_what_they_offer() -> None:
 
 def test_a_servers_name_is_a_text() -> None:
     """What a user wrote runs nowhere and opens no element; one script is allowed, by its digest."""
-    text = cluster_page(small_cloud(), AT, NASTY)
+    text = report_page(small_cloud(), AT, NASTY)
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
     assert 1 == len(scripts)
@@ -106,7 +106,7 @@ def test_a_cloud_without_anything() -> None:
 def test_more_may_be_used_than_there_is(used: int) -> None:
     """As after a pool has shrunk: the bar is full and no number is below nothing."""
     cloud = replace(small_cloud(), hosts=(replace(small_cloud().hosts[0], nodes=(node(0, used),)),))
-    text = cluster_page(cloud, AT)
+    text = report_page(cloud, AT)
     assert "--part:100%" in text
     assert "full of 16" in " ".join(Words(text).words)
     assert 0 == Amount(used, 16).free
@@ -117,7 +117,7 @@ def test_a_thousand_hosts_stay_small() -> None:
     cloud = small_cloud()
     servers = tuple(server(number, f"a-name-of-the-usual-length-{number}") for number in range(10))
     host = replace(cloud.hosts[0], name="compute-0000.rack-00.example.org", servers=servers)
-    one, eleven = (len(cluster_page(replace(cloud, hosts=(host,) * count), AT).encode()) for count in (1, 11))
+    one, eleven = (len(report_page(replace(cloud, hosts=(host,) * count), AT).encode()) for count in (1, 11))
     assert 3000 > (eleven - one) / 10
 
 
