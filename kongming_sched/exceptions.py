@@ -268,6 +268,15 @@ class HostNotFound(KongMingError):
         super().__init__(f"host {name!r} {reason}; see 'openstack kongming host list'")
 
 
+class AggregateNotFound(KongMingError):
+    """No host aggregate has this name or UUID, or several have the name."""
+
+    def __init__(self, name_or_uuid: str, reason: str) -> None:
+        self.name_or_uuid = name_or_uuid
+        self.reason = reason
+        super().__init__(f"{reason} {name_or_uuid!r}; see 'openstack aggregate list --long'")
+
+
 class TemplateExists(KongMingError):
     """The name of a new template is taken."""
 

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from osc_lib import exceptions as osc_exceptions
@@ -13,27 +12,10 @@ from osc_lib import exceptions as osc_exceptions
 from kongming_sched import exceptions
 from kongming_sched.cli import progress
 from kongming_sched.cli.command import Lister
-from kongming_sched.cli.explain import read_request, warn_of_flaw
-from kongming_sched.cloud.aggregates import members_of
+from kongming_sched.cli.flavor_checks import read_request, warn_of_flaw
+from kongming_sched.cloud.aggregates import find_aggregate, members_of
+from kongming_sched.cloud.capacity import Demand, HostRoom, demand_of
 from kongming_sched.cloud.hosts import pick, read_hosts, taken_of_host
-from kongming_sched.cloud.nodes import threads_per_core
-from kongming_sched.cloud.obstacles import HostRoom
-from kongming_sched.placement.flavor import cell_requests
-from kongming_sched.template import PinningTemplate
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What is counted.
-
-    :ivar of: the flavor or the template, by name
-    :ivar vcpus: of one server
-    :ivar count: how many more fit on a host
-    """
-
-    of: str
-    vcpus: int
-    count: Callable[[HostRoom], int]
 
 
 class ShowCapacity(Lister):
@@ -107,25 +89,8 @@ class ShowCapacity(Lister):
 
     def _members(self, name_or_uuid: str | None) -> dict[str, frozenset[str]]:
         """Which providers are in each aggregate, or in this one."""
-        aggregates = self.compute.aggregates()
-        if name_or_uuid is not None:
-            aggregates = [aggregate for aggregate in aggregates if name_or_uuid in (aggregate.name, aggregate.uuid)]
-            if not aggregates:
-                raise osc_exceptions.CommandError(
-                    f"no host aggregate has the name or UUID {name_or_uuid!r}; see 'openstack aggregate list'"
-                )
+        aggregates = self.compute.aggregates() if name_or_uuid is None else [find_aggregate(self.compute, name_or_uuid)]
         return {aggregate.name: members_of(self.placement, [aggregate.uuid]) for aggregate in aggregates}
-
-
-def demand_of(template: PinningTemplate) -> Demand:
-    """What servers of a template take, whatever their flavors say of memory and disk."""
-
-    def count(host: HostRoom) -> int:
-        """As many as fit of those flavors that fit best: a flavor asks for one number of threads per core."""
-        threads = {threads_per_core(node.traits) or 1 for node in host.nodes.values()}
-        return max(host.count(cell_requests(template, 0, number), {}) for number in threads)
-
-    return Demand(template.name, template.vcpus, count)
 
 
 def _table(

@@ -4,27 +4,21 @@
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
-
-from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
 from kongming_sched.cli import columns
 from kongming_sched.cli.command import Lister
+from kongming_sched.cli.flavor_checks import read_request, warn_of_flaw
 from kongming_sched.cloud.aggregates import members, members_of
-from kongming_sched.cloud.capacity import NodeRoom
-from kongming_sched.cloud.compute import Flavor
-from kongming_sched.cloud.flaws import find_flaw
+from kongming_sched.cloud.capacity import HostRoom, NodeRoom
 from kongming_sched.cloud.hosts import pick, read_bare_hosts, read_hosts, taken_of_host
 from kongming_sched.cloud.nodes import amounts
-from kongming_sched.cloud.obstacles import HostRoom, Kind, Obstacle, find_obstacle
+from kongming_sched.cloud.obstacles import Kind, Obstacle, find_obstacle
 from kongming_sched.placement import names
-from kongming_sched.placement.flavor import check_request
 from kongming_sched.request import PinningRequest
-from kongming_sched.template import PinningTemplate
 
 
 class Explain(Lister):
@@ -94,29 +88,3 @@ def _free(host: HostRoom) -> columns.Lines:
 
 def _amounts(room: NodeRoom) -> dict[str, int]:
     return amounts({name: amount for name, amount in room.free.items() if name != names.NODE})
-
-
-def warn_of_flaw(log: logging.Logger, flavor: Flavor, template_of: Callable[[str], PinningTemplate]) -> None:
-    """Say what is wrong with a flavor that is counted all the same."""
-    if flaw := find_flaw(flavor, template_of):
-        log.warning("flavor %s: %s; mend it with: %s", flavor.name, flaw.problem, flaw.remedy)
-
-
-def read_request(flavor: Flavor) -> PinningRequest:
-    """What a flavor asks for.
-
-    :raises CommandError: if it names no template
-    :raises InvalidRequest: if the scheduler would refuse it wherever it is
-    """
-    request = PinningRequest.from_extra_specs(flavor.extra_specs)
-    if request is None:
-        raise osc_exceptions.CommandError(
-            f"flavor {flavor.name!r} names no template, so KongMing has no say in where its servers go;"
-            " see 'openstack kongming flavor set'"
-        )
-    check_request(request)
-    if flavor.extra_specs.get("resources:MEMORY_MB") == "0":
-        raise exceptions.InvalidRequest(
-            "resources:MEMORY_MB", "must not be 0: Nova only finds hosts that give something of their own; unset it"
-        )
-    return request

@@ -13,9 +13,7 @@ from kongming_sched.cli.command import Lister, ShowOne
 from kongming_sched.cloud.flaws import find_flaw, is_ours
 from kongming_sched.cloud.nodes import amounts, threads_per_core
 from kongming_sched.placement import names
-from kongming_sched.placement.templates import TemplateList
 from kongming_sched.request import STRATEGY_KEY, TEMPLATE_KEY, CellRequest, PinningRequest
-from kongming_sched.template import PinningTemplate
 
 
 class ShowFlavor(ShowOne):
@@ -89,7 +87,7 @@ class ValidateFlavor(Lister):
             template = flavor.extra_specs.get(TEMPLATE_KEY)
             if parsed_args.template not in (None, template):
                 continue
-            flaw = find_flaw(flavor, lambda name: _template(found, name))
+            flaw = find_flaw(flavor, found.find)
             self.has_flaw |= flaw is not None
             long = (flavor.id, flavor.vcpus, flavor.memory_mb) if parsed_args.long else ()
             state = "wrong" if flaw else "right"
@@ -100,17 +98,6 @@ class ValidateFlavor(Lister):
     def run(self, parsed_args: argparse.Namespace) -> int:
         """End with 1 if something is wrong."""
         return super().run(parsed_args) or int(self.has_flaw)
-
-
-def _template(found: TemplateList, name: str) -> PinningTemplate:
-    """A template by its name, as the store's own look-up gives it.
-
-    :raises TemplateNotFound: if there is none
-    :raises InvalidTraits: if it cannot be read
-    """
-    if name in found.templates:
-        return found.templates[name].template
-    raise next((error for error in found.broken if error.name == name), None) or exceptions.TemplateNotFound(name)
 
 
 def _cell(cell: CellRequest) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.cli import columns, progress
-from kongming_sched.cli.capacity import demand_of
 from kongming_sched.cli.template_rows import offering
+from kongming_sched.cloud.capacity import HostRoom, demand_of
 from kongming_sched.cloud.compute import ComputeClient, Server
 from kongming_sched.cloud.hosts import hosts_of, read_bare_hosts
 from kongming_sched.cloud.nodes import RESOURCES, Node, nodes_of
-from kongming_sched.cloud.obstacles import DISABLED, HostRoom
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateList
@@ -153,7 +152,7 @@ def make_cluster(
         notes.append(f"The servers are not shown: {servers}")
     by_host = None if servers is None or isinstance(servers, str) else _by_host(servers)
     count = None if by_host is None else Counter(item.template for found in by_host.values() for item in found)
-    hosts = _hosts(nodes, {room.uuid for room in rooms if DISABLED in room.traits}, by_host)
+    hosts = _hosts(nodes, {room.uuid for room in rooms if room.is_disabled}, by_host)
     known = {host.name for host in hosts}
     return Cluster(
         hosts,

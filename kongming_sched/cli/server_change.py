@@ -12,7 +12,7 @@ from osc_lib import exceptions as osc_exceptions
 from kongming_sched import exceptions
 from kongming_sched.cli.change_plan import Effect, Entry, Plan
 from kongming_sched.cli.command import Change
-from kongming_sched.cli.server_checks import Servers
+from kongming_sched.cli.server_checks import check_override, states_of
 from kongming_sched.cloud.compute import Server
 from kongming_sched.override import CPUS_KEY, GRAMMAR, OLD_CPUS_KEY, select
 from kongming_sched.request import TEMPLATE_KEY
@@ -39,7 +39,7 @@ def change(before: Mapping[str, str], wanted: Mapping[str, str]) -> Steps:
     )
 
 
-class _Write(Servers, Change):
+class _Write(Change):
     """What the two commands have in common."""
 
     def plan_of(self, server: Server, wanted: Mapping[str, str]) -> Plan:
@@ -49,7 +49,7 @@ class _Write(Servers, Change):
 
         def refusals() -> Iterator[Exception]:
             try:
-                self.check(server, wanted, self.states(server))
+                check_override(self.templates, server, wanted, states_of(self.placement, server))
             except (exceptions.InvalidOverride, exceptions.TemplateNotFound, exceptions.InvalidTraits) as error:
                 yield osc_exceptions.CommandError(f"server {server.name!r}: {error}")
 

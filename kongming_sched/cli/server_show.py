@@ -10,7 +10,7 @@ from typing import Any
 from kongming_sched import exceptions
 from kongming_sched.cli import columns, progress
 from kongming_sched.cli.command import Lister, ShowOne
-from kongming_sched.cli.server_checks import Servers
+from kongming_sched.cli.server_checks import check_override, states_of
 from kongming_sched.cloud.aggregates import members
 from kongming_sched.cloud.compute import Server
 from kongming_sched.cloud.nodes import amounts, node_host, node_id
@@ -71,7 +71,7 @@ class ListServer(Lister):
         return shown, rows
 
 
-class ShowServer(Servers, ShowOne):
+class ShowServer(ShowOne):
     """Show what a server has of KongMing, and what its own metadata asks for.
 
     Example::
@@ -88,10 +88,10 @@ class ShowServer(Servers, ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
         """Read the server, its flavor and its claim."""
         server = self.compute.find_server(parsed_args.server)
-        states = self.states(server)
+        states = states_of(self.placement, server)
         problem = None
         try:
-            self.check(server, select(server.metadata), states)
+            check_override(self.templates, server, select(server.metadata), states)
         except (exceptions.InvalidOverride, exceptions.TemplateNotFound, exceptions.InvalidTraits) as error:
             problem = str(error)
         claim = {number: state.allocations[server.id] for number, state in sorted(states.items())}

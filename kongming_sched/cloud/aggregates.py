@@ -6,25 +6,32 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 
-from osc_lib import exceptions as osc_exceptions
-
-from kongming_sched.cloud.compute import ComputeClient
+from kongming_sched import exceptions
+from kongming_sched.cloud.compute import Aggregate, ComputeClient
 from kongming_sched.placement.client import PlacementClient
 
 
-def aggregate_uuid(compute: ComputeClient, name_or_uuid: str) -> str:
-    """The id of a host aggregate; Nova is asked only about names, for Placement has aggregates that Nova has not.
+def find_aggregate(compute: ComputeClient, name_or_uuid: str) -> Aggregate:
+    """The host aggregate of Nova that has this name or UUID.
 
-    :raises CommandError: if Nova has no aggregate of this name, or several
+    :raises AggregateNotFound: if there is none, or several have the name
+    """
+    found = [aggregate for aggregate in compute.aggregates() if name_or_uuid in (aggregate.name, aggregate.uuid)]
+    if len(found) != 1:
+        reason = f"{len(found)} host aggregates are named" if found else "no host aggregate has the name or UUID"
+        raise exceptions.AggregateNotFound(name_or_uuid, reason)
+    return found[0]
+
+
+def aggregate_uuid(compute: ComputeClient, name_or_uuid: str) -> str:
+    """The UUID of a host aggregate. A UUID is taken as it is: Placement may have aggregates that Nova has not.
+
+    :raises AggregateNotFound: if Nova has no aggregate of this name, or several
     """
     try:
         return str(uuid.UUID(name_or_uuid))
     except ValueError:
-        found = [aggregate.uuid for aggregate in compute.aggregates() if aggregate.name == name_or_uuid]
-    if len(found) != 1:
-        many = f"{len(found)} host aggregates are named" if found else "no host aggregate has the name or UUID"
-        raise osc_exceptions.CommandError(f"{many} {name_or_uuid!r}; see 'openstack aggregate list --long'")
-    return found[0]
+        return find_aggregate(compute, name_or_uuid).uuid
 
 
 def members(client: PlacementClient, compute: ComputeClient, name_or_uuid: str | None) -> frozenset[str] | None:

@@ -12,10 +12,19 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from kongming_sched.cloud.nodes import threads_per_core
+from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.request import CellRequest
+from kongming_sched.template import PinningTemplate
+
+DISABLED = "COMPUTE_STATUS_DISABLED"
+"""Nova's trait of a compute node whose service is disabled; Nova's scheduler forbids it."""
+
+_SHARABLE = "DISK_GB"
+"""What a host without an inventory of its own may have from a sharing provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +45,74 @@ class NodeRoom:
 
 
 @dataclass(frozen=True, slots=True)
+class HostRoom:
+    """What is known of a host.
+
+    :ivar free: what is free of the compute node itself, by resource class; only of what it has
+    :ivar nodes: NUMA node id to what is free there; only nodes that take servers
+    """
+
+    name: str
+    uuid: str
+    free: Mapping[str, int]
+    traits: frozenset[str]
+    nodes: Mapping[int, NodeRoom]
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether its compute service is disabled."""
+        return DISABLED in self.traits
+
+    def count(self, cells: Sequence[CellRequest], of_host: Mapping[str, int]) -> int:
+        """How many servers fit that take this of the NUMA nodes and that of the compute node itself."""
+        if self.is_disabled:
+            return 0
+        limits = [max(0, self.free.get(name, 0)) // need for name, need in of_host.items() if not self._shares(name)]
+        return min([count_servers(cells, list(self.nodes.values())), *limits])
+
+    def _shares(self, name: str) -> bool:
+        return name == _SHARABLE and name not in self.free
+
+    def lacking(self, of_host: Mapping[str, int]) -> str | None:
+        """What the compute node itself has too little of; None if it has enough."""
+        for name, need in of_host.items():
+            if not self._shares(name) and self.free.get(name, 0) < need:
+                return f"needs {need} of {name} from the host, where {max(0, self.free.get(name, 0))} is free"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is counted.
+
+    :ivar of: the flavor or the template, by name
+    :ivar vcpus: of one server
+    :ivar count: how many more fit on a host
+    """
+
+    of: str
+    vcpus: int
+    count: Callable[[HostRoom], int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Kind:
     """Cells of a request that are alike: so many of each server, which fit so often on each node alone."""
 
     cells: int
     resources: tuple[tuple[str, int], ...]
     counts: tuple[int, ...]
+
+
+def demand_of(template: PinningTemplate) -> Demand:
+    """What servers of a template take, whatever their flavors say of memory and disk."""
+
+    def count(host: HostRoom) -> int:
+        """As many as fit of those flavors that fit best: a flavor asks for one number of threads per core."""
+        threads = {threads_per_core(node.traits) or 1 for node in host.nodes.values()}
+        return max(host.count(cell_requests(template, 0, number), {}) for number in threads)
+
+    return Demand(template.name, template.vcpus, count)
 
 
 def count_servers(cells: Sequence[CellRequest], nodes: Sequence[NodeRoom]) -> int:

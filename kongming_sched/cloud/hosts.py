@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kongming_sched import exceptions
-from kongming_sched.cloud.capacity import NodeRoom
+from kongming_sched.cloud.capacity import HostRoom, NodeRoom
 from kongming_sched.cloud.compute import Flavor
 from kongming_sched.cloud.nodes import node_host
-from kongming_sched.cloud.obstacles import HostRoom
 from kongming_sched.placement import names
 from kongming_sched.placement.candidates import node_id
 from kongming_sched.placement.client import PlacementClient

@@ -3,19 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from kongming_sched.cloud.capacity import NodeRoom, count_servers
+from kongming_sched.cloud.capacity import HostRoom, NodeRoom, count_servers
 from kongming_sched.compat import StrEnum
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, PinningRequest
-
-DISABLED = "COMPUTE_STATUS_DISABLED"
-"""Nova's trait of a compute node whose service is disabled; Nova's scheduler forbids it."""
-
-_SHARABLE = "DISK_GB"
-"""What a host without an inventory of its own may have from a sharing provider."""
 
 _WORDS = {names.PCPU: "dedicated CPUs", names.VCPU: "shared vCPUs", names.MEMORY_MB: "MiB of memory"}
 
@@ -44,38 +38,6 @@ class Obstacle:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostRoom:
-    """What is known of a host.
-
-    :ivar free: what is free of the compute node itself, by resource class; only of what it has
-    :ivar nodes: NUMA node id to what is free there; only nodes that take servers
-    """
-
-    name: str
-    uuid: str
-    free: Mapping[str, int]
-    traits: frozenset[str]
-    nodes: Mapping[int, NodeRoom]
-
-    def count(self, cells: Sequence[CellRequest], of_host: Mapping[str, int]) -> int:
-        """How many servers fit that take this of the NUMA nodes and that of the compute node itself."""
-        if DISABLED in self.traits:
-            return 0
-        limits = [max(0, self.free.get(name, 0)) // need for name, need in of_host.items() if not self._shares(name)]
-        return min([count_servers(cells, list(self.nodes.values())), *limits])
-
-    def _shares(self, name: str) -> bool:
-        return name == _SHARABLE and name not in self.free
-
-    def lacking(self, of_host: Mapping[str, int]) -> str | None:
-        """What the compute node itself has too little of; None if it has enough."""
-        for name, need in of_host.items():
-            if not self._shares(name) and self.free.get(name, 0) < need:
-                return f"needs {need} of {name} from the host, where {max(0, self.free.get(name, 0))} is free"
-        return None
-
-
 def find_obstacle(
     host: HostRoom, request: PinningRequest, of_host: Mapping[str, int], *, is_offered: bool
 ) -> Obstacle | None:
@@ -84,7 +46,7 @@ def find_obstacle(
     :param of_host: what it takes of the compute node itself
     :param is_offered: whether the aggregates of the template, if it has any, hold this host
     """
-    if DISABLED in host.traits:
+    if host.is_disabled:
         return Obstacle(Kind.DISABLED, "its compute service is disabled")
     if not host.nodes:
         return Obstacle(Kind.NO_NODE, "no NUMA node takes servers of templates: see 'openstack kongming host show'")

@@ -40,6 +40,16 @@ class TemplateList:
     templates: dict[str, StoredTemplate]
     broken: tuple[exceptions.InvalidTraits, ...]
 
+    def find(self, name: str) -> PinningTemplate:
+        """One of these templates.
+
+        :raises TemplateNotFound: if there is none of this name
+        :raises InvalidTraits: if its traits are not a template
+        """
+        if name in self.templates:
+            return self.templates[name].template
+        raise next((error for error in self.broken if error.name == name), None) or exceptions.TemplateNotFound(name)
+
 
 class TemplateStore:
     """The templates of a cloud. Reads are conditional: one request, and two for each that has changed."""

@@ -79,12 +79,7 @@ def _could_offer(template: PinningTemplate, nodes: list[Node]) -> bool:
     """
     if len(template.cells) != 1 or template.cells[0].cpus is not CpuPolicy.DEDICATED:
         return False
-    return any(_is_room(template.cells[0], node) for node in nodes if not _is_disabled(node))
-
-
-def _is_disabled(node: Node) -> bool:
-    """Whether an operator keeps servers of templates away."""
-    return names.DISABLED in node.summary.traits
+    return any(_is_room(template.cells[0], node) for node in nodes if not node.is_disabled)
 
 
 def _is_room(cell: TemplateCell, node: Node) -> bool:

@@ -8,11 +8,9 @@ from collections.abc import Collection, Iterable
 from kongming_sched.cloud.compute import Flavor, Hypervisor
 from kongming_sched.cloud.flaws import find_flaw, is_ours
 from kongming_sched.cloud.nodes import Node
-from kongming_sched.exceptions import TemplateNotFound
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.templates import TemplateList
 from kongming_sched.status.verdict import Verdict, count, failure, some, warning
-from kongming_sched.template import PinningTemplate
 
 
 def of_gone_hosts(providers: Iterable[Provider], hypervisors: Collection[Hypervisor]) -> Verdict:
@@ -54,14 +52,8 @@ def of_templates(templates: TemplateList, nodes: Collection[Node]) -> Verdict:
 
 def of_flavors(flavors: Iterable[Flavor], templates: TemplateList) -> Verdict:
     """Of flavors that ask for something else than their templates take, or for half of it."""
-
-    def template_of(name: str) -> PinningTemplate:
-        if name in templates.templates:
-            return templates.templates[name].template
-        raise next((error for error in templates.broken if error.name == name), None) or TemplateNotFound(name)
-
     ours = sorted(filter(is_ours, flavors), key=lambda flavor: flavor.name)
-    flaws = [(flavor, find_flaw(flavor, template_of)) for flavor in ours]
+    flaws = [(flavor, find_flaw(flavor, templates.find)) for flavor in ours]
     problems = [failure(f"flavor {flavor.name}: {flaw.problem}", flaw.remedy) for flavor, flaw in flaws if flaw]
     return Verdict.of(f"{count(len(ours), 'flavor')} with a template, each as it should be", problems)
 

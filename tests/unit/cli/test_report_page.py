@@ -14,10 +14,10 @@ import pytest
 
 from kongming_sched.cli.report_cluster import NOTHING, Amount, Cluster, make_cluster
 from kongming_sched.cli.report_page import report_page
+from kongming_sched.cloud.capacity import DISABLED
 from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.cloud.hosts import hosts_of
 from kongming_sched.cloud.nodes import nodes_of
-from kongming_sched.cloud.obstacles import DISABLED
 from kongming_sched.placement import names
 from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.placement.templates import StoredTemplate, TemplateList

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from kongming_sched.cloud.capacity import NodeRoom
-from kongming_sched.cloud.obstacles import DISABLED, HostRoom, Kind, Obstacle, find_obstacle
+from kongming_sched.cloud.capacity import DISABLED, HostRoom, NodeRoom
+from kongming_sched.cloud.obstacles import Kind, Obstacle, find_obstacle
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, PinningRequest
 
