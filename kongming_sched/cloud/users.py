@@ -12,9 +12,7 @@ from kongming_sched.cloud.nodes import threads_per_core
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.request import TEMPLATE_KEY, PinningRequest
 from kongming_sched.template import PinningTemplate
-
-_SHOWN = 5
-"""How many users a message names before it counts the others."""
+from kongming_sched.texts.counted import first
 
 _ANY_THREADS = (1, 2, 4, 8)
 _ANY_MEMORY_MB = 1 << 30
@@ -54,9 +52,7 @@ def users_of(compute: ComputeClient, templates: Collection[str]) -> list[User]:
 
 def describe(users: Iterable[User]) -> str:
     """Name the first users and count the others."""
-    titles = [user.title for user in users]
-    more = len(titles) - _SHOWN
-    return ", ".join(titles[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return first([user.title for user in users])
 
 
 def has_same_demand(old: PinningTemplate, new: PinningTemplate) -> bool:

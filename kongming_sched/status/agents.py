@@ -16,8 +16,9 @@ from kongming_sched.cloud.nodes import Node
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.templates import TemplateList
-from kongming_sched.status.verdict import Problem, Verdict, count, some, warning
+from kongming_sched.status.verdict import Problem, Verdict, warning
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
+from kongming_sched.texts.counted import count, first
 
 _REMEDY = (
     "if that lasts longer than the agent's interval (30 s), look at kongming-agent on the host: 'systemctl status"
@@ -43,7 +44,7 @@ def of_agents(
             problems.append(warning(f"the agent of {host} has not looked: {reason}", _REMEDY))
     fine = f"nothing in Placement speaks against the agents of {count(len(silent), 'host')}"
     if bare:
-        fine += f"; no agent has registered {some(sorted(bare.values()))}"
+        fine += f"; no agent has registered {first(sorted(bare.values()))}"
     return Verdict.of(fine, problems)
 
 
@@ -51,7 +52,7 @@ def _of_bare_hosts(bare: Mapping[str, str], members: Mapping[str, frozenset[str]
     """Compute nodes without a node that somebody means to be used, because a template's aggregates hold them."""
     for template, uuids in sorted(members.items()):
         if missing := sorted(name for uuid, name in bare.items() if uuid in uuids):
-            fact = f"template {template!r} is offered to {some(missing)}, where no agent has registered a NUMA node"
+            fact = f"template {template!r} is offered to {first(missing)}, where no agent has registered a NUMA node"
             yield warning(fact, "start kongming-agent there; 'kongming-agent --check' says what stands against it")
 
 

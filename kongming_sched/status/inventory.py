@@ -10,7 +10,8 @@ from kongming_sched.cloud.flaws import find_flaw, is_ours
 from kongming_sched.cloud.nodes import Node
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.templates import TemplateList
-from kongming_sched.status.verdict import Verdict, count, failure, some, warning
+from kongming_sched.status.verdict import Verdict, failure, warning
+from kongming_sched.texts.counted import count, first
 
 
 def of_gone_hosts(providers: Iterable[Provider], hypervisors: Collection[Hypervisor]) -> Verdict:
@@ -22,7 +23,7 @@ def of_gone_hosts(providers: Iterable[Provider], hypervisors: Collection[Hypervi
             left.setdefault(provider.root_uuid, []).append(provider)
     problems = []
     for root, nodes in sorted(left.items(), key=lambda item: item[1][0].name):
-        fact = f"{some(sorted(node.name for node in nodes))}: Nova has no compute node {root}"
+        fact = f"{first(sorted(node.name for node in nodes))}: Nova has no compute node {root}"
         order = " ".join([*sorted(node.uuid for node in nodes), root])
         remedy = f"if its cell is not only down: openstack resource provider delete {order}"
         problems.append(warning(fact, remedy))
@@ -38,10 +39,10 @@ def of_templates(templates: TemplateList, nodes: Collection[Node]) -> Verdict:
     offered = {template for node in nodes for template in node.templates}
     unused = sorted(templates.templates.keys() - offered)
     if unused and not nodes:
-        fact = f"no NUMA node takes servers, so that no template is offered: {some(unused)}"
+        fact = f"no NUMA node takes servers, so that no template is offered: {first(unused)}"
         problems.append(warning(fact, "start kongming-agent on the compute nodes; 'kongming-agent --check' helps"))
     elif unused:
-        fact = f"no NUMA node offers {some(unused)}"
+        fact = f"no NUMA node offers {first(unused)}"
         remedy = (
             "'kongming-agent --check' on a host says why not there; change the template or the hosts, or 'openstack"
             f" kongming template delete {unused[0]}'"

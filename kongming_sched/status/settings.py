@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kongming_sched.status.files import AgentFile, NovaFile, PlacementFile
-from kongming_sched.status.verdict import Problem, Verdict, count, failure, warning
+from kongming_sched.status.verdict import Problem, Verdict, failure, warning
 from kongming_sched.template import PinningTemplate
+from kongming_sched.texts.counted import count
 
 TEMPLATE_FILTER, NUMA_FILTER = "KongmingTemplateFilter", "KongmingNumaFilter"
 ALL_FILTERS = "kongming_sched.filters.all_filters"

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oslo_upgradecheck.upgradecheck import Code
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +56,3 @@ def failure(fact: str, remedy: str) -> Problem:
 def warning(fact: str, remedy: str) -> Problem:
     """Something that wants a look."""
     return Problem(Code.WARNING, fact, remedy)
-
-
-def count(number: int, word: str) -> str:
-    """As in ``1 host`` and ``2 hosts``."""
-    return f"{number} {word}{'s' * (number != 1)}"
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

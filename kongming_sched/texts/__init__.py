@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What others wrote or named: read within limits, and fit to be shown."""
+"""Texts of others, read within limits and made fit to be shown, and words for messages."""

@@ -21,6 +21,7 @@ CORE = (
     "exceptions",
     "cpuset",
     "texts.whole_number",
+    "texts.counted",
     "clashes",
     "topology",
     "pools",
