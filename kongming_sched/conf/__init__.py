@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options, one file per group. Nothing here reads a value."""
+"""Options, one module per group. Nothing here reads a value."""

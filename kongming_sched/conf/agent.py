@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of the agent, and those of Nova and Placement that it reads."""
+"""Options of the agent, and the options for Nova and Placement that it reads."""
 
 from __future__ import annotations
 
@@ -71,25 +71,27 @@ By default the name that libvirt gives, which is the one that nova-compute uses.
         min=1,
         max=3600,
         help="""
-How often to look although no event came, in seconds, if ``timer`` is among ``triggers``.
+How long the agent waits for an event before it makes a pass over its host anyway, in seconds, if ``timer`` is among
+``triggers``.
 
-Changed templates and pins that went astray are found at the latest after this time.
+Changed templates and drifted pins are found after this time at the latest.
 """,
     ),
     cfg.ListOpt(
         "triggers",
         default=["libvirt", "timer"],
         help="""
-What makes the agent look at its host.
+What makes the agent start a pass over its host.
 
-``libvirt`` is told of each server that starts, stops, or is tuned. ``timer`` looks every ``interval_seconds``.
-``notifications`` hears Nova's versioned notifications (``[notifications] notification_format`` of nova.conf must be
-``versioned`` or ``both``), and ``legacy_notifications`` the old ones, after which Nova's API is asked, so that
-``[kongming_nova]`` must say how. Both need oslo.messaging (``pip install kongming-sched[notifications]``) and take the
-transport from ``[oslo_messaging_notifications] transport_url``, or else from ``[DEFAULT] transport_url``.
+``libvirt`` gets an event of each server that starts, stops, or is tuned. ``timer`` starts a pass every
+``interval_seconds``. ``notifications`` listens to Nova's versioned notifications (``[notifications]
+notification_format`` of nova.conf must be ``versioned`` or ``both``). ``legacy_notifications`` listens to the legacy
+ones, after which the agent asks Nova's API, for which ``[kongming_nova]`` must be set. Both need oslo.messaging (``pip
+install kongming-sched[notifications]``) and take the transport from ``[oslo_messaging_notifications] transport_url``,
+or else from ``[DEFAULT] transport_url``.
 
-A server's own metadata is learnt from notifications only if ``[notifications] notify_on_state_change`` of nova.conf is
-set, or else by asking Nova's API every ``metadata_poll_interval``.
+Notifications hold a server's own metadata only if ``[notifications] notify_on_state_change`` of nova.conf is set.
+Otherwise the agent learns it from Nova's API every ``metadata_poll_interval``.
 
 Others can be added as entry points of the group ``kongming_sched.agent.triggers``.
 """,
@@ -98,11 +100,12 @@ Others can be added as entry points of the group ``kongming_sched.agent.triggers
         "versioned_topics",
         default=["versioned_notifications"],
         help="""
-Topics of Nova's versioned notifications, of which one is enough: those in ``[notifications]
-versioned_notifications_topics`` of nova.conf.
+Topics of Nova's versioned notifications, as in ``[notifications] versioned_notifications_topics`` of nova.conf. One of
+these is enough.
 
 The agent reads from a queue of its own, ``kongming-<host>-<topic>``, and takes nothing away from other readers. If
-nobody else reads, let the broker expire what stays in the topic's own queue, and the queues of hosts that are gone.
+there are no other readers, let the broker expire what stays in the topic's own queue, and the queues of hosts that are
+gone.
 """,
     ),
     cfg.ListOpt(
@@ -116,18 +119,18 @@ nobody else reads, let the broker expire what stays in the topic's own queue, an
         min=0,
         max=86400,
         help="""
-How often to ask Nova for the metadata of this host's servers, in seconds; 0 to ask only for servers that came here or
-of which something was heard.
+How often to ask Nova for the metadata of this host's servers, in seconds; 0 to ask only for servers that are new on
+this host or that a notification names.
 
-Only where ``[kongming_nova]`` says how to reach Nova; without that the API is never asked.
+Without ``[kongming_nova]`` the API is never asked.
 """,
     ),
     cfg.StrOpt(
         "run_directory",
         default="/run/kongming",
         help="""
-Where the agent keeps what shall outlive itself but not the machine, and the socket on which libvirt's hook asks for the
-CPUs of guests that migrate to this host. Only the agent's user may enter it.
+The directory for state that survives a restart of the agent but not one of the machine, and for the socket on which
+libvirt's hook asks for the CPUs of guests that migrate to this host. Only the agent's user may enter it.
 
 After a change run ``kongming-host hook install`` again.
 """,
@@ -138,10 +141,9 @@ After a change run ``kongming-host hook install`` again.
         help="""
 Whether guests without a template are kept off ``dedicated_cpu_set``.
 
-All their threads are pinned, while they run, to the CPUs that they have but those of the pool. When this goes off, or
-after ``kongming-host release --all``, they get back what they had. Without it such guests may run on the CPUs of
-servers that have these to themselves, unless Nova's ``[compute] cpu_shared_set`` keeps them away, which is
-the better way.
+While they run, all their threads are pinned to the CPUs that they may use, except those of the pool. When this option
+is turned off, or after ``kongming-host release --all``, they get back what they had. Without it such guests may run on
+dedicated CPUs of other servers, unless Nova's ``[compute] cpu_shared_set`` keeps them away, which is the better way.
 """,
     ),
     cfg.StrOpt(
@@ -150,13 +152,14 @@ the better way.
         help="""
 The address at which Prometheus may fetch the agent's metrics.
 
-They tell the names of servers, and nobody is asked for a password: let a proxy with TLS stand before any other address.
+The metrics contain the names of servers and are served without a password. For any address but this host's own, put a
+proxy with TLS in front.
 """,
     ),
     cfg.PortOpt(
         "metrics_port",
         default=19119,
-        help="The port of the metrics; 0 for none.",
+        help="The port of the metrics; 0 disables them.",
     ),
 ]
 
@@ -170,20 +173,20 @@ CLI_OPTS = [
     cfg.BoolOpt(
         "check",
         default=False,
-        help="Say in plain words what is right and wrong on this host, change nothing, and end: with 0 if the agent can"
-        " work here, else with 1.",
+        help="Report what is right and wrong on this host, change nothing, and exit: with 0 if the agent can work here,"
+        " else with 1.",
     ),
     cfg.BoolOpt(
         "brief",
         default=False,
-        help="With --check: only what is not well, and a line for the whole, with priorities for systemd's journal.",
+        help="With --check: print only warnings and errors, and a summary, with priorities for systemd's journal.",
     ),
 ]
-"""What the command line alone has."""
+"""Options of the command line alone."""
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Register everything that the agent reads."""
+    """Register all options that the agent reads."""
     conf.register_group(GROUP)
     conf.register_opts(OPTS, group=GROUP)
     conf.register_opts(NOVA_COMPUTE_OPTS, group="compute")
@@ -197,7 +200,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 
 
 def list_opts() -> list[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
-    """What the sample configuration file shows."""
+    """The options of the sample configuration file."""
     service = loading.get_session_conf_options() + loading.get_auth_common_conf_options()
     service += loading.get_auth_plugin_conf_options("password")
     service += loading.get_adapter_conf_options(include_deprecated=False)

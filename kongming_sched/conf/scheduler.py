@@ -14,15 +14,16 @@ OPTS = [
         choices=[
             ("pack", "The fullest node that fits, so that whole nodes stay free for large servers."),
             ("spread", "The emptiest node, so that servers share caches and memory bandwidth with few others."),
-            ("scatter", "A node that the server's id draws, and the packing weigher draws the host: for many at once."),
+            ("scatter", "A random node, and by the packing weigher a random host: for many servers at once."),
         ],
         help="""
 Which NUMA node of a host a server takes when several fit.
 
-Choose ``scatter`` for servers that come in bursts: of many that are scheduled at the same time, all want the same node
-and host by the other two, and Placement refuses most claims, which Nova then tries elsewhere.
+Choose ``scatter`` for servers that come in bursts. By the other two, servers that are scheduled at the same time all
+choose the same node and host, and Placement refuses most of their claims, which Nova then tries elsewhere. What looks
+random depends on the id of the server alone.
 
-A flavor overrides this with the extra spec ``kongming:numa_strategy``. Only servers of templates are concerned, and
+A flavor overrides this with the extra spec ``kongming:numa_strategy``. It applies to servers of templates only, and
 ``KongmingNumaFilter`` must be among ``[filter_scheduler] enabled_filters``.
 """,
     ),
@@ -32,12 +33,12 @@ A flavor overrides this with the extra spec ``kongming:numa_strategy``. Only ser
         min=1,
         max=300,
         help="""
-For how long what Placement said about the use of all NUMA nodes counts as new, in seconds.
+How old the snapshot of the use of all NUMA nodes may be before Placement is asked again, in seconds.
 
 Each worker of nova-scheduler asks at most once in this time, in one request for the whole cloud, and only when a server
-of a template is scheduled (or any server, where ``reserve_weight_multiplier`` is not 0). What it learns orders hosts
-and nodes and decides nothing else: whether a server fits is Placement's word alone. Raise it where that request is
-slow; lower it if servers that are created one by one do not spread as they should.
+of a template is scheduled (or any server, where ``reserve_weight_multiplier`` is not 0). The snapshot orders hosts and
+nodes and decides nothing else: whether a server fits, Placement decides alone. Raise it where that request is slow;
+lower it if servers that are created one by one do not spread as they should.
 """,
     ),
     cfg.FloatOpt(
@@ -46,11 +47,11 @@ slow; lower it if servers that are created one by one do not spread as they shou
         help="""
 How strongly servers of templates go to the host whose NUMA node they fill best.
 
-The default outweighs Nova's spreading by CPUs, RAM, disk and builds under way together, each of which has a multiplier
-of 1.0 and would else keep many nodes half full. It outweighs soft affinity and anti-affinity too: raise their
-multipliers above it if you use them. 0 turns it off and a negative number prefers empty nodes. Servers of the strategy
-``scatter`` are pulled as strongly to a host that their id draws. A host aggregate
-overrides it with the metadata key ``packing_weight_multiplier``.
+The default outweighs Nova's spreading by CPUs, RAM, disk and builds in progress together, each of which has a
+multiplier of 1.0 and would otherwise keep many nodes half full. It outweighs soft affinity and anti-affinity too: raise
+their multipliers above it if you use them. 0 turns it off and a negative number prefers empty nodes. Servers of the
+strategy ``scatter`` are pulled as strongly to a random host. A host aggregate overrides it with the metadata key
+``packing_weight_multiplier``.
 """,
     ),
     cfg.FloatOpt(
@@ -74,10 +75,10 @@ A positive number packs the servers of a template on few hosts, a negative one s
 difference which templates the servers of a host have. A host aggregate overrides it with the metadata key
 ``template_affinity_weight_multiplier``.
 
-The servers of a host are those that Nova's scheduler knows of. Their flavors are read from Nova's database, once for
-each server and hour, and at most 500 for one request: after nova-scheduler has started in a cloud of many servers it
-takes some requests until all of them count. A server that is resized on its host counts by its old flavor until it is
-read again, unless its nova-compute reports changes (``[filter_scheduler] track_instance_changes``).
+The servers of a host are those that Nova's scheduler knows. Their flavors are read from Nova's database, once for each
+server and hour, and at most 500 for one request: after nova-scheduler has started in a cloud of many servers it takes
+some requests until all of them count. A server that is resized on its host counts by its old flavor until it is read
+again, unless its nova-compute reports changes (``[filter_scheduler] track_instance_changes``).
 """,
     ),
 ]
@@ -90,5 +91,5 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
-    """What the sample configuration file shows."""
+    """The options of the sample configuration file."""
     return [(GROUP, OPTS)]

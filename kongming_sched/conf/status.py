@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of kongming-status, and those of Nova and Placement that it judges."""
+"""Options of kongming-status, and the options of Nova and Placement that it checks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CLI_OPTS = [
     cfg.StrOpt(
         "os-cloud",
         metavar="NAME",
-        help="The cloud of clouds.yaml whose Placement and Nova are asked, as an administrator (default: by the"
-        " environment variables OS_CLOUD, or OS_AUTH_URL and the others)",
+        help="The cloud of clouds.yaml whose Placement and Nova are asked, as an administrator (default: environment"
+        " variables, either OS_CLOUD or OS_AUTH_URL and the others)",
     ),
 ]
 
@@ -36,7 +36,7 @@ DEFAULT_FILES = {
     "placement": "/etc/placement/placement.conf",
     "agent": "/etc/kongming/kongming-agent.conf",
 }
-"""Where the files are if the command line does not say."""
+"""The files that are read if the command line names none."""
 
 FILTER_SCHEDULER_OPTS = [
     cfg.MultiStrOpt("available_filters", help="Nova's option of this name."),
@@ -55,11 +55,11 @@ PLACEMENT_OPTS = [
 
 
 def register_nova_opts(conf: cfg.ConfigOpts) -> None:
-    """Register what is judged of nova.conf."""
+    """Register the options of nova.conf that are checked."""
     conf.register_opts(FILTER_SCHEDULER_OPTS, group="filter_scheduler")
     conf.register_opts(SCHEDULER_OPTS, group="scheduler")
 
 
 def register_placement_opts(conf: cfg.ConfigOpts) -> None:
-    """Register what is judged of placement.conf."""
+    """Register the options of placement.conf that are checked."""
     conf.register_opts(PLACEMENT_OPTS, group="placement")
