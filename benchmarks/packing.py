@@ -23,7 +23,7 @@ from benchmarks import nova_numa, report
 from kongming_sched.allocator import Demand, allocate
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, NumaStrategy, PinningRequest
-from kongming_sched.scheduler.ordering import Candidate, HostRoom, order, stranded
+from kongming_sched.scheduler.ordering import Candidate, HostUse, order, stranded
 from kongming_sched.template import ThreadPolicy, count_cpus
 from testbed.topologies import make_topology
 
@@ -141,7 +141,7 @@ class OurCloud(Cloud):
             fitting = [Candidate(node, (node,)) for node in range(NODES) if left[node] >= server.cpus]
             if not fitting:
                 continue
-            room = HostRoom({node: {names.PCPU: free} for node, free in enumerate(left)})
+            room = HostUse({node: {names.PCPU: free} for node, free in enumerate(left)})
             first = order(fitting, request, NumaStrategy.PACK, server.key, room)[0]
             rest = stranded(first, request, room)
             if rest is not None and (best is None or rest < best[0]):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KongmingTemplateFilter: keeps what honours a server's template, and refuses flavors that cannot be honoured."""
+"""KongmingTemplateFilter: keeps the candidates that honour a server's template, and refuses invalid flavors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from oslo_log import log as logging
 from kongming_sched import exceptions
 from kongming_sched.placement.candidates import Mismatch
 from kongming_sched.request import PinningRequest
-from kongming_sched.scheduler import worker
-from kongming_sched.scheduler.book import Book
+from kongming_sched.scheduler import nova_request
+from kongming_sched.scheduler.host_claims import HostClaims
 
 LOG = logging.getLogger(__name__)
 
@@ -21,17 +21,17 @@ LOG = logging.getLogger(__name__)
 class KongmingTemplateFilter(filters.BaseHostFilter):
     """Keep the candidates that put every cell on one NUMA node of the host, cells on different nodes.
 
-    A host without such a candidate is rejected. A flavor that names a template without asking Placement for it
-    properly gets no host. Servers without a template pass. Put it before all filters that look at candidates.
+    A host without such a candidate is rejected. A flavor that names a template, but lacks the request groups of the
+    template, gets no host. Servers without a template pass. Enable this filter before all filters that read candidates.
     """
 
     def filter_all(self, filter_obj_list: Iterable[Any], spec_obj: Any) -> Iterable[Any]:
         """Run once per server."""
         try:
-            request = worker.pinning_request(spec_obj)
+            request = nova_request.pinning_request(spec_obj)
         except exceptions.InvalidRequest as error:
             LOG.warning(
-                "No host for server %s, flavor %s: %s. 'openstack kongming flavor show' says what the flavor asks.",
+                "No host for server %s, flavor %s: %s. 'openstack kongming flavor show' says what the flavor asks for.",
                 spec_obj.instance_uuid,
                 spec_obj.flavor.name,
                 error,
@@ -43,11 +43,11 @@ class KongmingTemplateFilter(filters.BaseHostFilter):
 
     def _keep(self, host_state: Any, request: PinningRequest) -> bool:
         """Replace the host's candidates by those that honour the request; False if there is none."""
-        book = Book.of(host_state, request)
+        claims = HostClaims.of(host_state, request)
         kept = []
         reason = "no candidate is left"
         for candidate in host_state.allocation_candidates or ():
-            found = book.locate(candidate, request)
+            found = claims.locate(candidate, request)
             if isinstance(found, Mismatch):
                 reason = found.reason
             else:

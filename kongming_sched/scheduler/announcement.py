@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one line in which each worker of nova-scheduler says what it has found of KongMing."""
+"""The line in which each worker of nova-scheduler logs which parts of KongMing it has found."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from kongming_sched import exceptions
 from kongming_sched.placement import names
 from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.scheduler import plugins
+from kongming_sched.texts.counted import count, first
 
 LOG = logging.getLogger(__name__)
 
 _SHOWN = 10
-"""How many templates are named before the others are counted."""
+"""How many templates are named; the others are counted."""
 
 
 class Announcement:
-    """Logs when Placement has been asked for the first time, and again if it had no answer then and has one later.
+    """Logs after the first request to Placement; if that failed, once more after the first that succeeds.
 
-    :param enabled_filters: tells the names of the filters that nova.conf enables
+    :param enabled_filters: gives the names of the filters that nova.conf enables
     """
 
     def __init__(self, enabled_filters: Callable[[], Iterable[str]]) -> None:
         self._enabled_filters = enabled_filters
-        self._has_told_of_placement = False
-        self._has_told = False
+        self._has_logged_nodes = False
+        self._has_logged = False
 
     def __call__(self, found: Sequence[ProviderSummary] | Exception) -> None:
-        """Log it, unless that was done before.
+        """Log what was found, unless that was done before.
 
-        :param found: all node providers, or what kept them from being read
+        :param found: all node providers, or the error that kept them from being read
         """
         has_failed = isinstance(found, Exception)
-        if self._has_told_of_placement or (self._has_told and has_failed):
+        if self._has_logged_nodes or (self._has_logged and has_failed):
             return
-        self._has_told, self._has_told_of_placement = True, not has_failed
+        self._has_logged, self._has_logged_nodes = True, not has_failed
         LOG.info("KongMing has %s; %s. %s", self._filters(), _weighers(), _cloud(found))
 
     def _filters(self) -> str:
@@ -52,7 +53,7 @@ def _weighers() -> str:
 
 
 def _cloud(found: Sequence[ProviderSummary] | Exception) -> str:
-    """What there is to schedule on."""
+    """The NUMA nodes of the cloud, or why they are not known."""
     if isinstance(found, exceptions.PlacementError):
         return "Placement has not answered yet, so that the NUMA nodes are not known."
     if isinstance(found, Exception):
@@ -67,11 +68,6 @@ def _offer(summaries: Sequence[ProviderSummary]) -> str:
     hosts = len({summary.root_uuid for summary in summaries})
     found = {names.offered_template(trait) for summary in summaries for trait in summary.traits} - {None}
     templates = sorted(map(str, found))
-    more = f" and {len(templates) - _SHOWN} more" if len(templates) > _SHOWN else ""
-    offer = (
-        f"which offer the template{'s' * (len(templates) != 1)} {', '.join(templates[:_SHOWN])}{more}"
-        if templates
-        else "which offer no template"
-    )
-    where = f"{len(summaries)} NUMA node{'s' * (len(summaries) != 1)} on {hosts} host{'s' * (hosts != 1)}"
-    return f"Placement has {where}, {offer}."
+    noun = "template" if len(templates) == 1 else "templates"
+    offer = f"which offer the {noun} {first(templates, _SHOWN)}" if templates else "which offer no template"
+    return f"Placement has {count(len(summaries), 'NUMA node')} on {count(hosts, 'host')}, {offer}."

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which NUMA nodes of one host a server should take: pure, and the same answer for the same input.
+"""Which NUMA nodes of one host a server should take. Pure and deterministic.
 
-What is free comes from a picture of Placement that may be some seconds old. A candidate is newer than the picture, so
-a node has at least what some candidate would take of it.
+What is free comes from a snapshot of Placement that may be some seconds old. A candidate is newer than the snapshot, so
+a node has at least what a candidate would take of it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from kongming_sched.request import CellRequest, NumaStrategy, PinningRequest
 _SCARCE = (names.PCPU, names.VCPU, names.MEMORY_MB)
 """The class by which a node counts as full: the first of these that a cell takes."""
 
-
 _NOTHING: Mapping[str, int] = {}
 
 
 class Candidate(NamedTuple):
-    """One way to put a server on a host. A tuple, because that is made fastest: each host has some.
+    """One way to place a server on a host. A named tuple is the fastest to make, and each host has several.
 
     :ivar position: its place in Placement's answer; unique among the candidates of a host
     :ivar nodes: the NUMA node of each cell
@@ -34,22 +33,22 @@ class Candidate(NamedTuple):
     nodes: tuple[int, ...]
 
 
-class HostRoom(NamedTuple):
-    """What is known of the NUMA nodes of a host, per node and resource class.
+class HostUse(NamedTuple):
+    """What is free on the NUMA nodes of a host and what was claimed since, by node and resource class.
 
-    :ivar free: what was free before the request; empty if nothing is known of the host
-    :ivar booked: what servers of the same request have taken since
+    :ivar free: what was free before the request; empty if the snapshot has no node of the host
+    :ivar claimed: what servers of the same request have claimed
     """
 
     free: Mapping[int, Mapping[str, int]] = MappingProxyType({})
-    booked: Mapping[int, Mapping[str, int]] = MappingProxyType({})
+    claimed: Mapping[int, Mapping[str, int]] = MappingProxyType({})
 
 
 class _Fit(NamedTuple):
     """How a cell fits on a node.
 
-    :ivar shortage: how many times the cell's amount lacks of the class that lacks most; 0 if it fits
-    :ivar left: what it leaves of the class by which the node counts as full; below zero if it does not fit
+    :ivar shortage: the largest shortage of any class, as a multiple of what the cell takes of it; 0 if the cell fits
+    :ivar left: what the cell leaves of the class by which the node counts as full; negative if it does not fit
     """
 
     shortage: float
@@ -61,12 +60,12 @@ def order(
     request: PinningRequest,
     strategy: NumaStrategy,
     server_id: str,
-    room: HostRoom,
+    room: HostUse,
 ) -> list[Candidate]:
-    """Order the candidates of one host, the best first. None is lost: what seems not to fit comes last.
+    """Order the candidates of one host, the best first. All are kept; those that seem not to fit come last.
 
-    Of equals the one with the lowest node ids comes first. On a host of which nothing is known, ``pack`` and
-    ``spread`` keep Placement's order, except that nodes on which less is booked come first.
+    Ties go to the lowest node ids. On a host that the snapshot does not have, ``pack`` and ``spread`` keep Placement's
+    order, except that nodes on which less was claimed come first.
     """
     candidates = list(candidates)
     if len(candidates) < 2:
@@ -77,12 +76,12 @@ def order(
 
     def rank(candidate: Candidate) -> tuple[object, ...]:
         mine = [fits[cell] for cell in enumerate(candidate.nodes)]
-        shortage = sum([fit.shortage for fit in mine])
+        shortage = sum([fit.shortage for fit in mine])  # first: a candidate that fits comes before all that do not
         if strategy is NumaStrategy.SCATTER:
-            return shortage, draw(server_id, candidate.nodes), candidate.nodes, candidate.position
+            return shortage, hash_fraction(server_id, candidate.nodes), candidate.nodes, candidate.position
         if not room.free:
             return shortage, candidate.position
-        left = sorted([fit.left for fit in mine])
+        left = sorted([fit.left for fit in mine])  # of equal sums, pack prefers the one with the fullest single node
         if strategy is NumaStrategy.SPREAD:
             return shortage, -sum(left), [-amount for amount in left], candidate.nodes, candidate.position
         return shortage, sum(left), left, candidate.nodes, candidate.position
@@ -91,9 +90,9 @@ def order(
 
 
 def _order_one_cell(
-    candidates: Iterable[Candidate], cell: CellRequest, strategy: NumaStrategy, room: HostRoom
+    candidates: Iterable[Candidate], cell: CellRequest, strategy: NumaStrategy, room: HostUse
 ) -> list[Candidate]:
-    """The same order, found faster for servers of one cell, which most are."""
+    """The order of :func:`order` for a request of one cell, computed faster: most servers have one cell."""
     scarce = _scarce_class(cell)
     sign = -1 if strategy is NumaStrategy.SPREAD else 1
     ranked = []
@@ -104,33 +103,36 @@ def _order_one_cell(
     return [entry[-1] for entry in ranked]
 
 
-def draw(server_id: str, place: object) -> float:
-    """A number from 0 to 1 that a server and a place together draw, as if by lot but always the same."""
+def hash_fraction(server_id: str, place: object) -> float:
+    """A pseudo-random number in [0, 1) that depends on the server and the place alone."""
     digest = hashlib.blake2b(f"{server_id}/{place}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
-def stranded(candidate: Candidate, request: PinningRequest, room: HostRoom) -> int | None:
-    """How much of the scarce class stays free on the candidate's nodes after the claim; None if that is not known."""
+def stranded(candidate: Candidate, request: PinningRequest, room: HostUse) -> int | None:
+    """How much of each cell's scarce class stays free on the candidate's nodes after the claim, summed up.
+
+    None if the snapshot does not have one of the nodes.
+    """
     if any(node not in room.free for node in candidate.nodes):
         return None
     left = 0
     for node, cell in zip(candidate.nodes, request.cells, strict=True):
         name = _scarce_class(cell)
-        free = room.free[node].get(name, 0) - room.booked.get(node, _NOTHING).get(name, 0)
+        free = room.free[node].get(name, 0) - room.claimed.get(node, _NOTHING).get(name, 0)
         left += max(0, free - cell.resources[name])
     return left
 
 
 def add(
-    booked: Mapping[int, Mapping[str, int]], nodes: Iterable[int], request: PinningRequest
+    claimed: Mapping[int, Mapping[str, int]], nodes: Iterable[int], request: PinningRequest
 ) -> dict[int, Mapping[str, int]]:
-    """What is booked after one more server has taken these nodes."""
+    """The claims by node after one more server has claimed these nodes."""
     taken = {
-        node: Counter(booked.get(node, {})) + Counter(cell.resources)
+        node: Counter(claimed.get(node, {})) + Counter(cell.resources)
         for node, cell in zip(nodes, request.cells, strict=True)
     }
-    return {**booked, **taken}
+    return {**claimed, **taken}
 
 
 def _scarce_class(cell: CellRequest) -> str:
@@ -141,11 +143,11 @@ def _scarce_class(cell: CellRequest) -> str:
 
 
 def _measure(
-    candidates: Iterable[Candidate], cells: Sequence[CellRequest], room: HostRoom
+    candidates: Iterable[Candidate], cells: Sequence[CellRequest], room: HostUse
 ) -> dict[tuple[int, int], _Fit]:
-    """How cells fit on nodes, for each pair of cell and node that some candidate has: many share them.
+    """How cells fit on nodes, once for each pair of cell and node, which many candidates share.
 
-    Placement has just offered these candidates, so of each node there is free what they take of it.
+    Placement has just offered these candidates, so each node has free at least what they take of it.
     """
     pairs = {pair for candidate in candidates for pair in enumerate(candidate.nodes)}
     offered: dict[int, dict[str, int]] = {}
@@ -158,17 +160,18 @@ def _measure(
     return {(index, node): _fit(cells[index], classes[index], node, offered[node], room) for index, node in pairs}
 
 
-def _fit(cell: CellRequest, scarce: str, node: int, offered: Mapping[str, int], room: HostRoom) -> _Fit:
-    """How a cell fits on a node, of which at least so much was free when the candidates were made.
+def _fit(cell: CellRequest, scarce: str, node: int, offered: Mapping[str, int], room: HostUse) -> _Fit:
+    """How a cell fits on a node.
 
     :param scarce: the class by which the node counts as full
+    :param offered: what was at least free on the node when Placement made the candidates
     """
     free = room.free.get(node, _NOTHING)
-    booked = room.booked.get(node, _NOTHING)
+    claimed = room.claimed.get(node, _NOTHING)
     shortage, left = 0.0, 0
     for name, amount in cell.resources.items():
         known, least = free.get(name, 0), offered[name]
-        rest = (known if known > least else least) - booked.get(name, 0) - amount
+        rest = (known if known > least else least) - claimed.get(name, 0) - amount
         if rest < 0:
             shortage = max(shortage, -rest / amount)
         if name == scarce:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collects the filters and weighers that are installed, ours and those of others."""
+"""Loads the filters and weighers of all installed packages from their entry points."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LOADED: dict[str, tuple[str, ...]] = {}
 def load(group: str, base: type, option: str) -> list[type]:
     """The classes behind all entry points of a group, ordered by the entry points' names.
 
-    :param base: what each must be derived from
-    :param option: the option of nova.conf through which we were asked
-    :raises ConfigurationError: naming the entry point that does not load, so that nova-scheduler does not start
-        without a filter that somebody relies on
+    :param base: the class from which each must be derived
+    :param option: the option of nova.conf that names this package's loader
+    :raises ConfigurationError: naming the entry point that does not load. nova-scheduler then does not start, rather
+        than run without a filter that the operator relies on.
     """
 
     def refuse(_manager: Any, entry_point: metadata.EntryPoint, error: BaseException) -> None:

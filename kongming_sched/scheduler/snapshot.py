@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of all NUMA nodes of the cloud, renewed in the background while the old one is served.
+"""A snapshot of all NUMA nodes of the cloud, renewed in the background while the old one is served.
 
-One instance serves all threads of a process. It starts no thread before the first question, so that a process may
-fork after making it.
+One instance serves all threads of a process. It starts no thread before it is asked first, so that a process may fork
+after making it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from kongming_sched.placement.summaries import ProviderSummary
 LOG = logging.getLogger(__name__)
 
 _LIFETIMES = 12
-"""After so many times the ttl a picture is no longer served without asking first."""
+"""A view older than so many times the ttl is not served any more while it is renewed."""
 
 _WAIT_SECONDS = 10.0
-"""How long questions wait for one answer of Placement when there is no picture to serve."""
+"""How long callers wait for one answer of Placement when there is no view to serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,14 @@ class CloudView:
 class NodeSnapshot:
     """The last :class:`CloudView`, and its renewal.
 
-    A view younger than the ttl is served as it is. An older one is served too while one thread asks Placement anew.
-    Without a view, or with one that is far too old (nobody has asked for long), the question waits for the answer. A
-    failure leaves the last view in service, is logged once, and the next attempt is made after the ttl.
+    A view younger than the ttl is served as it is. An older one is served too while a thread asks Placement again.
+    Without a view, or with one that is far too old (because no server was scheduled for long), the caller waits for the
+    answer. After a failure the last view stays in use, the failure is logged once, and the next attempt follows after
+    the ttl.
 
     :param client: makes the client when it is first needed; called in the refreshing thread
-    :param ttl_seconds: tells the ttl whenever it is needed, so that the option may change
-    :param clock: tells the time in seconds
+    :param ttl_seconds: gives the ttl each time that it is needed, so that the option may change
+    :param clock: gives the time in seconds
     :param announce: called each time that Placement was asked, with what it answered or with what prevented that
     """
 
@@ -86,7 +87,7 @@ class NodeSnapshot:
         self._patience_ends_at = 0.0
 
     def get(self) -> CloudView | None:
-        """The cloud's NUMA nodes, or None if Placement has never told."""
+        """The last view; None if Placement has never answered."""
         ttl, now = self._ttl_seconds(), self._clock()
         with self._lock:
             if self._next_attempt_at is None or now >= self._next_attempt_at:
@@ -152,7 +153,7 @@ class NodeSnapshot:
         """Log the begin of an outage and its end, each once."""
         if not isinstance(found, Exception):
             if self._failing:
-                LOG.info("Placement tells the use of NUMA nodes again.")
+                LOG.info("Placement reports the use of NUMA nodes again.")
         elif not self._failing:
             known = "Placement's own order of NUMA nodes" if self._view is None else "the last known use of NUMA nodes"
             if isinstance(found, exceptions.PlacementError):

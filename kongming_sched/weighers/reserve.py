@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kongming_sched.scheduler import worker
+from kongming_sched.scheduler import nova_options, nova_request, worker
 from kongming_sched.weighers.weigher import KongmingWeigher
 
 
@@ -14,13 +14,13 @@ class KongmingReserveWeigher(KongmingWeigher):
     """Push servers without a template away from hosts with free CPUs in a dedicated pool.
 
     The weight is minus the number of these CPUs. Servers of templates are not pushed. With a multiplier of 0, which is
-    the default, Placement is not even asked.
+    the default, Placement is not asked.
     """
 
     option = "reserve_weight_multiplier"
 
     def _weigh(self, host_states: Sequence[Any], spec: Any) -> list[float] | None:
-        if worker.names_template(spec) or not worker.is_wanted(host_states, self.option):
+        if nova_request.names_template(spec) or not nova_options.may_weigh(host_states, self.option):
             return None
         view = worker.SNAPSHOT.get()
         free = view.free_pcpus if view else {}

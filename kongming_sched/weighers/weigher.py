@@ -10,14 +10,14 @@ from typing import Any
 
 from nova.scheduler import weights
 
-from kongming_sched.scheduler import worker
+from kongming_sched.scheduler import nova_options
 
 
 class KongmingWeigher(weights.BaseHostWeigher, abc.ABC):
-    """Weighs all hosts of a request at once, and costs next to nothing where it has nothing to say.
+    """Weighs all hosts of a request at once, and costs next to nothing for requests to which it does not apply.
 
-    Nova's handler asks for the multiplier of each host right after it has asked for the weights, in the same thread.
-    If all weights are 0 by themselves no option and no aggregate can change that, and none is looked at.
+    Nova's handler asks for the multiplier of each host right after the weights, in the same thread. Where all weights
+    are 0 a multiplier makes no difference, so neither the option nor the aggregates of hosts are read.
 
     :cvar option: the option that holds the multiplier, and the metadata key by which aggregates override it
     """
@@ -28,8 +28,8 @@ class KongmingWeigher(weights.BaseHostWeigher, abc.ABC):
         self._of_thread = threading.local()
 
     def weight_multiplier(self, host_state: Any) -> float:
-        """The aggregate's multiplier, or else the option; 0 after a request to which the weigher had nothing to say."""
-        return 0.0 if getattr(self._of_thread, "is_idle", False) else worker.multiplier(host_state, self.option)
+        """The multiplier of the host's aggregates, or else the option; 0 after a request without weights."""
+        return 0.0 if getattr(self._of_thread, "is_idle", False) else nova_options.multiplier(host_state, self.option)
 
     def weigh_objects(self, weighed_obj_list: Sequence[Any], weight_properties: Any) -> list[float]:
         """Weigh all hosts at once."""
@@ -39,7 +39,7 @@ class KongmingWeigher(weights.BaseHostWeigher, abc.ABC):
 
     @abc.abstractmethod
     def _weigh(self, host_states: Sequence[Any], spec: Any) -> list[float] | None:
-        """The weight of each host; None if the weigher has nothing to say about such a server."""
+        """The weight of each host; None if the weigher does not apply to such a server."""
 
     def _weigh_object(self, obj: Any, weight_properties: Any) -> float:
         """Weigh one host alone."""

@@ -256,7 +256,7 @@ def test_a_wrong_flavor_gets_no_host_and_one_warning(
     assert logging.WARNING == record.levelno
     message = record.getMessage()
     assert f"No host for server {spec.instance_uuid}, flavor f1: flavor extra spec {key!r}: " in message
-    assert "'openstack kongming flavor show' says what the flavor asks" in message
+    assert "'openstack kongming flavor show' says what the flavor asks for" in message
 
 
 def test_an_unset_numa_topology_is_none() -> None:

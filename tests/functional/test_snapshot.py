@@ -151,7 +151,7 @@ def test_an_outage_serves_the_last_view_and_is_logged_once(bench: Bench, caplog:
     assert [
         "Placement could not summarise the node providers: connection refused. Servers of templates are scheduled by"
         " the last known use of NUMA nodes until it answers again.",
-        "Placement tells the use of NUMA nodes again.",
+        "Placement reports the use of NUMA nodes again.",
     ] == [record.getMessage() for record in caplog.records if record.name == snapshot.__name__]
 
 

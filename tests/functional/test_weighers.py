@@ -14,7 +14,7 @@ from kongming_sched.conf import scheduler as conf
 from kongming_sched.placement import flavor
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.scheduler import servers, worker
+from kongming_sched.scheduler import server_templates, worker
 from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers.affinity import KongmingTemplateAffinityWeigher
@@ -190,11 +190,11 @@ def test_servers_of_the_same_request_count(placement: PlacementService, options:
 def test_what_is_known_of_servers_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read again after an hour, counts meanwhile, and is forgotten when nobody has it for another hour."""
     clock = [0.0]
-    memory = servers.ServerMemory(lambda: clock[0])
+    memory = server_templates.ServerTemplates(lambda: clock[0])
     host = make_host_state("c1", "5a1e0000-0000-4000-8000-000000000001")
     put_servers(host, "gold")
     assert [1] == memory.count([host], "gold", besides="other")
-    monkeypatch.setattr(servers, "_read_cell", lambda *_: {})
+    monkeypatch.setattr(server_templates, "_read_cell", lambda *_: {})
     host.instances["c1-0"] = objects.Instance(uuid="c1-0")
     for clock[0], expected in ((3599.0, 1), (3600.0, 1), (7199.0, 1), (7200.0, 0)):
         assert [expected] == memory.count([host], "gold", besides="other")
@@ -202,17 +202,17 @@ def test_what_is_known_of_servers_grows_old(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_no_request_reads_more_than_some_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are left are read for the next ones, each once."""
-    monkeypatch.setattr(servers, "_READ_AT_ONCE", 3)
+    monkeypatch.setattr(server_templates, "_READ_AT_ONCE", 3)
     read: list[str] = []
 
     def read_cell(_cell: str, uuids: list[str]) -> dict[str, str | None]:
         read.extend(uuids)
         return dict.fromkeys(uuids, "gold")
 
-    monkeypatch.setattr(servers, "_read_cell", read_cell)
+    monkeypatch.setattr(server_templates, "_read_cell", read_cell)
     host = make_host_state("c1", "5a1e0000-0000-4000-8000-000000000001")
     host.instances = {str(index): objects.Instance(uuid=str(index)) for index in range(5)}
-    memory = servers.ServerMemory()
+    memory = server_templates.ServerTemplates()
     assert [[3], [5], [5]] == [memory.count([host], "gold", besides="other") for _ in range(3)]
     assert ["0", "1", "2", "3", "4"] == read
 

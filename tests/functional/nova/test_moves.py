@@ -10,7 +10,7 @@ from unittest import mock
 
 from nova import exception as nova_exception
 
-from kongming_sched.scheduler import servers as known_servers
+from kongming_sched.scheduler import server_templates
 from tests.functional.nova.cloud import Cloud
 
 ONE = {"vcpus": "0", "cpus": "dedicated"}
@@ -111,7 +111,7 @@ class AffinityTest(Cloud):
         self.flags(
             packing_weight_multiplier=0.0, template_affinity_weight_multiplier=-1000.0, group="kongming_scheduler"
         )
-        known_servers.MEMORY = known_servers.ServerMemory()
+        server_templates.SERVER_TEMPLATES = server_templates.ServerTemplates()
         gold = self.add_template("gold", ONE)
         silver = self.add_template("silver", ONE)
         for host in ("c1", "c2"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, NumaStrategy, PinningRequest
-from kongming_sched.scheduler.ordering import Candidate, HostRoom, add, order, stranded
+from kongming_sched.scheduler.ordering import Candidate, HostUse, add, order, stranded
 
 PACK, SPREAD, SCATTER = NumaStrategy.PACK, NumaStrategy.SPREAD, NumaStrategy.SCATTER
 
@@ -37,7 +37,7 @@ def candidates(*nodes: Sequence[int]) -> list[Candidate]:
 
 
 def nodes_in_order(
-    request: PinningRequest, strategy: NumaStrategy, room: HostRoom, nodes: Sequence[Sequence[int]], server: str = "s"
+    request: PinningRequest, strategy: NumaStrategy, room: HostUse, nodes: Sequence[Sequence[int]], server: str = "s"
 ) -> list[tuple[int, ...]]:
     """The nodes of the candidates, best first."""
     return [candidate.nodes for candidate in order(candidates(*nodes), request, strategy, server, room)]
@@ -70,7 +70,7 @@ def test_one_cell_of_two_cpus(
     expected: list[int],
 ) -> None:
     """The node that a server of two dedicated CPUs should take, the next best, and the last."""
-    room = HostRoom(free, booked)
+    room = HostUse(free, booked)
     assert expected == [node for (node,) in nodes_in_order(make_request(2), strategy, room, [[2], [0], [1]])]
 
 
@@ -83,13 +83,13 @@ def test_one_cell_of_two_cpus(
 )
 def test_cells_of_different_size(strategy: NumaStrategy, expected: list[tuple[int, ...]]) -> None:
     """Six and two CPUs on nodes with eight and six."""
-    assert expected == nodes_in_order(make_request(6, 2), strategy, HostRoom(pcpus(8, 6)), [[0, 1], [1, 0]])
+    assert expected == nodes_in_order(make_request(6, 2), strategy, HostUse(pcpus(8, 6)), [[0, 1], [1, 0]])
 
 
 def test_memory_counts_as_room_too() -> None:
     """A node with CPUs enough and too little memory left comes last."""
     free = {0: {names.PCPU: 2, names.MEMORY_MB: 512}, 1: {names.PCPU: 8, names.MEMORY_MB: 512}}
-    room = HostRoom(free, {0: {names.MEMORY_MB: 256}})
+    room = HostUse(free, {0: {names.MEMORY_MB: 256}})
     assert [(1,), (0,)] == nodes_in_order(make_request(2, memory_mb=512), PACK, room, [[0], [1]])
 
 
@@ -105,14 +105,14 @@ def test_cells_without_dedicated_cpus_are_packed_too(resources: dict[str, int], 
     """By shared CPUs, else by memory."""
     request = PinningRequest("gold", (CellRequest("_KONGMING0", resources, frozenset()),))
     free = {0: {names.VCPU: 4, names.MEMORY_MB: 8}, 1: {names.VCPU: 6, names.MEMORY_MB: 4}}
-    assert expected == [node for (node,) in nodes_in_order(request, PACK, HostRoom(free), [[1], [0]])]
+    assert expected == [node for (node,) in nodes_in_order(request, PACK, HostUse(free), [[1], [0]])]
 
 
 def test_scattered_servers_want_different_nodes() -> None:
     """Many servers pick each node about as often, and the same server always picks the same."""
     nodes = [[node] for node in range(4)]
-    picks = [nodes_in_order(make_request(2), SCATTER, HostRoom(), nodes, f"server {i}")[0] for i in range(400)]
-    again = [nodes_in_order(make_request(2), SCATTER, HostRoom(), nodes[::-1], f"server {i}")[0] for i in range(400)]
+    picks = [nodes_in_order(make_request(2), SCATTER, HostUse(), nodes, f"server {i}")[0] for i in range(400)]
+    again = [nodes_in_order(make_request(2), SCATTER, HostUse(), nodes[::-1], f"server {i}")[0] for i in range(400)]
     assert picks == again
     assert all(70 < picks.count((node,)) < 130 for node in range(4))
 
@@ -121,13 +121,13 @@ def test_scattered_servers_want_different_nodes() -> None:
 def test_a_multi_create_finds_every_place(strategy: NumaStrategy) -> None:
     """Servers of one request take places until nothing is left, and never one that is not there."""
     request = make_request(2)
-    room = HostRoom(pcpus(7, 4, 5))
+    room = HostUse(pcpus(7, 4, 5))
     for server in range(7):
         best = order(candidates([0], [1], [2]), request, strategy, str(server), room)[0]
         (node,) = best.nodes
-        assert room.free[node][names.PCPU] >= room.booked.get(node, {}).get(names.PCPU, 0) + 2
-        room = HostRoom(room.free, add(room.booked, best.nodes, request))
-    assert {0: {names.PCPU: 6}, 1: {names.PCPU: 4}, 2: {names.PCPU: 4}} == room.booked
+        assert room.free[node][names.PCPU] >= room.claimed.get(node, {}).get(names.PCPU, 0) + 2
+        room = HostUse(room.free, add(room.claimed, best.nodes, request))
+    assert {0: {names.PCPU: 6}, 1: {names.PCPU: 4}, 2: {names.PCPU: 4}} == room.claimed
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_stranded_room(
     free: Mapping[int, dict[str, int]], booked: Mapping[int, dict[str, int]], expected: int | None
 ) -> None:
     """Four CPUs of each of two nodes are taken."""
-    assert expected == stranded(Candidate(0, (0, 1)), make_request(4, 4), HostRoom(free, booked))
+    assert expected == stranded(Candidate(0, (0, 1)), make_request(4, 4), HostUse(free, booked))
 
 
 amounts = st.fixed_dictionaries({}, optional={names.PCPU: st.integers(0, 64), names.MEMORY_MB: st.integers(0, 4096)})
 rooms = st.builds(
-    HostRoom,
+    HostUse,
     st.dictionaries(st.integers(0, 3), amounts, max_size=4),
     st.dictionaries(st.integers(0, 3), amounts, max_size=4),
 )
@@ -165,7 +165,7 @@ def test_the_order_depends_on_nothing_else(
     request: PinningRequest,
     strategy: NumaStrategy,
     server_id: str,
-    room: HostRoom,
+    room: HostUse,
     random: Random,
 ) -> None:
     """It is total: however the candidates are shuffled the answer is the same, with none lost and none invented."""
@@ -177,11 +177,11 @@ def test_the_order_depends_on_nothing_else(
 
 @given(lists_of_candidates, requests, st.sampled_from(NumaStrategy), rooms)
 def test_dropping_candidates_does_not_reorder_the_others(
-    given: list[Candidate], request: PinningRequest, strategy: NumaStrategy, room: HostRoom
+    given: list[Candidate], request: PinningRequest, strategy: NumaStrategy, room: HostUse
 ) -> None:
     """Pairs compare alike whoever else is there, as long as the picture is newer than the candidates."""
     full = {node: {names.PCPU: 64 + node, names.MEMORY_MB: 8192} for node in range(4)}
-    room = HostRoom(full, room.booked)
+    room = HostUse(full, room.claimed)
     ordered = order(given, request, strategy, "s", room)
     fewer = order(given[::2], request, strategy, "s", room)
     assert fewer == [candidate for candidate in ordered if candidate in fewer]
@@ -193,13 +193,13 @@ one_cell = st.lists(st.integers(0, 7), min_size=1, max_size=8).map(
 
 
 @given(one_cell, st.integers(1, 12), st.sampled_from([PACK, SPREAD]), rooms)
-def test_servers_of_one_cell(offered: list[Candidate], need: int, strategy: NumaStrategy, room: HostRoom) -> None:
+def test_servers_of_one_cell(offered: list[Candidate], need: int, strategy: NumaStrategy, room: HostUse) -> None:
     """Nodes that lack least come first, then the fullest or the emptiest, then the lowest."""
 
     def rank(candidate: Candidate) -> tuple[float, int, int, int]:
         (node,) = candidate.nodes
         free = max(room.free.get(node, {}).get(names.PCPU, 0), need)
-        left = free - room.booked.get(node, {}).get(names.PCPU, 0) - need
+        left = free - room.claimed.get(node, {}).get(names.PCPU, 0) - need
         return max(-left, 0) / need, -left if strategy is SPREAD else left, node, candidate.position
 
     expected = (

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which templates the servers have that Nova's scheduler knows of.
+"""The templates of the servers that Nova's scheduler knows.
 
-Nova's scheduler knows the ids of the servers of each host. It knows their flavors only where nova-compute has told of a
-change, and so the others are read from Nova's database: many in one query, each once an hour, and not too many for one
-request. Until a server has been read it does not count.
+Nova's scheduler knows the ids of the servers of each host. It has their flavors only where nova-compute has reported a
+change. The others are read from Nova's database, many in one query, each once an hour, and a limited number for one
+request. A server that has not been read yet does not count.
 """
 
 from __future__ import annotations
@@ -21,29 +21,31 @@ from kongming_sched.request import TEMPLATE_KEY
 
 _LIFETIME_SECONDS = 3600.0
 _READ_AT_ONCE = 500
-"""How many servers are read for one request at most, which takes some tenths of a second."""
+"""The most servers that are read for one request; so many take a few tenths of a second."""
 
 
-class ServerMemory:
-    """The template of each server, or None; what is older than the lifetime counts until it has been read again.
+class ServerTemplates:
+    """A cache: server to its template, or None if it has none.
 
-    :param clock: tells the time in seconds
+    An entry that is older than the lifetime is used until the server has been read again.
+
+    :param clock: gives the time in seconds
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()  # guards the turn of the two below
+        self._lock = threading.Lock()  # guards the swap of the two below
         self._young: dict[str, str | None] = {}
         self._old: dict[str, str | None] = {}
-        self._turned_at = clock()
+        self._swapped_at = clock()
 
     def count(self, host_states: Sequence[Any], template: str, besides: str) -> list[int]:
         """How many servers of a template each host has.
 
-        :param host_states: Nova's
-        :param besides: a server that does not count: the one that is being scheduled
+        :param host_states: HostState objects of Nova
+        :param besides: a server that is not counted: the one that is being scheduled
         """
-        self._forget()
+        self._expire()
         self._read(host_states)
         return [self._count(host_state.instances, template, besides) for host_state in host_states]
 
@@ -54,13 +56,14 @@ class ServerMemory:
         young = self._young
         return young[uuid] if uuid in young else self._old.get(uuid)
 
-    def _forget(self) -> None:
+    def _expire(self) -> None:
+        """Once a lifetime drop the old generation, and make the young one the old one."""
         with self._lock:
-            if self._clock() - self._turned_at >= _LIFETIME_SECONDS:
-                self._old, self._young, self._turned_at = self._young, {}, self._clock()
+            if self._clock() - self._swapped_at >= _LIFETIME_SECONDS:
+                self._old, self._young, self._swapped_at = self._young, {}, self._clock()
 
     def _read(self, host_states: Iterable[Any]) -> None:
-        """Learn what nova-compute has told, and read some of what nobody has told."""
+        """Take the flavors that nova-compute has reported, and read some of the others from the database."""
         unknown: dict[str, list[str]] = {}
         count = 0
         for host_state in host_states:
@@ -75,7 +78,7 @@ class ServerMemory:
 
 
 def _read_cell(cell_uuid: str, uuids: list[str]) -> dict[str, str | None]:
-    """The templates of servers of one of Nova's cells, in one query; servers that are gone are left out."""
+    """The templates of servers of one of Nova's cells, in one query; deleted servers are left out."""
     context = nova_context.get_admin_context()
     try:
         mapping = objects.CellMapping.get_by_uuid(context, cell_uuid)
@@ -93,5 +96,5 @@ def _template_of(instance: Any) -> str | None:
     return flavor.extra_specs.get(TEMPLATE_KEY) if "extra_specs" in flavor else None
 
 
-MEMORY = ServerMemory()
-"""The worker's one."""
+SERVER_TEMPLATES = ServerTemplates()
+"""The cache that all weighers of a worker share."""
