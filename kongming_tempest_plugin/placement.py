@@ -59,7 +59,7 @@ class Placement(PlacementClient):
 
     def claims(self, consumer: str) -> dict[str, dict[str, int]]:
         """Provider to what a consumer has of it."""
-        return self._get(
+        return self.transport.get(
             f"/allocations/{consumer}",
             f"read the allocations of consumer {consumer}",
             lambda body: {uuid: dict(item["resources"]) for uuid, item in body["allocations"].items()},
@@ -77,4 +77,4 @@ class Placement(PlacementClient):
     def forget_slot_class(self, template: str) -> None:
         """Delete the resource class of a template with explicit host CPUs, which no provider has any more."""
         name = names.slot_class(template)
-        self._call("DELETE", f"/resource_classes/{name}", f"delete resource class {name}")
+        self.transport.send("DELETE", f"/resource_classes/{name}", f"delete resource class {name}")

@@ -11,7 +11,7 @@ from typing import Any
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched.compat import StrEnum
-from kongming_sched.placement.client import Adapter, Response
+from kongming_sched.placement.transport import Adapter, Response
 
 
 @dataclass(frozen=True)

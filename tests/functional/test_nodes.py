@@ -11,8 +11,9 @@ import pytest
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import PlacementConflict, PlacementUnavailable, ProviderNotFound
 from kongming_sched.placement import names
-from kongming_sched.placement.client import Adapter, Inventory, PlacementClient, Provider
+from kongming_sched.placement.client import Inventory, PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.placement.transport import Adapter
 from kongming_sched.placement.tree import DesiredNode, NodeState, desired_tree
 from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate

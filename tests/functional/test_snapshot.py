@@ -15,7 +15,8 @@ from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched.exceptions import PlacementUnavailable
 from kongming_sched.placement import names
-from kongming_sched.placement.client import Adapter, Inventory, PlacementClient, Response
+from kongming_sched.placement.client import Inventory, PlacementClient
+from kongming_sched.placement.transport import Adapter, Response
 from kongming_sched.scheduler import snapshot
 from kongming_sched.scheduler.snapshot import CloudView, NodeSnapshot
 from tests.functional.conftest import PlacementService

@@ -16,8 +16,9 @@ from kongming_sched.exceptions import (
     TemplateNotFound,
 )
 from kongming_sched.placement import codec, names
-from kongming_sched.placement.client import Adapter, PlacementClient
+from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import StoredTemplate, TemplateStore
+from kongming_sched.placement.transport import Adapter
 from kongming_sched.template import PinningTemplate
 from testbed.adapters import Counting, Failing, Failure, Meddling
 from tests.functional.conftest import PlacementService

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from kongming_sched import exceptions
-from kongming_sched.placement.client import Adapter, Response
+from kongming_sched.placement.transport import Adapter, Response
 
 
 class ReadOnly:

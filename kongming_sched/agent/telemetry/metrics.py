@@ -21,7 +21,7 @@ from kongming_sched import version
 from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.outcome import Outcome, Pins, PoolUse
 from kongming_sched.agent.model.problem import Problem, Reason
-from kongming_sched.placement.client import Adapter, Response
+from kongming_sched.placement.transport import Adapter, Response
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.placement.client import Adapter
+from kongming_sched.placement.transport import Adapter
 
 
 class NovaClient:

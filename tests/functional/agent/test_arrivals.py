@@ -235,7 +235,7 @@ def test_of_a_template_that_is_gone(world: Destination) -> None:
 def test_while_placement_is_away(world: Destination) -> None:
     """A claim that cannot be read keeps the guest off the pool; it is pinned when Placement is back."""
     specs = world.claim("coming", "gold", 0)
-    world.agent._registry._client._adapter = Canned(Canned500(500, "away"))
+    world.agent._registry._client.transport.adapter = Canned(Canned500(500, "away"))
 
     answer = world.ask("coming", specs)
 

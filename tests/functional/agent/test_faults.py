@@ -14,7 +14,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from kongming_sched import exceptions
 from kongming_sched.agent.model.problem import PLACEMENT
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.client import Adapter, Response
+from kongming_sched.placement.transport import Adapter, Response
 from testbed.adapters import CONFLICT, Answer, Canned, Failing, Failure
 from tests.functional.agent.world import DEDICATED, World, store_templates
 from tests.functional.conftest import PlacementService
@@ -230,12 +230,12 @@ def test_placement_away(world: World, answer: Answer | Exception) -> None:
     """Without Placement the guests keep their pins, restarted ones get them again, and all is said once it is back."""
     world.settle()
     want, pins = state(world), world.pins()
-    real, world.agent._registry._client._adapter = world.placement.adapter, Canned(answer)
+    real, world.agent._registry._client.transport.adapter = world.placement.adapter, Canned(answer)
     world.host.respawn(world.servers["gold-1"])
 
     outcome = world.look()
     during = world.pins()
-    world.agent._registry._client._adapter = real
+    world.agent._registry._client.transport.adapter = real
     world.settle()
 
     assert [PLACEMENT] == [problem.subject for problem in outcome.problems]

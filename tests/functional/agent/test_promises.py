@@ -337,15 +337,15 @@ class Host(RuleBasedStateMachine):
     def look_without_a_request(self, step: int, failure: Failure) -> None:
         """A request to Placement fails."""
         client = self.world.agent._registry._client
-        real, client._adapter = client._adapter, Failing(self.placement.adapter, step, failure)
+        real, client.transport.adapter = client.transport.adapter, Failing(self.placement.adapter, step, failure)
         self.look(15)
-        client._adapter = real
+        client.transport.adapter = real
 
     @rule(step=st.integers(0, 12))
     def killed_at_a_request(self, step: int) -> None:
         """The agent dies before or after a request to Placement."""
         client = self.world.agent._registry._client
-        client._adapter = Interrupted(self.placement.adapter, Countdown(step, Killed()))
+        client.transport.adapter = Interrupted(self.placement.adapter, Countdown(step, Killed()))
         with contextlib.suppress(Killed):
             self.look(15)
         self.world.start_agent()

@@ -27,7 +27,7 @@ def pins_at_requests(world: World) -> list[dict[str, tuple[str, ...]]]:
     """Grows by the pins of all servers whenever the agent asks Placement, from now on."""
     found: list[dict[str, tuple[str, ...]]] = []
     meddling = Meddling(world.placement.adapter, lambda *_: found.append(world.pins()))
-    world.agent._registry._client._adapter = meddling
+    world.agent._registry._client.transport.adapter = meddling
     return found
 
 

@@ -21,9 +21,10 @@ from kongming_sched.agent.state.released import FILE_NAME, ReleasedFile
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
-from kongming_sched.placement.client import Adapter, PlacementClient
+from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.flavor import cell_requests, extra_specs
 from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.placement.transport import Adapter
 from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology

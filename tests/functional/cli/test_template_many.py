@@ -11,8 +11,9 @@ import yaml
 
 from kongming_sched.exceptions import PlacementError, TemplateExists, TemplatesHalfStored
 from kongming_sched.placement import names
-from kongming_sched.placement.client import Adapter, PlacementClient
+from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.placement.transport import Adapter
 from kongming_sched.template import PinningTemplate
 from testbed.adapters import Failing, Failure, Meddling
 from testbed.topologies import two_nodes_smt2
