@@ -20,12 +20,12 @@ class Mismatch:
 
 
 _TOGETHER = Mismatch("the cells are not each on a provider of their own below the host")
-"""Made once, for the same reason: of a server with many cells Placement offers hundreds of them."""
+"""Made once: for a server with many cells, Placement returns hundreds of such candidates."""
 
 
 @functools.lru_cache(maxsize=32768)
 def node_id(root_uuid: str, provider_uuid: str) -> int | None:
-    """The NUMA node of a host that a provider stands for; None if it is not one of this host's nodes."""
+    """The number of the NUMA node that a provider represents; None if it is not a node of this host."""
     try:
         return next((i for i in range(MAX_NODE_ID + 1) if names.node_uuid(root_uuid, i) == provider_uuid), None)
     except ValueError:  # no uuid
@@ -35,8 +35,8 @@ def node_id(root_uuid: str, provider_uuid: str) -> int | None:
 def locate(candidate: object, root_uuid: str, request: PinningRequest) -> tuple[int, ...] | Mismatch:
     """The NUMA node id of each cell of the request, or why the candidate must not be taken.
 
-    Each cell must be on exactly one node provider of this host, no two cells on the same, a cell that names its node
-    on that one, and what the cell takes must be taken there.
+    Each cell must be on exactly one node provider of this host, and no two cells on the same. A cell that names its
+    node must be on that node, and the candidate must take there what the cell asks for.
 
     :param candidate: an item of ``allocation_requests`` in Placement's answer (microversion 1.34 and later)
     :param root_uuid: provider of the host itself, whose uuid is also that of Nova's compute node
@@ -45,7 +45,7 @@ def locate(candidate: object, root_uuid: str, request: PinningRequest) -> tuple[
         candidate = {}
     mappings, allocations = _child(candidate, "mappings"), _child(candidate, "allocations")
     if mappings and len(allocations) - (root_uuid in allocations) < len(request.cells):
-        return _TOGETHER  # found without a look at the cells, because there may be many such candidates
+        return _TOGETHER  # found without reading the cells, because there may be many such candidates
     providers: list[str] = []
     for cell in request.cells:
         mapped = mappings.get(cell.group)
@@ -66,7 +66,10 @@ def locate(candidate: object, root_uuid: str, request: PinningRequest) -> tuple[
 
 
 def _obstacle(cell: CellRequest, node: int, taken: Mapping[str, object]) -> str | None:
-    """What is wrong with a cell on a node, of which the candidate takes so much."""
+    """What is wrong with a cell on a node.
+
+    :param taken: what the candidate takes of the node, by resource class
+    """
     for trait in cell.required:
         if names.node_id_of(trait) not in (None, node):
             return f"is on node {node} and not where {trait} is"
@@ -78,6 +81,6 @@ def _obstacle(cell: CellRequest, node: int, taken: Mapping[str, object]) -> str 
 
 
 def _child(value: Mapping[str, object], key: str) -> Mapping[str, object]:
-    """A mapping inside a mapping, which JSON has as dicts; an empty one where there is none."""
+    """The dict under a key of parsed JSON; an empty one if there is none."""
     child = value.get(key)
     return child if isinstance(child, dict) else {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Again when somebody else wrote in between."""
+"""Retries after a conflict: another client of Placement has written meanwhile."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _T = TypeVar("_T")
 
 
 def retry_on_conflict(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Run a function from its start again if Placement reports a conflict, up to :data:`ATTEMPTS` times in all.
+    """Call a function again if Placement reports a conflict, up to :data:`ATTEMPTS` times in all.
 
-    The function observes anew each time. It waits a little in between, by lot, so that two do not meet again.
+    The function must read anew each time. Calls are a short random time apart, so that two writers do not collide
+    again.
     """
 
     @functools.wraps(function)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes that an operator keeps servers of templates away from: one trait, which the host's agent leaves where it is.
+"""Disabled nodes: a trait with which an operator keeps servers of templates away, and which the host's agent leaves.
 
-The traits of the templates go in the same request, so that Placement offers the node to nobody from that moment on,
-whether the agent runs or not. The agent withholds them as long as the trait is there, and gives them back when it is
-gone. Inventories and allocations stay: servers that are there keep their pins.
+The traits of the templates are removed in the same request, so that from then on Placement offers the node to no server
+of a template, whether the agent runs or not. The agent does not set them again until the trait is gone. Inventories and
+allocations stay: servers on the node keep their pins.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def disabled_traits(traits: Collection[str]) -> frozenset[str]:
 
 
 def enabled_traits(traits: Collection[str]) -> frozenset[str]:
-    """The traits of a node once it is enabled; those of templates are for its agent to give."""
+    """The traits of a node once it is enabled, without those of templates, which its agent sets."""
     return frozenset(traits) - {names.DISABLED}
 
 
 def disable(client: PlacementClient, uuid: str) -> None:
-    """Let a node take no more servers. A node that is disabled stays so."""
+    """Let a node take no more servers. Does nothing to a node that is disabled already."""
     client.ensure_traits([names.DISABLED])
     _change(client, uuid, disabled_traits)
 
@@ -39,13 +39,13 @@ def enable(client: PlacementClient, uuid: str) -> None:
 
 @retry_on_conflict
 def _change(client: PlacementClient, uuid: str, wanted: Callable[[Collection[str]], frozenset[str]]) -> None:
-    """Again from the start if the agent wrote in between.
+    """Replace the traits of a node, starting anew if its agent has written meanwhile.
 
     :raises ProviderNotFound: if the node is gone
     """
     found = client.providers(uuid=uuid)
     if not found:
-        raise exceptions.ProviderNotFound(f"find provider {uuid}", "it has gone; look again")
+        raise exceptions.ProviderNotFound(f"find provider {uuid}", "it does not exist any more; run the command again")
     before = client.traits(uuid)
     after = wanted(before)
     if after != before:

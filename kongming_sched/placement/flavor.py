@@ -15,13 +15,13 @@ ROOT_VCPU = "resources:VCPU"
 GROUP_POLICY = "group_policy"
 
 _GRANULAR = re.compile(r"resources([a-zA-Z0-9_-]{1,64}):.+")
-"""Extra specs that make a granular request group, as nova.scheduler.utils reads them."""
+"""The extra specs that make a granular request group, as nova.scheduler.utils reads them."""
 
 
 def cell_requests(template: PinningTemplate, memory_mb: int, threads_per_core: int | None) -> tuple[CellRequest, ...]:
     """What each cell of a server takes and requires.
 
-    :param memory_mb: the flavor's memory in MiB, shared out over the cells by their vCPUs
+    :param memory_mb: the flavor's memory in MiB, divided among the cells in proportion to their vCPUs
     :param threads_per_core: of the hosts' dedicated pools; only needed for ``require`` and ``isolate``
     :raises InvalidRequest: if threads_per_core is needed and not given
     """
@@ -32,7 +32,7 @@ def cell_requests(template: PinningTemplate, memory_mb: int, threads_per_core: i
 
 
 def share_memory(template: PinningTemplate, memory_mb: int) -> tuple[int, ...]:
-    """Share memory in MiB out over the cells by their vCPUs; the first cells take what is left over."""
+    """Divide memory in MiB among the cells in proportion to their vCPUs; the first cells take the remainder."""
     shares = [memory_mb * len(cell.vcpus) // template.vcpus for cell in template.cells]
     for index in range(memory_mb - sum(shares)):
         shares[index] += 1
@@ -78,7 +78,7 @@ def extra_specs(
     :param vcpus: the flavor's vCPUs
     :param memory_mb: the flavor's memory in MiB
     :raises InvalidRequest: if the flavor cannot work with the template: another count of vCPUs, nothing left to take
-        from the compute node itself, or a key by which Nova would pin
+        from the compute node itself, or a key by which Nova itself would pin
     """
     if vcpus != template.vcpus:
         raise exceptions.InvalidRequest(
@@ -96,16 +96,16 @@ def extra_specs(
         specs |= {f"resources{cell.group}:{name}": str(amount) for name, amount in cell.resources.items()}
         specs |= {f"trait{cell.group}:{trait}": "required" for trait in sorted(cell.required)}
     groups = _other_groups(present) + len(template.cells)
-    if groups > 1 and GROUP_POLICY not in present:  # which Placement wants for two groups and more
+    if groups > 1 and GROUP_POLICY not in present:  # which Placement requires for two groups or more
         specs[GROUP_POLICY] = "none"
     return specs
 
 
 def owned_keys(present: Mapping[str, str]) -> list[str]:
-    """The extra specs that :func:`extra_specs` wrote, so that a flavor can be set anew or unset."""
+    """The keys that :func:`extra_specs` has written, so that a flavor can be set again or unset."""
     owned = {TEMPLATE_KEY, STRATEGY_KEY}
     groups = [key for key in present if key.startswith((f"resources{GROUP}", f"trait{GROUP}"))]
-    if TEMPLATE_KEY not in present and not groups:  # as flavors of bare metal, which have resources:VCPU=0 too
+    if TEMPLATE_KEY not in present and not groups:  # flavors of bare metal have resources:VCPU=0 too
         return sorted(owned & present.keys())
     if present.get(ROOT_VCPU) == "0":
         owned.add(ROOT_VCPU)
@@ -115,13 +115,13 @@ def owned_keys(present: Mapping[str, str]) -> list[str]:
 
 
 def _other_groups(present: Mapping[str, str]) -> int:
-    """How many granular request groups of its own a flavor has."""
+    """How many granular request groups a flavor has that are not KongMing's."""
     found = filter(None, map(_GRANULAR.fullmatch, present))
     return len({match[1] for match in found if not match[1].startswith(GROUP)})
 
 
 def check_request(request: PinningRequest) -> None:
-    """Refuse a flavor by whose groups a server could land where its template is not offered.
+    """Refuse a flavor whose groups do not require its template, for its servers could land where it is not offered.
 
     :raises InvalidRequest: naming the key that is missing
     """

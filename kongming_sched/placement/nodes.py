@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host's node providers: read what is, write what should be."""
+"""Reads the node providers of a host, and makes Placement hold the desired ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kongming_sched.texts.whole_number import NODE_IDS, find_whole_number
 
 
 class NodeRegistry:
-    """The node providers of one host. While nothing changes a look costs one request, and one more for each node.
+    """The node providers of one host. While nothing changes, reading them costs one request, and one for each node.
 
     Traits and inventories are read again when the provider's generation has changed. Allocations are read every time:
-    Placement raises no generation when they are deleted, as Nova does with those of a deleted server.
+    Placement raises no generation when they are deleted, as Nova deletes those of a server.
     """
 
     def __init__(self, client: PlacementClient, root_name: str) -> None:
@@ -35,9 +35,9 @@ class NodeRegistry:
         root = self._read_root()
         providers = self._client.providers(in_tree=root.uuid)
         fresh = next((provider for provider in providers if provider.uuid == root.uuid), None)
-        if fresh is None:  # the compute service was deleted, and perhaps made anew under another id
+        if fresh is None:  # the compute service was deleted, and may be registered again under another id
             self._root = None
-            raise exceptions.ProviderNotFound(f"find provider {self._root_name}", "it has gone; looking again")
+            raise exceptions.ProviderNotFound(f"find provider {self._root_name}", "it does not exist any more")
         if self._root is None or fresh.generation != self._root.generation:
             self._aggregates = self._client.aggregates(root.uuid)
             self._root = fresh
@@ -47,12 +47,12 @@ class NodeRegistry:
         return fresh, self._aggregates, states
 
     def write(self, root: Provider, nodes: Iterable[DesiredNode], current: Mapping[str, NodeState]) -> list[str]:
-        """Make Placement hold the desired nodes; gives a line for each change.
+        """Make Placement hold the desired nodes, and describe each change in a line.
 
-        Every single request leaves Placement in a state that is safe to schedule on and that the next call repairs:
-        a trait that goes is taken off before the inventory behind it, one that comes is set after.
+        Each request leaves Placement in a state that is safe to schedule on and that the next call completes: a trait
+        is removed before the inventory that it offers, and set after it.
 
-        :raises PlacementConflict: if somebody else wrote in between; observe again
+        :raises PlacementConflict: if another client has written meanwhile; observe again
         """
         changes: list[str] = []
         for node in nodes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether another template can stand in for that of a server's flavor, as far as claims go: pure."""
+"""Whether a server can use another template than its flavor's without another claim. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kongming_sched.template import CpuPolicy, PinningTemplate
 
 
 def check_same_claim(own: PinningTemplate, other: PinningTemplate, threads_per_core: int | None) -> None:
-    """Refuse a template that takes something else than a server has claimed by its own.
+    """Refuse a template that takes other resources than a server has claimed by its own template.
 
-    :param threads_per_core: of the nodes that it is on; None if that is not known, and then it is taken as one
+    :param threads_per_core: of the nodes that the server is on; None, if not known, counts as one
     :raises InvalidOverride: naming the first cell that differs
     """
     if own.name == other.name:
@@ -25,7 +25,9 @@ def check_same_claim(own: PinningTemplate, other: PinningTemplate, threads_per_c
         if mine.resources == its.resources:
             continue
         if CpuPolicy.EXPLICIT in (own.cells[index].cpus, other.cells[index].cpus):
-            reason = "explicit CPUs belong to whoever has claimed the template's slot; resize the server instead"
+            reason = (
+                "explicit CPUs belong to the server that has claimed the template's slot; resize the server instead"
+            )
         else:
             takes, claimed = names.describe_amounts(its.resources), names.describe_amounts(mine.resources)
             reason = f"it takes {takes}, and the server has claimed {claimed}"

@@ -11,12 +11,12 @@ from typing import Any
 from kongming_sched.placement.quantities import amount
 
 ObjectHook = Callable[[dict[str, Any]], Any]
-"""What becomes of each object of an answer while it is parsed, as in :func:`json.loads`."""
+"""Applied to each object of an answer while it is parsed, as in :func:`json.loads`; the result replaces the object."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderSummary:
-    """A provider with its traits, and capacity and use per resource class."""
+    """A provider with its traits, and its capacity and usage by resource class."""
 
     uuid: str
     root_uuid: str
@@ -31,10 +31,10 @@ class ProviderSummary:
 
 
 def condense(is_wanted: Callable[[Mapping[str, Any]], bool]) -> ObjectHook:
-    """Keep of an answer only the facts of the wanted summaries.
+    """A hook that keeps only the wanted summaries of an answer.
 
-    At 5,000 hosts the answer holds some 10,000 candidates and 300,000 traits of compute nodes, which would take ten
-    times the room of what is wanted of it.
+    At 5,000 hosts the answer holds some 10,000 candidates and 300,000 traits of compute nodes. They would take ten
+    times the memory of what is wanted.
     """
 
     def shrink(item: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.conflict import retry_on_conflict
 from kongming_sched.template import NAME, CpuPolicy, PinningTemplate
 
-Tell = Callable[[Sequence[PinningTemplate]], Iterable[PinningTemplate]]
+Progress = Callable[[Sequence[PinningTemplate]], Iterable[PinningTemplate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class StoredTemplate:
 
 @dataclass(frozen=True, slots=True)
 class TemplateList:
-    """All templates: those that read well, by name, and the errors of those that do not."""
+    """All templates: the valid ones by name, and the errors of the others."""
 
     templates: dict[str, StoredTemplate]
     broken: tuple[exceptions.InvalidTraits, ...]
@@ -52,14 +52,14 @@ class TemplateList:
 
 
 class TemplateStore:
-    """The templates of a cloud. Reads are conditional: one request, and two for each that has changed."""
+    """The templates of a cloud. Listing them costs one request, and two for each that has changed since."""
 
     def __init__(self, client: PlacementClient) -> None:
         self._client = client
         self._seen: dict[str, tuple[int, StoredTemplate | exceptions.InvalidTraits]] = {}
 
     def list(self) -> TemplateList:
-        """Every template of the cloud, with one request while nothing changes."""
+        """Every template of the cloud."""
         seen = {}
         for provider in sorted(self._client.template_providers(), key=lambda provider: provider.name):
             known = self._seen.get(provider.uuid)
@@ -88,53 +88,53 @@ class TemplateStore:
 
     @retry_on_conflict
     def create(self, template: PinningTemplate, aggregates: Iterable[str] = ()) -> StoredTemplate:
-        """Store a new template. A creation that was cut off before its last step is taken up again.
+        """Store a new template. A creation that was interrupted before its last step is completed.
 
         :raises TemplateExists: if the name is taken
         """
         return self._write(self._make_provider(template), template, frozenset(aggregates))
 
     def create_all(
-        self, templates: Iterable[PinningTemplate], aggregates: Iterable[str] = (), tell: Tell = iter
+        self, templates: Iterable[PinningTemplate], aggregates: Iterable[str] = (), progress: Progress = iter
     ) -> tuple[StoredTemplate, ...]:
         """Store new templates, all of them or none.
 
-        First all of them are written but for the traits that make them templates, which nobody sees; then these traits,
-        one template after the other. Whatever goes wrong, what was written is taken back. If this process is killed
-        between the first of these traits and the last, doing the same again stores the rest.
+        First everything is written except the traits that make a provider a template, so that it is not visible as one.
+        Then these traits are set, one template after the other. After a failure, what was written is deleted. If this
+        process is killed between the first and the last of these traits, the same call again stores the rest.
 
-        :param tell: is handed the templates of each of the two rounds and gives them back, for a look at how far it is
+        :param progress: wraps the templates of each of the two rounds, so that a caller can show how far it is
         :raises TemplateExists: if a name is taken
-        :raises TemplatesHalfStored: if what was stored could not be taken back, because Placement went away
+        :raises TemplatesHalfStored: if what was stored could not be deleted, because Placement does not answer any more
         """
         wanted, offered_to = list(templates), frozenset(aggregates)
         begun, published, stored = [], set(), []
         try:
-            for template in tell(wanted):
+            for template in progress(wanted):
                 begun.append(template.name)
                 self._draft(template, offered_to)
-            for template in tell(wanted):
+            for template in progress(wanted):
                 published.add(template.name)
                 try:
                     stored.append(self.create(template, offered_to))
-                except exceptions.TemplateExists:  # somebody else was faster
+                except exceptions.TemplateExists:  # another client has stored it since the first round
                     published.remove(template.name)
                     raise
-        except BaseException as cause:  # also when somebody presses Ctrl-C
+        except BaseException as cause:  # KeyboardInterrupt too
             self._take_back(begun, published, cause)
             raise
         return tuple(stored)
 
     @retry_on_conflict
     def _draft(self, template: PinningTemplate, aggregates: frozenset[str]) -> None:
-        """All of a new template that nobody sees."""
+        """Write a new template except for the traits that make it visible."""
         provider = self._make_provider(template)
         self._write_beneath(provider, template, aggregates)
 
     def _take_back(self, begun: Sequence[str], published: Collection[str], cause: BaseException) -> None:
-        """Delete the drafts among these templates, and those that were published.
+        """Delete these templates, drafts and published ones, but none that another client has stored.
 
-        :param cause: what went wrong before
+        :param cause: why they are deleted
         :raises TemplatesHalfStored: if that fails
         """
         left = list(begun)
@@ -150,7 +150,9 @@ class TemplateStore:
 
     @retry_on_conflict
     def update(self, template: PinningTemplate, aggregates: Iterable[str] | None = None) -> StoredTemplate:
-        """Replace a template; None leaves its aggregates as they are.
+        """Replace a template.
+
+        :param aggregates: None keeps those that it has
 
         :raises TemplateNotFound: if there is none of this name
         """
@@ -159,24 +161,24 @@ class TemplateStore:
         return self._write(provider, template, wanted)
 
     def delete(self, name: str) -> None:
-        """Take a template away.
+        """Delete a template.
 
-        Its trait goes too, here or with the last node that has it, so that Nova can say of a flavor which still
-        requires it that there is no such trait, and not just that no host was found.
+        Its trait is deleted too, here or with the last node that has it. For a flavor that still requires it Nova then
+        logs that there is no such trait, instead of only that no host was found.
 
         :raises TemplateNotFound: if there is none of this name
         """
         provider = self._provider(name)
         try:
             self._client.delete_provider(provider.uuid)
-        except exceptions.ProviderNotFound as error:  # somebody else was faster
+        except exceptions.ProviderNotFound as error:  # deleted by another client since
             raise exceptions.TemplateNotFound(name) from error
         self._client.forget_trait(names.template_trait(name))
 
     def _make_provider(self, template: PinningTemplate) -> Provider:
-        """A provider that is no template yet: a new one, or one whose creation was cut off.
+        """A provider that is no template yet: a new one, or one whose creation was interrupted.
 
-        :raises TemplateExists: if it is one
+        :raises TemplateExists: if it is a template
         """
         provider = self._find(template.name)
         if provider is None:
@@ -192,13 +194,13 @@ class TemplateStore:
         return provider
 
     def _write(self, provider: Provider, template: PinningTemplate, aggregates: frozenset[str]) -> StoredTemplate:
-        """Aggregates first: the traits make it a template, and then it must not be offered too widely."""
+        """Write a template, its aggregates first: once it has its traits, it is offered to all hosts of these."""
         generation = self._write_beneath(provider, template, aggregates)
         generation = self._client.set_traits(provider.uuid, generation, codec.encode(template))
         return StoredTemplate(template, generation, aggregates)
 
     def _write_beneath(self, provider: Provider, template: PinningTemplate, aggregates: frozenset[str]) -> int:
-        """All that has to be there before the traits; gives the provider's generation."""
+        """Write all that must exist before the traits, and return the provider's generation."""
         traits = codec.encode(template)
         self._client.ensure_traits(traits | {names.template_trait(template.name)})
         if any(cell.cpus is CpuPolicy.EXPLICIT for cell in template.cells):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node providers that a host should have in Placement: pure, from the host and the templates."""
+"""The node providers that a host should have in Placement, by its pools and the templates. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class DesiredTree:
-    """All node providers of a host; ``pools`` holds each node's usable dedicated CPUs."""
+    """All node providers of a host.
+
+    :ivar refusals: templates that a node does not offer
+    :ivar pools: node id to the dedicated CPUs of the node that are counted in Placement
+    """
 
     nodes: tuple[DesiredNode, ...]
     refusals: tuple[Refusal, ...]
@@ -81,17 +85,17 @@ def desired_tree(
     current: Mapping[str, NodeState],
     held: CpuSet = CpuSet(),
 ) -> DesiredTree:
-    """What a host should have in Placement.
+    """The node providers that a host should have in Placement.
 
-    Nodes of this host that are in Placement and have no pinnable CPU any more are retired: everything reserved, no
-    template offered. They are never deleted, because nova-compute fails for minutes when a child provider goes.
+    Nodes of this host that are in Placement and have no CPU in a pool any more are retired: everything is reserved, no
+    template is offered. They are never deleted, because nova-compute fails for minutes when a child provider goes.
 
-    A node that an operator has disabled keeps all but the templates' traits, without which no server lands there. Where
-    all nodes are disabled, so is one that comes: it is the host that the operator meant.
+    A node that an operator has disabled keeps everything except the templates' traits, without which no server lands
+    there. If all nodes of the host are disabled, a new node is disabled too: the operator has disabled the host.
 
     :param templates: those that are offered to this host
     :param current: this host's node providers as they are, by id
-    :param held: host CPUs that guests hold which no offered template accounts for
+    :param held: host CPUs in use by guests that no offered template accounts for
     """
     nodes = [node for node in topology.nodes if node.cpus & (pools.dedicated | pools.shared)]
     states = {node.id: current.get(names.node_uuid(root_uuid, node.id)) for node in nodes}
@@ -129,7 +133,7 @@ def _retired(state: NodeState) -> DesiredNode:
 
 
 class _Offers:
-    """Decides template by template which nodes offer it, and what is left of the pools."""
+    """Decides template by template which nodes offer it, and which CPUs stay in the pools."""
 
     def __init__(
         self,
@@ -148,9 +152,9 @@ class _Offers:
         self.refusals: list[Refusal] = []
 
     def in_order(self, templates: Iterable[PinningTemplate]) -> list[PinningTemplate]:
-        """Explicit templates first, those already offered before all others, so that nothing in use loses its CPUs.
+        """Explicit templates first, and among them those already offered, so that no server loses its explicit CPUs.
 
-        Dedicated ones come last because what they need depends on what the explicit ones leave of the pool.
+        Dedicated ones come last, because what is left of the pool for them depends on the explicit ones.
         """
 
         def key(template: PinningTemplate) -> tuple[bool, bool, str]:
@@ -160,7 +164,7 @@ class _Offers:
         return sorted(templates, key=key)
 
     def offer(self, template: PinningTemplate) -> None:
-        """Offer a template on every node where one of its cells can land together with all the others."""
+        """Offer a template on every node where one of its cells can be while all others are on other nodes."""
         fits = [[self.obstacle(template, cell, node) for node in self.nodes] for cell in template.cells]
         on = [index for index in range(len(self.nodes)) if _can_land(fits, index)]
         for index in on:
@@ -209,13 +213,13 @@ class _Offers:
         return None
 
     def pool(self, node: NumaNode, taken: CpuSet | None = None) -> CpuSet:
-        """The dedicated CPUs of a node that counting may give away: whole cores that nobody else holds."""
+        """The dedicated CPUs of a node that are counted: those of whole cores of which no CPU is taken."""
         taken = self.taken if taken is None else taken
         cores = usable_cores(node.cores, self.pools.dedicated)
         return CpuSet.union(core.cpus for core in cores if core.cpus.isdisjoint(taken))
 
     def memory(self, node: NumaNode) -> Inventory:
-        """The node's memory. Placement takes no total below 1, so that of a node without memory is reserved."""
+        """The node's memory. Placement takes no total below 1, so a node without memory has 1, which is reserved."""
         total = max(node.memory_mb, 1)
         return Inventory(total, min(self.pools.reserved_memory_mb, total) if node.memory_mb else total)
 
@@ -242,7 +246,7 @@ class _Offers:
 
 
 def _is_offered(template: str, state: NodeState | None) -> bool:
-    """Whether a node offers a template, or would if it were not disabled: then an explicit one's slot says so."""
+    """Whether a node offers a template, or would if it were not disabled, which the slot of an explicit one shows."""
     if state is None:
         return False
     slot = state.inventories.get(names.slot_class(template))
@@ -264,7 +268,7 @@ def _reason(template: PinningTemplate, node_id: int, obstacles: Sequence[str | N
 
 
 def _can_land(obstacles: Sequence[Sequence[str | None]], node: int) -> bool:
-    """Whether all cells can be on nodes of their own with one of them on this node.
+    """Whether all cells can be on different nodes with one of them on this node.
 
     :param obstacles: per cell and node, why it cannot be there
     """
@@ -272,9 +276,9 @@ def _can_land(obstacles: Sequence[Sequence[str | None]], node: int) -> bool:
 
 
 def _can_match(obstacles: Sequence[Sequence[str | None]], taken: Mapping[int, int]) -> bool:
-    """Whether the other cells can all be on other nodes: a bipartite matching by augmenting paths, never factorial.
+    """Whether all other cells can be on other nodes: a bipartite matching, found by augmenting paths.
 
-    :param taken: node to the cell that is to be there
+    :param taken: node to the cell that is assigned to it already
     """
     cell_on = dict(taken)
 

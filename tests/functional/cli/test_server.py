@@ -124,7 +124,7 @@ WRONG = {
         "--template shut": "template 'shut' is not open to the metadata of servers",
         "--template gone": "no template is named 'gone'",
         "--template alone": "takes CUSTOM_KONGMING_PCPU=4, and the server has claimed CUSTOM_KONGMING_PCPU=2",
-        "--template exact": "explicit CPUs belong to whoever has claimed the template's slot",
+        "--template exact": "explicit CPUs belong to the server that has claimed the template's slot",
         "--template elsewhere": "node 0 of host c1 does not offer template 'elsewhere'",
         "--cpus 1": "each vCPU has one host CPU, and 1 is 1 for vCPU 0-1",
         "--cpus gold": "'gold' is neither a number nor a range",
