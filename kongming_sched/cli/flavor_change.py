@@ -59,7 +59,7 @@ class SetFlavor(Change):
         strategy = parsed_args.numa_strategy or flavor.extra_specs.get(STRATEGY_KEY)
         wanted = extra_specs.wanted_extra_specs(flavor, template, threads, strategy)
         steps = extra_specs.steps_to_set(flavor.extra_specs, wanted)
-        return _plan(flavor, steps, wanted, lambda: extra_specs.take(self.compute, flavor, steps))
+        return _plan(flavor, steps, wanted, lambda: extra_specs.carry_out(self.compute, flavor, steps))
 
     def _threads_per_core(self, template: PinningTemplate) -> int:
         """The one number that the nodes have which offer the template."""
@@ -95,7 +95,7 @@ class UnsetFlavor(Change):
         """Take the extra specs off."""
         flavor = self.compute.find_flavor(parsed_args.flavor)
         steps = extra_specs.steps_to_unset(flavor.extra_specs)
-        return _plan(flavor, steps, {}, lambda: extra_specs.take(self.compute, flavor, steps))
+        return _plan(flavor, steps, {}, lambda: extra_specs.carry_out(self.compute, flavor, steps))
 
 
 def _plan(

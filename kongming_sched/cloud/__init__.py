@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What commands and kongming-status read of the cloud, and what follows from it."""
+"""Reads the cloud for the commands and kongming-status: clients, and what follows from what they read."""

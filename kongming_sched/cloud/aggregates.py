@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Host aggregates, by name or by id."""
+"""Host aggregates by name or UUID, and their members."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def aggregate_uuid(compute: ComputeClient, name_or_uuid: str) -> str:
 
 
 def members(client: PlacementClient, compute: ComputeClient, name_or_uuid: str | None) -> frozenset[str] | None:
-    """The providers of the hosts of an aggregate; None, which is all hosts, if none is named."""
+    """The providers of the hosts in an aggregate; None, which means all hosts, if none is named."""
     if name_or_uuid is None:
         return None
     return members_of(client, [aggregate_uuid(compute, name_or_uuid)])

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many more servers fit on a host: pure.
+"""How many more servers fit on a host. Pure.
 
-What *n* servers of *k* cells take of a host's NUMA nodes can be said without naming servers: how many cells of each
-kind are on each node. There are *n* of each of the *k* cells, a node holds no more than it has room for, and no more
-than *n* cells, because those of one server are on different nodes. That is all: wherever these counts hold, the cells
-can be dealt out to *n* servers, because the edges of a bipartite multigraph of degree *n* have a colouring with *n*
-colours (König). Dedicated CPUs need no more than counting either, see doc/source/contributor/architecture.rst.
+Whether *n* servers of *k* cells fit on a host's NUMA nodes depends only on how many cells of each kind each node holds,
+not on which server they belong to. The conditions: there are *n* of each of the *k* cells, each node holds no more than
+it has room for, and no more than *n* cells, because the cells of one server are on different nodes. They suffice: where
+the counts fulfil them, the cells can be assigned to *n* servers, because the edges of a bipartite multigraph of degree
+*n* can be coloured with *n* colours (König). For dedicated CPUs counting is enough, too: see
+doc/source/contributor/architecture.rst.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DISABLED = "COMPUTE_STATUS_DISABLED"
 """Nova's trait of a compute node whose service is disabled; Nova's scheduler forbids it."""
 
 _SHARABLE = "DISK_GB"
-"""What a host without an inventory of its own may have from a sharing provider."""
+"""A resource that a host may get from a sharing provider if it has no inventory of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class NodeRoom:
     traits: frozenset[str] = frozenset()
 
     def count(self, cell: CellRequest) -> int:
-        """How many cells of this kind fit if nothing else comes."""
+        """How many cells of this kind fit if nothing else is placed here."""
         if not cell.required <= self.traits:
             return 0
         return min(max(0, self.free.get(name, 0)) // amount for name, amount in cell.resources.items())
@@ -46,10 +47,10 @@ class NodeRoom:
 
 @dataclass(frozen=True, slots=True)
 class HostRoom:
-    """What is known of a host.
+    """What is free on a host.
 
-    :ivar free: what is free of the compute node itself, by resource class; only of what it has
-    :ivar nodes: NUMA node id to what is free there; only nodes that take servers
+    :ivar free: on the compute node itself, by resource class; only classes of its own inventories
+    :ivar nodes: by NUMA node; only nodes that take servers
     """
 
     name: str
@@ -64,7 +65,11 @@ class HostRoom:
         return DISABLED in self.traits
 
     def count(self, cells: Sequence[CellRequest], of_host: Mapping[str, int]) -> int:
-        """How many servers fit that take this of the NUMA nodes and that of the compute node itself."""
+        """How many servers fit.
+
+        :param cells: what one takes of the NUMA nodes
+        :param of_host: what one takes of the compute node itself, by resource class
+        """
         if self.is_disabled:
             return 0
         limits = [max(0, self.free.get(name, 0)) // need for name, need in of_host.items() if not self._shares(name)]
@@ -74,7 +79,7 @@ class HostRoom:
         return name == _SHARABLE and name not in self.free
 
     def lacking(self, of_host: Mapping[str, int]) -> str | None:
-        """What the compute node itself has too little of; None if it has enough."""
+        """The first resource of which the compute node itself has too little, in words; None if there is none."""
         for name, need in of_host.items():
             if not self._shares(name) and self.free.get(name, 0) < need:
                 return f"needs {need} of {name} from the host, where {max(0, self.free.get(name, 0))} is free"
@@ -83,11 +88,11 @@ class HostRoom:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is counted.
+    """Servers of a flavor or a template, to be counted.
 
-    :ivar of: the flavor or the template, by name
+    :ivar of: name of the flavor or the template
     :ivar vcpus: of one server
-    :ivar count: how many more fit on a host
+    :ivar count: gives how many more fit on a host
     """
 
     of: str
@@ -97,7 +102,11 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Cells of a request that are alike: so many of each server, which fit so often on each node alone."""
+    """Cells of a request that are alike.
+
+    :ivar cells: how many of them one server has
+    :ivar counts: how many of them fit on each node if it holds nothing else
+    """
 
     cells: int
     resources: tuple[tuple[str, int], ...]
@@ -105,10 +114,10 @@ class _Kind:
 
 
 def demand_of(template: PinningTemplate) -> Demand:
-    """What servers of a template take, whatever their flavors say of memory and disk."""
+    """Servers of a template without the memory and disk of their flavors, which a template does not determine."""
 
     def count(host: HostRoom) -> int:
-        """As many as fit of those flavors that fit best: a flavor asks for one number of threads per core."""
+        """The count for the flavor that fits best: a flavor is made for one number of threads per core."""
         threads = {threads_per_core(node.traits) or 1 for node in host.nodes.values()}
         return max(host.count(cell_requests(template, 0, number), {}) for number in threads)
 
@@ -116,7 +125,7 @@ def demand_of(template: PinningTemplate) -> Demand:
 
 
 def count_servers(cells: Sequence[CellRequest], nodes: Sequence[NodeRoom]) -> int:
-    """How many servers with these cells fit on a host with these nodes, together."""
+    """How many servers with these cells fit at the same time on a host with these nodes. A binary search."""
     alike = Counter(
         (tuple(sorted(cell.resources.items())), tuple(node.count(cell) for node in nodes)) for cell in cells
     )
@@ -132,13 +141,13 @@ def count_servers(cells: Sequence[CellRequest], nodes: Sequence[NodeRoom]) -> in
 
 
 def _fit(servers: int, kinds: Sequence[_Kind], nodes: Sequence[NodeRoom]) -> bool:
-    """Whether so many servers fit: node by node, each taking as much as it can in one way or another."""
+    """Whether so many servers fit: a search node by node over the maximal ways to fill each."""
     classes = sorted({name for kind in kinds for name, _ in kind.resources})
     free = [tuple(max(0, room.free.get(name, 0)) for name in classes) for room in nodes]
     need = [tuple(dict(kind.resources).get(name, 0) for name in classes) for kind in kinds]
 
     def is_hopeless(node: int, left: Sequence[int]) -> bool:
-        """Whether the nodes from this one on have too little, each kind or each class looked at by itself."""
+        """Whether the nodes from this one on have too little of a kind or of a class, each considered by itself."""
         rest = range(node, len(nodes))
         most = [sum(min(servers, kind.counts[i]) for i in rest) for kind in kinds]
         return (
@@ -167,10 +176,10 @@ def _fit(servers: int, kinds: Sequence[_Kind], nodes: Sequence[NodeRoom]) -> boo
 def _ways(
     limit: int, left: Sequence[int], kinds: Sequence[_Kind], node: int, free: Mapping[str, int]
 ) -> Iterator[tuple[int, ...]]:
-    """The ways to fill a node with cells of each kind, without those that are less of another.
+    """The maximal ways to fill a node with cells of each kind: ways that are contained in another are left out.
 
-    :param limit: how many cells it takes at most
-    :param left: how many of each kind are wanted at most
+    :param limit: how many cells the node takes at most
+    :param left: how many cells of each kind are still to be placed
     """
     kind, others = kinds[0], kinds[1:]
     most = min(limit, left[0], kind.counts[node], *(max(0, free.get(name, 0)) // need for name, need in kind.resources))

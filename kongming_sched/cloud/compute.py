@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands ask of Nova's API: flavors with their extra specs, and servers with flavor and metadata."""
+"""Nova's API as far as the commands use it: flavors with their extra specs, servers with flavor and metadata."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from kongming_sched import exceptions
 from kongming_sched.texts.whole_number import AMOUNTS, read_whole_number
 
 MICROVERSION = "2.61"
-"""Nova's release Rocky: lists of flavors hold their extra specs, and servers (from 2.47) their flavor's.
+"""Nova's release Rocky: lists of flavors hold their extra specs, and servers (from 2.47) those of their flavor.
 
-It stands in every request, whatever default the operator's clouds.yaml has."""
+Every request names it, whatever default the operator's clouds.yaml has."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Flavor:
-    """A flavor, or the copy of one that a server keeps.
+    """A flavor, or the copy of it that a server keeps.
 
     :ivar id: empty for a server's copy
-    :ivar disk_gb: of all kinds together, in GiB
+    :ivar disk_gb: root, ephemeral and swap together, in GiB
     """
 
     id: str
@@ -42,7 +42,7 @@ class Flavor:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """A host aggregate. Nova tells Placement which hosts are in it."""
+    """A host aggregate. Nova writes its members to Placement as well."""
 
     uuid: str
     name: str
@@ -50,7 +50,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Hypervisor:
-    """A compute node that Nova knows, which has the id of its provider in Placement."""
+    """A compute node of Nova; its id is that of its provider in Placement."""
 
     id: str
     name: str
@@ -60,7 +60,7 @@ class Hypervisor:
 class Server:
     """A server of any project.
 
-    :ivar host: the compute node that it is on; empty if it is on none
+    :ivar host: the compute node that it is on; empty if none
     :ivar status: as in ``ACTIVE``
     """
 
@@ -74,9 +74,9 @@ class Server:
 
 
 class ComputeClient:
-    """Nova's API as far as the commands use it.
+    """A client of Nova.
 
-    :param connect: gives openstacksdk's compute proxy; called when it is needed first
+    :param connect: gives openstacksdk's compute proxy; called for the first request
     :raises ComputeError: from every call that Nova refused or did not answer
     """
 
@@ -84,7 +84,7 @@ class ComputeClient:
         self._connect = connect
 
     def flavors(self) -> Iterator[Flavor]:
-        """Every flavor, the private ones too."""
+        """Every flavor, private ones included."""
         return self._pages("list flavors", "/flavors/detail", "flavors", _flavor, is_public="None")
 
     def find_flavor(self, name_or_id: str) -> Flavor:
@@ -137,12 +137,12 @@ class ComputeClient:
         return named[0]
 
     def set_metadata(self, server: Server, metadata: Mapping[str, str]) -> None:
-        """Add or replace metadata of a server, all or none of it."""
+        """Add or replace metadata of a server; after an error nothing has changed."""
         action = f"set metadata of server {server.name}"
         self._request(action, "POST", f"/servers/{server.id}/metadata", json={"metadata": dict(metadata)})
 
     def delete_metadata(self, server: Server, key: str) -> None:
-        """Take one key off a server's metadata; it may be gone already."""
+        """Delete a key of a server's metadata, if it exists."""
         action = f"delete metadata {key} of server {server.name}"
         self._request(action, "DELETE", f"/servers/{server.id}/metadata/{quote(key, safe=':')}", accept=(404,))
 
@@ -158,19 +158,19 @@ class ComputeClient:
         return sorted(found, key=lambda aggregate: aggregate.name)
 
     def set_extra_specs(self, flavor: Flavor, extra_specs: Mapping[str, str]) -> None:
-        """Add or replace extra specs of a flavor, all or none of them."""
+        """Add or replace extra specs of a flavor; after an error nothing has changed."""
         action = f"set extra specs of flavor {flavor.name}"
         self._request(action, "POST", _extra_specs_url(flavor), json={"extra_specs": dict(extra_specs)})
 
     def delete_extra_spec(self, flavor: Flavor, key: str) -> None:
-        """Take one extra spec off a flavor; it may be gone already."""
+        """Delete an extra spec of a flavor, if it exists."""
         action = f"delete extra spec {key} of flavor {flavor.name}"
         self._request(action, "DELETE", f"{_extra_specs_url(flavor)}/{quote(key, safe=':')}", accept=(404,))
 
     def _pages(
         self, action: str, url: str, key: str, read: Callable[[Mapping[str, Any]], _T], **query: str
     ) -> Iterator[_T]:
-        """The items of all pages; Nova gives 1000 at a time, and a link where there are more."""
+        """The items of all pages: Nova gives 1000 at a time, and a link if there are more."""
         while True:
             response = self._request(action, "GET", url, params=query)
             try:
@@ -209,7 +209,7 @@ def _extra_specs_url(flavor: Flavor) -> str:
 
 
 def _flavor(item: Mapping[str, Any]) -> Flavor:
-    """A flavor as the list has it, or as a server has it: without id, and named by another key."""
+    """A flavor as in the list of flavors, or as in a server, where it has no id and other keys."""
     name = item["name"] if "name" in item else item["original_name"]
     ephemeral_gb = item["ephemeral"] if "ephemeral" in item else item["OS-FLV-EXT-DATA:ephemeral"]
     swap_gb = math.ceil(_amount(item["swap"] or 0) / 1024)  # as Nova's scheduler rounds it

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a flavor's extra specs change: pure, as steps of which each leaves a flavor that is right or takes no server."""
+"""How a flavor's extra specs change: in steps, each of which leaves a flavor that is valid or gets no server."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from kongming_sched.template import PinningTemplate, ThreadPolicy
 CLOSED = "(being changed: run the same command again)"
 """What a flavor names as its template while its other keys are incomplete.
 
-It is no template's name. So a server of the flavor gets no host, and the scheduler logs this as the reason, where else
-it would be placed with half of its claims.
+It is not a valid name. So a server of the flavor gets no host, and the scheduler logs this text as the reason, instead
+of being placed with a part of its claims.
 """
 
 Step: TypeAlias = Mapping[str, str] | str
-"""Extra specs to set, which Nova does all or none, or a key to delete, which it does one by one."""
+"""Extra specs to set, which is one request to Nova, or a key to delete, which is one request for each key."""
 
 
 def wanted_extra_specs(
     flavor: Flavor, template: PinningTemplate, threads_per_core: int | None, strategy: str | None
 ) -> dict[str, str]:
-    """The extra specs of KongMing's own that the flavor shall have, read back as the scheduler will.
+    """The extra specs of KongMing that a flavor needs to ask for a template, checked as the scheduler reads them.
 
     :param threads_per_core: of the hosts; only needed for templates that take whole cores
-    :param strategy: the NUMA strategy of the flavor, if it shall have one
-    :raises InvalidFlavor: if the flavor cannot ask for the template, naming what stands against it
+    :param strategy: the NUMA strategy of the flavor, if it is to have one
+    :raises InvalidFlavor: if the flavor cannot ask for the template, naming the obstacle
     """
     owned = placement_flavor.owned_keys(flavor.extra_specs)
     kept = {key: value for key, value in flavor.extra_specs.items() if key not in owned}
@@ -49,7 +49,7 @@ def wanted_extra_specs(
 
 
 def steps_to_set(present: Mapping[str, str], wanted: Mapping[str, str]) -> list[Step]:
-    """The steps from a flavor's extra specs to the wanted ones; the keys that others wrote stay."""
+    """The steps from a flavor's extra specs to the wanted ones; keys that are not KongMing's stay."""
     stale = [key for key in placement_flavor.owned_keys(present) if key not in wanted]
     if stale:
         return [{TEMPLATE_KEY: CLOSED}, *stale, dict(wanted)]
@@ -66,8 +66,8 @@ def steps_to_unset(present: Mapping[str, str]) -> list[Step]:
     return [{TEMPLATE_KEY: CLOSED}, *others, TEMPLATE_KEY]
 
 
-def take(compute: ComputeClient, flavor: Flavor, steps: Iterable[Step]) -> None:
-    """Take the steps, one request each."""
+def carry_out(compute: ComputeClient, flavor: Flavor, steps: Iterable[Step]) -> None:
+    """Carry the steps out, with one request each."""
     for step in steps:
         if isinstance(step, str):
             compute.delete_extra_spec(flavor, step)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a flavor, and what mends it: pure."""
+"""What is wrong with a flavor, and how to correct it. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEMORY = "resources:MEMORY_MB"
 class Flaw:
     """Something wrong with a flavor.
 
-    :ivar remedy: what to do about it, with the command
+    :ivar remedy: what to do about it, with the command to run
     """
 
     problem: str
@@ -29,12 +29,12 @@ class Flaw:
 
 
 def is_ours(flavor: Flavor) -> bool:
-    """Whether a flavor names a template, or has any other key that only KongMing writes."""
+    """Whether a flavor names a template, or has another key that only KongMing writes."""
     return bool(placement_flavor.owned_keys(flavor.extra_specs))
 
 
 def find_flaw(flavor: Flavor, template_of: Callable[[str], PinningTemplate]) -> Flaw | None:
-    """The first thing that is wrong with a flavor; None if it is right, or asks nothing of KongMing.
+    """The first flaw of a flavor; None if it has none, or does not ask for anything of KongMing.
 
     :param template_of: gives the template of a name, or raises TemplateNotFound or InvalidTraits
     """
@@ -46,7 +46,7 @@ def find_flaw(flavor: Flavor, template_of: Callable[[str], PinningTemplate]) -> 
         return _flaw_without_template(specs, again, unset)
     if named == CLOSED:
         finish = f"finish it: {again.replace(CLOSED, 'TEMPLATE')}, or {unset}"
-        return Flaw("a change of it was cut off, and its servers get no host until it is finished", finish)
+        return Flaw("a change of it was interrupted, and its servers get no host until it is finished", finish)
     if specs.get(_MEMORY) == "0":
         problem = f"{_MEMORY} is 0, and Nova only finds hosts that give something of their own"
         return Flaw(problem, f"openstack flavor unset {name} --property {_MEMORY}")
@@ -74,7 +74,7 @@ def _flaw_without_template(specs: Mapping[str, str], again: str, unset: str) -> 
 
 
 def _flaw_of_groups(flavor: Flavor, template: PinningTemplate, again: str) -> Flaw | None:
-    """Whether it takes what the template takes."""
+    """A flaw in the request groups: something that the flavor takes and its template does not, or the other way."""
     if flavor.vcpus != template.vcpus:
         problem = f"has {flavor.vcpus} vCPUs, and template {template.name!r} has {template.vcpus}"
         return Flaw(problem, f"make a flavor of {template.vcpus} vCPUs, or name a template of {flavor.vcpus}")

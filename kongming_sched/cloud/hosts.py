@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is free on all hosts, for the commands that count and explain."""
+"""Reads what is free on all hosts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _COMPUTE_NODE = "COMPUTE_NODE"
 
 
 def read_hosts(client: PlacementClient) -> list[HostRoom]:
-    """The hosts that have nodes which take servers, by name, in two requests."""
+    """The hosts that have nodes which take servers, sorted by name, in two requests."""
     provider_names = {provider.uuid: provider.name for provider in client.providers(required=names.HW_NUMA_ROOT)}
     return hosts_of(provider_names, client.host_summaries())
 
 
 def hosts_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSummary]) -> list[HostRoom]:
-    """The same from what was read.
+    """The hosts that have nodes which take servers, sorted by name.
 
     :param provider_names: the names of the nodes' providers
     :param summaries: of the nodes and of the compute nodes themselves
@@ -37,7 +37,9 @@ def hosts_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSumm
     for summary in summaries:
         if summary.parent_uuid is None:
             roots[summary.uuid] = summary
-        elif summary.capacity.get(names.NODE) and summary.uuid in provider_names:  # else it came in between
+        elif (
+            summary.capacity.get(names.NODE) and summary.uuid in provider_names
+        ):  # else it was registered between the two requests
             number = node_id(summary.root_uuid, summary.uuid)
             if number is not None:
                 nodes.setdefault(summary.root_uuid, {})[number] = NodeRoom(_free(summary), summary.traits)
@@ -50,7 +52,7 @@ def hosts_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSumm
 
 
 def read_bare_hosts(client: PlacementClient, hosts: Iterable[HostRoom]) -> list[HostRoom]:
-    """The compute nodes that are not among these hosts: those without nodes that take servers, in one request."""
+    """The compute nodes that are not among these hosts, because no node of them takes servers, in one request."""
     known = {host.uuid for host in hosts}
     found = client.providers(required=_COMPUTE_NODE)
     return [
@@ -61,7 +63,7 @@ def read_bare_hosts(client: PlacementClient, hosts: Iterable[HostRoom]) -> list[
 def pick(hosts: Iterable[HostRoom], name: str | None, otherwise: str) -> list[HostRoom]:
     """The host of this name; all of them if none is given.
 
-    :param otherwise: what is wrong with any other name
+    :param otherwise: what is wrong with a name that no host has, for the error
     :raises HostNotFound: if there is none
     """
     found = [host for host in hosts if name in (None, host.name)]
@@ -71,7 +73,7 @@ def pick(hosts: Iterable[HostRoom], name: str | None, otherwise: str) -> list[Ho
 
 
 def taken_of_host(flavor: Flavor) -> dict[str, int]:
-    """What a server takes of the compute node itself, as Nova's scheduler reads the flavor; booted from an image."""
+    """What a server that boots from an image takes of the compute node itself, as Nova's scheduler reads the flavor."""
     amounts = {"VCPU": flavor.vcpus, "MEMORY_MB": flavor.memory_mb, "DISK_GB": flavor.disk_gb}
     return {name: need for name, amount in amounts.items() if (need := _amount(flavor.extra_specs, name, amount))}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node providers of all hosts as the commands show them."""
+"""The NUMA nodes of all hosts as the commands show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.texts.whole_number import NODE_IDS, find_whole_number, read_whole_number
 
 RESOURCES = {"dedicated_cpus": names.PCPU, "shared_vcpus": names.VCPU, "memory_mb": names.MEMORY_MB}
-"""The resources of a node by the names that the commands give them."""
+"""Column of the commands to resource class."""
 
 _SEPARATOR = names.node_name("", 0)[:-1]
 
@@ -35,23 +35,23 @@ class Node:
 
     @property
     def is_disabled(self) -> bool:
-        """Whether an operator keeps servers of templates away."""
+        """Whether an operator has disabled it for servers of templates."""
         return names.DISABLED in self.summary.traits
 
     @property
     def templates_taken(self) -> tuple[str, ...]:
-        """The templates with explicit host CPUs that a server has."""
+        """Those of its templates whose explicit host CPUs a server has."""
         return tuple(name for name in self.templates if self.summary.used.get(names.slot_class(name)))
 
 
 def read_nodes(client: PlacementClient) -> list[Node]:
-    """Every node of the cloud that takes servers, by host and number, in two requests."""
+    """Every node of the cloud that takes servers, sorted by host and number, in two requests."""
     provider_names = {provider.uuid: provider.name for provider in client.providers(required=names.HW_NUMA_ROOT)}
     return nodes_of(provider_names, client.node_summaries())
 
 
 def nodes_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSummary]) -> list[Node]:
-    """The same from what was read.
+    """The nodes of these summaries, sorted by host and number.
 
     :param provider_names: the names of the nodes' providers
     """
@@ -60,7 +60,7 @@ def nodes_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSumm
 
 
 def _node(summary: ProviderSummary, provider_name: str) -> Node | None:
-    """None for a provider that is not named as a node, or that came between the two requests."""
+    """A node; None for a provider that is not named as one, or that was registered between the two requests."""
     host, _, number = provider_name.rpartition(_SEPARATOR)
     node = find_whole_number(number, NODE_IDS)
     if node is None:
@@ -93,6 +93,6 @@ def threads_per_core(traits: Iterable[str]) -> int | None:
 
 
 def amounts(resources: Mapping[str, int]) -> dict[str, int]:
-    """Amounts by the names of :data:`RESOURCES`, and of other classes, as of templates' slots, by the class."""
+    """Amounts by column; those of a class without a column, as a template's slot, by the class."""
     known = {column: resources[name] for column, name in RESOURCES.items() if name in resources}
     return known | {name: amount for name, amount in sorted(resources.items()) if name not in RESOURCES.values()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a server would not land on a host now: pure, the first reason of all that Placement's data tell."""
+"""Why a server would not land on a host now: the first reason that Placement's data show. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _WORDS = {names.PCPU: "dedicated CPUs", names.VCPU: "shared vCPUs", names.MEMORY
 
 
 class Kind(StrEnum):
-    """What stands in a server's way, in the order in which it is looked for."""
+    """Kinds of obstacles, in the order in which they are checked."""
 
     FLAVOR = "flavor"
-    """The flavor itself, which is refused everywhere."""
+    """The flavor itself is refused, on every host."""
     DISABLED = "disabled"
     NO_NODE = "no node"
     NO_TEMPLATE = "no template"
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """The first thing that stands in a server's way on a host."""
+    """The first reason why a server does not land on a host."""
 
     kind: Kind
     reason: str
@@ -43,8 +43,8 @@ def find_obstacle(
 ) -> Obstacle | None:
     """The first reason why a server would not land on a host; None if it fits.
 
-    :param of_host: what it takes of the compute node itself
-    :param is_offered: whether the aggregates of the template, if it has any, hold this host
+    :param of_host: what the server takes of the compute node itself, by resource class
+    :param is_offered: whether the template is offered to this host: it has no aggregates, or one that holds the host
     """
     if host.is_disabled:
         return Obstacle(Kind.DISABLED, "its compute service is disabled")
@@ -73,7 +73,7 @@ def find_obstacle(
 
 
 def _obstacle_to_cell(cell: CellRequest, nodes: Mapping[int, NodeRoom]) -> Obstacle | None:
-    """Why no node has what a cell asks for."""
+    """Why none of these nodes has what a cell asks for; None if one has."""
     right = {node: room for node, room in nodes.items() if cell.required <= room.traits}
     if not right:
         return Obstacle(Kind.WRONG_NODE, _wrong_node(cell, nodes))
@@ -87,7 +87,7 @@ def _obstacle_to_cell(cell: CellRequest, nodes: Mapping[int, NodeRoom]) -> Obsta
 
 
 def _wrong_node(cell: CellRequest, nodes: Mapping[int, NodeRoom]) -> str:
-    """Which node, or of which kind, the cell asks for."""
+    """The reason for a cell that asks for a node, or a kind of node, that does not offer its template."""
     facts: tuple[tuple[str, Callable[[str], int | None]], ...] = (
         ("node {}", names.node_id_of),
         ("nodes of {} threads per core", names.smt_of),
@@ -103,7 +103,11 @@ def _wrong_node(cell: CellRequest, nodes: Mapping[int, NodeRoom]) -> str:
 
 
 def _too_little(name: str, need: int, right: Mapping[int, NodeRoom], left: Mapping[int, NodeRoom]) -> str:
-    """What no node has enough of, or none of those that have enough of what comes before."""
+    """The reason for a cell of which no node has enough of a resource.
+
+    :param right: the nodes that the cell may be on
+    :param left: those of them that have enough of the resources before this one
+    """
     if name.startswith(names.slot_class("")):
         return "another server has the template's CPUs"
     node, most = max(((node, room.free.get(name, 0)) for node, room in left.items()), key=lambda item: item[1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who uses a template: the flavors that name it, and the servers whose copy of a flavor does."""
+"""The users of a template: the flavors that name it, and the servers whose copy of a flavor names it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kongming_sched.texts.counted import first
 
 _ANY_THREADS = (1, 2, 4, 8)
 _ANY_MEMORY_MB = 1 << 30
-"""Enough that another share of it for each cell is another amount."""
+"""So much that cells with different shares of it get different amounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class User:
 
 
 def users_of(compute: ComputeClient, templates: Collection[str]) -> list[User]:
-    """All flavors, private ones too, and all servers of all projects that name one of these templates.
+    """All flavors, private ones included, and all servers of all projects that name one of these templates.
 
-    Nova cannot be asked for extra specs, so this reads all flavors and all servers, 1000 to a request.
+    Nova cannot filter by extra specs, so this reads all flavors and all servers, 1000 to a request.
 
-    :raises ComputeError: if Nova does not say
+    :raises ComputeError: if Nova does not answer
     """
     try:
         flavors = [(f"flavor {flavor.name}", flavor) for flavor in compute.flavors()]
         servers = [(f"server {server.name} ({server.id})", server.flavor) for server in compute.servers()]
     except exceptions.ComputeError as error:
-        raise exceptions.ComputeError(f"tell who uses {', '.join(sorted(templates))}", error.reason) from error
+        raise exceptions.ComputeError(f"list the users of {', '.join(sorted(templates))}", error.reason) from error
     return [
         User(title, flavor.extra_specs[TEMPLATE_KEY], flavor)
         for title, flavor in flavors + servers
@@ -51,12 +51,12 @@ def users_of(compute: ComputeClient, templates: Collection[str]) -> list[User]:
 
 
 def describe(users: Iterable[User]) -> str:
-    """Name the first users and count the others."""
+    """The first users by name, and the number of the others."""
     return first([user.title for user in users])
 
 
 def has_same_demand(old: PinningTemplate, new: PinningTemplate) -> bool:
-    """Whether servers take the same resources of the same nodes by both templates, whatever the hosts are like."""
+    """Whether servers take the same resources of the same nodes by both templates, on hosts of any kind."""
     return old.vcpus == new.vcpus and all(
         cell_requests(old, _ANY_MEMORY_MB, threads) == cell_requests(new, _ANY_MEMORY_MB, threads)
         for threads in _ANY_THREADS
@@ -64,7 +64,7 @@ def has_same_demand(old: PinningTemplate, new: PinningTemplate) -> bool:
 
 
 def already_asks_for(flavor: Flavor, template: PinningTemplate) -> bool:
-    """Whether a flavor's extra specs take what the template takes; they may require more traits."""
+    """Whether a flavor's extra specs take what the template takes. They may require more traits."""
     try:
         request = PinningRequest.from_extra_specs(flavor.extra_specs)
         if request is None or flavor.vcpus != template.vcpus or len(request.cells) != len(template.cells):

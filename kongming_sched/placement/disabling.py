@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disabled nodes: a trait with which an operator keeps servers of templates away, and which the host's agent leaves.
+"""Disabled nodes: a trait by which an operator keeps servers of templates away. The host's agent never removes it.
 
 The traits of the templates are removed in the same request, so that from then on Placement offers the node to no server
 of a template, whether the agent runs or not. The agent does not set them again until the trait is gone. Inventories and

@@ -265,7 +265,7 @@ def test_show_of_a_plain_flavor_shows_no_template(openstack: Shell, flavor_id: s
         ),
         pytest.param(
             {"kongming:template": CLOSED},
-            "a change of it was cut off, and its servers get no host until it is finished",
+            "a change of it was interrupted, and its servers get no host until it is finished",
             "finish it: openstack kongming flavor set m2 --template TEMPLATE, or openstack kongming flavor unset m2",
             id="cut off",
         ),

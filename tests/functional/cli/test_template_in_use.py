@@ -77,7 +77,7 @@ def test_delete_asks_for_force_where_nova_is_down(openstack: Shell, placement: P
     with unchanged(placement.client):
         done = openstack("kongming template delete gold")
     assert done.code == 1
-    assert done.err.startswith("Nova could not tell who uses gold: ")
+    assert done.err.startswith("Nova could not list the users of gold: ")
     assert done.err.endswith("; --force deletes without asking\n")
     assert openstack("kongming template delete --force gold").code == 0
     assert state_of(placement.client) == {}

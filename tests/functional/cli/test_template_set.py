@@ -77,6 +77,6 @@ def test_set_refuses_a_change_of_demand_that_nova_cannot_be_asked_about(
     with unchanged(placement.client):
         done = openstack("kongming template set gold --file", write(GOLD.replace("isolate", "any")))
     assert done.code == 1
-    assert done.err.startswith("Nova could not tell who uses gold: ")
+    assert done.err.startswith("Nova could not list the users of gold: ")
     assert NOWHERE in done.err
     assert gold
