@@ -66,7 +66,7 @@ def listen(tmp_path: Path) -> Iterator[Listen]:
         nova: bool = False,
     ) -> Heard:
         path = tmp_path / "agent.conf"
-        path.write_text(f"[DEFAULT]\n{default}\n[kongming_agent]\ninterval_seconds = 7\n")
+        path.write_text(f"[DEFAULT]\n{default}\n[kongming_agent]\ninterval_seconds = 7\nrun_directory = {tmp_path}\n")
         conf = cfg.ConfigOpts()
         agent_conf.register_opts(conf)
         conf([], default_config_files=[str(path)])
