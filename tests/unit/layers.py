@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The map of the package as data: its rooms from the bottom to the top, and whom each may import.
 
-It needs nothing but the standard library, so that whatever draws the map can read it; test_layers.py checks it.
+It needs nothing but the standard library. test_layers.py checks it, and that the architecture page shows it:
+``python -m tests.unit.layers`` prints that part of the page.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,7 +68,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "agent.host": ("agent.model", "agent.ipc", "placement"),
     "agent.state": ("agent.model", "agent.decide"),
     "agent.act": ("agent.model", "agent.decide", "agent.host", "agent.state", "placement"),
-    "agent.triggers": ("agent.state", "agent.settings", "placement"),
+    "agent.triggers": ("agent.model", "agent.state", "agent.settings", "placement"),
     "agent.telemetry": ("agent.model", "agent.settings", "placement", "version"),
     "agent.loop": (*_AGENT_BELOW_THE_LOOP, "placement"),
     "agent.inspect": (*_AGENT_BELOW_THE_LOOP, "agent.loop", "conf", "placement"),
@@ -178,6 +180,50 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
     return sorted(left)
 
 
+def floors() -> list[list[str]]:
+    """The rooms by how many others lie below them, from the bottom to the top."""
+    height: dict[str, int] = {}
+    for room, targets in ROOMS.items():
+        height[room] = max((height[target] + 1 for target in targets), default=0)
+    return [[room for room in ROOMS if height[room] == floor] for floor in range(max(height.values()) + 1)]
+
+
+def drawing() -> str:
+    """The map as the architecture page shows it: the floors from the top to the bottom, and under them the core."""
+    rows = ["   ".join(floor) for floor in reversed(floors())] + ["   ".join(CORE)]
+    width = 90
+    lines = ["+" + "-" * (width + 2) + "+"]
+    for row in rows:
+        lines += [f"| {line.center(width)} |" for line in textwrap.wrap(row, width)]
+        lines.append(lines[0])
+    return "\n".join(lines)
+
+
+def arrow_table() -> dict[str, str]:
+    """A room to the rooms that it may import, in words: a name that ends with * stands for all that begin with it.
+
+    ``agent.*`` means the rooms of the agent that stand before it.
+    """
+    order = list(ROOMS)
+    table = {}
+    for room, targets in ROOMS.items():
+        below = {other for other in order[: order.index(room)] if other.startswith("agent.")}
+        if below and below <= set(targets):
+            targets = ("agent.*", *(target for target in targets if target not in below))
+        table[room] = ", ".join(sorted(targets)) or "-"
+    return table
+
+
+def page_section() -> str:
+    """The part of the architecture page that shows the map: a drawing, and a table of the arrows."""
+    drawn = textwrap.indent(drawing(), "    ")
+    rows = "\n".join(f"   * - ``{room}``\n     - {targets}" for room, targets in arrow_table().items())
+    head = (
+        ".. list-table::\n   :header-rows: 1\n   :widths: 20 80\n\n   * - Package\n     - May import, besides the core"
+    )
+    return f".. code-block:: text\n\n{drawn}\n\n{head}\n{rows}\n"
+
+
 def package_sizes(names: Iterable[str]) -> Counter[str]:
     """How many modules each package has, those of packages below it left out."""
     every = set(names)
@@ -189,3 +235,7 @@ def is_too_long(source: str) -> bool:
     """Whether a module has more lines than it may, and does not say why."""
     docstring = ast.get_docstring(ast.parse(source)) or ""
     return len(source.splitlines()) > MAX_LINES and REASON not in " ".join(docstring.split())
+
+
+if __name__ == "__main__":
+    print(page_section())

@@ -159,6 +159,15 @@ def test_map_points_down() -> None:
     ]
 
 
+def test_the_architecture_page_shows_the_map() -> None:
+    """A reader sees the packages and arrows that are checked here; ``python -m tests.unit.layers`` prints them."""
+    page = (CHECKOUT / "doc/source/contributor/architecture.rst").read_text()
+    assert (
+        layers.page_section() + "\n"
+        == page[page.index(".. code-block:: text\n\n    +-") : page.index(".. end of the map")]
+    )
+
+
 def test_every_module_is_in_a_room() -> None:
     """The map is of the whole package."""
     rooms = [*layers.ROOMS, *CORE]
