@@ -8,6 +8,8 @@ right or wrong, however slow a machine is that others use too.
 
 from __future__ import annotations
 
+import gc
+
 from testbed.releases import fixtures
 
 fixtures.run_as_the_scheduler_does()
@@ -16,3 +18,9 @@ from hypothesis import HealthCheck, settings  # noqa: E402  # eventlet patches w
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: without it the collector of garbage takes a tenth less of the CPU time."""
+    gc.collect()
+    gc.freeze()

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+import requests
 from keystoneauth1 import adapter, session, token_endpoint
+from placement import deploy
 from placement.tests.functional.fixtures import placement as placement_fixture
+from wsgi_intercept import interceptor
 
 from kongming_sched.placement.client import PlacementClient
+from testbed.quick_placement import RememberedReads, schemas_checked_once
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,18 @@ class PlacementService:
         self.adapter.put(f"/allocations/{consumer}", json=body, headers={"OpenStack-API-Version": "placement 1.38"})
 
 
+def make_adapter(endpoint: str, token: str) -> adapter.Adapter:
+    """A way to a Placement that asks the environment for no proxy."""
+    connections = requests.Session()
+    connections.trust_env = False
+    return adapter.Adapter(session.Session(token_endpoint.Token(endpoint, token), connections), "placement")
+
+
 @pytest.fixture
 def placement() -> Iterator[PlacementService]:
     """A Placement that holds nothing."""
-    with placement_fixture.PlacementFixture() as running:
-        auth = token_endpoint.Token(running.endpoint, running.token)
-        yield PlacementService(running.endpoint, running.token, adapter.Adapter(session.Session(auth), "placement"))
+    with placement_fixture.PlacementFixture(use_intercept=False) as running:
+        application = RememberedReads(deploy.loadapp(running.conf_fixture.conf))
+        endpoint = f"http://{uuid.uuid4()}/placement"
+        with schemas_checked_once(), interceptor.RequestsInterceptor(lambda: application, url=endpoint):
+            yield PlacementService(endpoint, running.token, make_adapter(endpoint, running.token))
