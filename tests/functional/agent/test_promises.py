@@ -193,7 +193,7 @@ class Host(RuleBasedStateMachine):
     @rule(picks=st.lists(st.integers(0, 99), min_size=3, max_size=6), name=st.sampled_from(["gold", "silver"]))
     def turn_over(self, picks: list[int], name: str) -> None:
         """Some go, and their room, wherever it is, is filled by others at once: the rest has to make room."""
-        for pick in picks:
+        for pick in picks[: len(self.servers)]:
             server = self.pick(pick)
             self.world.host.destroy(server)
             self.world.host.migrating.discard(server)
@@ -415,6 +415,21 @@ class Host(RuleBasedStateMachine):
         if claim is not None and len(self.servers[server].nodes) == 1:
             nodes = tuple(node for node in (0, 1) if self.world.node(node) in claim.resources)
             self.servers[server] = replace(self.servers[server], nodes=nodes)
+
+
+def test_a_story_goes_on_when_each_server_is_turned_over(placement: PlacementService) -> None:
+    """More may be picked than there are; then all go, and others come."""
+
+    class Machine(Host):
+        pass
+
+    Machine.placement = placement
+    machine = Machine()
+    machine.fill(["single"] * 4)
+    before = set(machine.servers)
+    machine.turn_over([0] * 6, "gold")
+    assert (4, set()) == (len(machine.servers), before & set(machine.servers))
+    machine.teardown()
 
 
 def test_what_is_promised_holds(placement: PlacementService) -> None:
