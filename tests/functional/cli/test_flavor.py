@@ -115,7 +115,8 @@ def test_a_command_that_is_cut_off_leaves_a_flavor_that_takes_no_server(
     cut_off_after = 0
     while True:
         monkeypatch.undo()
-        openstack("kongming flavor set m1 --template bronze")
+        prepared = openstack("kongming flavor set m1 --template bronze")
+        assert (0, "", "") == (prepared.code, prepared.out, prepared.err)
         writes = _fail_after(cut_off_after, monkeypatch)
         done = openstack("kongming flavor", *command.split())
         if done.code == 0:
