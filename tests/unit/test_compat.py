@@ -31,7 +31,8 @@ def test_a_member_of_an_enumeration_is_its_word() -> None:
         f"{Policy.STRICT:8}",
         Policy("strict"),
     )
-    assert "strict" == Policy.STRICT
+    word: str = "strict"
+    assert word == Policy.STRICT
 
 
 @pytest.mark.parametrize("text", ["2026-11-21T12:00:00Z", "2026-11-21 12:00:00+00:00", "2026-11-21T14:00:00+02:00"])

@@ -34,6 +34,7 @@ from kongming_sched.texts.whole_number import CPUS, find_whole_number, is_whole_
 from kongming_sched.topology import HostTopology
 from testbed.adapters import Answer, Canned
 from testbed.simulated_host import domain_xml
+from tests.present import present
 
 UUID = "11111111-1111-4111-8111-111111111111"
 
@@ -115,7 +116,7 @@ def _inventory(text: str, field: str) -> int:
 
 
 PROVIDER = {"uuid": UUID, "name": "n", "generation": "?", "root_provider_uuid": UUID, "parent_provider_uuid": None}
-SUMMARY = {
+SUMMARY: dict[str, object] = {
     "root_provider_uuid": UUID,
     "parent_provider_uuid": None,
     "traits": [],
@@ -125,10 +126,10 @@ SUMMARY = {
 REFUSING: dict[str, Callable[[str], object]] = {
     "a number": lambda text: read_whole_number(text, CPUS),
     "a CPU set": lambda text: CpuSet.parse(text).first,
-    "the pins of a server's metadata": lambda text: VcpuPins.parse(f"0:{text}").groups[0][1].first,
-    "the vCPUs of a server's metadata": lambda text: VcpuPins.parse(f"{text}:1").groups[0][0].first,
+    "the pins of a server's metadata": lambda text: present(VcpuPins.parse(f"0:{text}").groups[0][1]).first,
+    "the vCPUs of a server's metadata": lambda text: present(VcpuPins.parse(f"{text}:1").groups[0][0]).first,
     "an amount of a flavor's group": lambda text: (
-        PinningRequest.from_extra_specs(_specs(**{"resources_KONGMING0:CUSTOM_KONGMING_PCPU": text}))
+        present(PinningRequest.from_extra_specs(_specs(**{"resources_KONGMING0:CUSTOM_KONGMING_PCPU": text})))
         .cells[0]
         .resources[names.PCPU]
     ),

@@ -13,7 +13,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -92,7 +92,7 @@ def metrics() -> Iterator[tuple[str, set[str]]]:
     for collector in registry._collector_to_names:
         for family in collector.collect():
             if family.name.startswith("kongming_"):
-                labels = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ())
+                labels: Iterable[str] = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ())
                 yield family.name + "_total" * (family.type == "counter"), set(labels)
 
 
@@ -120,7 +120,7 @@ def describe(path: str, thing: object) -> Iterator[str]:
     yield path + _parameters(thing)
     if isinstance(thing, ModuleType | type):
         home = thing.__name__ if isinstance(thing, ModuleType) else thing.__module__
-        abstract = getattr(thing, "__abstractmethods__", frozenset())
+        abstract: frozenset[str] = getattr(thing, "__abstractmethods__", frozenset())
         for name, member in sorted(vars(thing).items()):
             is_ours = getattr(member, "__module__", home) == home and not isinstance(member, ModuleType)
             if is_ours and (name in abstract or not name.startswith("_")):

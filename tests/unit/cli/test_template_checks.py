@@ -31,10 +31,10 @@ def explicit(pins: str, name: str = "gold") -> PinningTemplate:
     return make({"vcpus": "0", "cpus": "explicit", "pins": pins}, name=name)
 
 
-def user(template: PinningTemplate, threads: int = 2, **more: str) -> Flavor:
+def user(template: PinningTemplate, threads: int = 2, more: Mapping[str, str] | None = None) -> Flavor:
     """A flavor that asks for the template."""
     specs = extra_specs(template, {}, vcpus=template.vcpus, memory_mb=2048, threads_per_core=threads)
-    return Flavor("1", "m1.gold", template.vcpus, 2048, specs | more)
+    return Flavor("1", "m1.gold", template.vcpus, 2048, specs | dict(more or {}))
 
 
 BASE: dict[str, object] = {"vcpus": "0-3", "threads": "isolate"}
@@ -75,16 +75,16 @@ def test_servers_may_follow_a_template_of_the_same_demand(old: PinningTemplate, 
 @given(templates(), st.sampled_from([2, 4]))
 def test_a_flavor_asks_for_its_own_template(template: PinningTemplate, threads: int) -> None:
     """By the keys that were written for it, with more traits too."""
-    assert already_asks_for(user(template, threads, **{"trait_KONGMING0:HW_CPU_X86_AVX2": "required"}), template)
+    assert already_asks_for(user(template, threads, {"trait_KONGMING0:HW_CPU_X86_AVX2": "required"}), template)
 
 
 @pytest.mark.parametrize(
     "flavor",
     [
         pytest.param(user(make({"vcpus": "0-3"})), id="counted otherwise"),
-        pytest.param(user(make(BASE), **{"resources_KONGMING0:CUSTOM_KONGMING_PCPU": "16"}), id="another amount"),
-        pytest.param(user(make(BASE), **{"resources_KONGMING1:CUSTOM_KONGMING_PCPU": "1"}), id="one group more"),
-        pytest.param(user(make(BASE), **{"kongming:numa_strategy": "?"}), id="keys that nobody understands"),
+        pytest.param(user(make(BASE), more={"resources_KONGMING0:CUSTOM_KONGMING_PCPU": "16"}), id="another amount"),
+        pytest.param(user(make(BASE), more={"resources_KONGMING1:CUSTOM_KONGMING_PCPU": "1"}), id="one group more"),
+        pytest.param(user(make(BASE), more={"kongming:numa_strategy": "?"}), id="keys that nobody understands"),
         pytest.param(Flavor("1", "m1", 4, 2048, {}), id="no keys"),
         pytest.param(Flavor("1", "m1", 3, 2048, user(make(BASE)).extra_specs), id="another count of vCPUs"),
     ],

@@ -15,7 +15,7 @@ from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.template import PinningTemplate
 from tests.unit.strategies import templates
 
-PINS = {"vcpus": "0-1", "cpus": "explicit", "pins": {0: "1", 1: "9"}}
+PINS: dict[str, object] = {"vcpus": "0-1", "cpus": "explicit", "pins": {0: "1", 1: "9"}}
 SERVER = Server("5e00", "web", Flavor("", "f", 2, 512, {}), {}, "c1")
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -30,9 +31,11 @@ def make_host(*nodes: NodeRoom, memory_mb: int = 4096, **more: int) -> HostRoom:
     return HostRoom("c1", "uuid", {"MEMORY_MB": memory_mb, **more}, frozenset({"COMPUTE_NODE"}), dict(enumerate(nodes)))
 
 
-def make_node(pcpus: int = 4, memory_mb: int = 2048, traits: str = GOLD, **more: int) -> NodeRoom:
+def make_node(
+    pcpus: int = 4, memory_mb: int = 2048, traits: str = GOLD, more: Mapping[str, int] | None = None
+) -> NodeRoom:
     """A node of one thread per core."""
-    free = {names.PCPU: pcpus, names.MEMORY_MB: memory_mb, **more}
+    free = {names.PCPU: pcpus, names.MEMORY_MB: memory_mb, **(more or {})}
     return NodeRoom(free, frozenset({traits, names.smt_trait(1), names.node_trait(0)}))
 
 
@@ -107,7 +110,7 @@ FOUR = {names.PCPU: 4, names.MEMORY_MB: 1024}
             id="memory is elsewhere than CPUs",
         ),
         pytest.param(
-            make_host(make_node(**{SLOT: 0})),
+            make_host(make_node(more={SLOT: 0})),
             make_request({SLOT: 1}),
             Kind.TAKEN,
             "cell 0: another server has the template's CPUs",

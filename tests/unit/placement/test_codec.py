@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable
+from random import Random
 
 import pytest
 from hypothesis import example, given
@@ -118,7 +119,7 @@ def test_every_trait_is_one_that_placement_takes(template: PinningTemplate) -> N
 
 
 @given(templates(), st.randoms())
-def test_the_order_of_the_traits_does_not_matter(template: PinningTemplate, random: st.DataObject) -> None:
+def test_the_order_of_the_traits_does_not_matter(template: PinningTemplate, random: Random) -> None:
     """Placement returns traits in any order."""
     traits = list(codec.encode(template))
     random.shuffle(traits)

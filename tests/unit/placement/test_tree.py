@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -86,7 +87,7 @@ def offers(tree: DesiredTree) -> dict[str, list[int]]:
     """Template to the nodes that offer it."""
     found: dict[str, list[int]] = {}
     for node in tree.nodes:
-        node_id = next(filter(lambda number: number is not None, map(names.node_id_of, node.traits)))
+        node_id = next(number for trait in node.traits if (number := names.node_id_of(trait)) is not None)
         for trait in node.traits:
             if name := names.offered_template(trait):
                 found.setdefault(name, []).append(node_id)
@@ -495,8 +496,10 @@ def hosts(draw: st.DrawFn) -> tuple[HostTopology, HostPools]:
     dedicated = draw(st.sets(st.integers(1, len(cores) - 1))) if len(cores) > 1 else set()
     rest = [index for index in range(1, len(cores)) if index not in dedicated]
     shared = draw(st.sets(st.sampled_from(rest))) if rest else set()
-    chosen = [CpuSet.union(cores[index] for index in some) for some in (dedicated, shared, {0})]
-    host_pools = HostPools(*chosen, draw(st.sampled_from([1.0, 1.5, 16.0])), draw(st.sampled_from([0, 1024, 99999])))
+    free, floating, first = (CpuSet.union(cores[index] for index in some) for some in (dedicated, shared, {0}))
+    host_pools = HostPools(
+        free, floating, first, draw(st.sampled_from([1.0, 1.5, 16.0])), draw(st.sampled_from([0, 1024, 99999]))
+    )
     check_pools(topology, host_pools)
     return topology, host_pools
 
@@ -521,7 +524,7 @@ SMALL_CELLS = [
 
 @given(hosts(), offered_templates(), st.randoms())
 def test_the_order_of_the_templates_does_not_matter(
-    host: tuple[HostTopology, HostPools], templates: list[PinningTemplate], random: st.DataObject
+    host: tuple[HostTopology, HostPools], templates: list[PinningTemplate], random: Random
 ) -> None:
     """The same host and the same templates give the same tree."""
     topology, chosen = host
@@ -574,7 +577,7 @@ def test_hosts_of_every_shape_offer_what_they_can(shape: str) -> None:
         node: len(pool) for node, pool in tree.pools.items()
     }
     wanted = [node for node, count in whole.items() if count]
-    strict = [node for node in wanted if topology.node(node).memory_mb]
+    strict = [node for node in wanted if node in topology.memory_nodes]
     assert {name: on for name, on in {"anywhere": wanted, "strict": strict}.items() if on} == offers(tree)
 
 

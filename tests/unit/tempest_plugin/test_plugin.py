@@ -15,7 +15,7 @@ from tempest.test_discover import plugins
 
 import kongming_tempest_plugin
 from kongming_tempest_plugin.plugin import KongmingTempestPlugin
-from tests.unit.test_layers import imports, is_in
+from tests.unit.layers import imports, is_in
 
 PACKAGE = Path(kongming_tempest_plugin.__file__).parent
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kongming_sched.agent.act.confine import Confined, Confinement, Record, plan_confinement
-from kongming_sched.agent.model.actions import Kind
+from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.guest import RunningGuest, identify
 from kongming_sched.cpuset import CpuSet
 from testbed.simulated_host import SimulatedHost
 from testbed.topologies import two_nodes_no_smt
 from tests.unit.strategies import cpu_sets
 
-VCPU = Kind.VCPU, 0
+VCPU = ThreadKey(Kind.VCPU, 0)
 POOL = CpuSet.parse("2-5")
 ONLINE = CpuSet.parse("0-7")
 FRESH = Record("1", {}, {})

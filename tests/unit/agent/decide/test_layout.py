@@ -22,8 +22,8 @@ ROOT = "00000000-0000-0000-0000-000000000001"
 POOLS = HostPools(CpuSet.parse("1-3,5-7"), CpuSet(), CpuSet.parse("0,4"))
 SCHEDULER = {"cpu_shares": 1024, "vcpu_period": 100_000, "vcpu_quota": -1}
 
-GOLD = {"name": "gold", "cells": [{"vcpus": "0-1", "cpus": "dedicated"}]}
-EXACT = {"name": "exact", "cells": [{"vcpus": "0-1", "cpus": "explicit", "pins": {0: "1", 1: "2"}}]}
+GOLD: dict[str, object] = {"name": "gold", "cells": [{"vcpus": "0-1", "cpus": "dedicated"}]}
+EXACT: dict[str, object] = {"name": "exact", "cells": [{"vcpus": "0-1", "cpus": "explicit", "pins": {0: "1", 1: "2"}}]}
 
 
 def template(mapping: dict[str, object]) -> PinningTemplate:

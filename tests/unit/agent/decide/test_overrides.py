@@ -242,7 +242,7 @@ def make_scene(topology: HostTopology) -> Scene:
     usable = {node.id: usable_cores(node.cores, pools.dedicated) for node in topology.nodes}
     usable = {node_id: cores for node_id, cores in usable.items() if cores}
     room = {node_id: sum(len(core.cpus) for core in cores) for node_id, cores in usable.items()}
-    strict = [(node_id,) for node_id in usable if node_id in topology.memory_nodes]
+    strict: list[tuple[int, ...]] = [(node_id,) for node_id in usable if node_id in topology.memory_nodes]
     templates = {name: item for name, item in TEMPLATES.items() if name not in ("exact", "both")}
     nodes: dict[str, list[tuple[int, ...]]] = {"pair": strict, "alone": strict, "closed": strict}
     nodes["siblings"] = [on for on in strict if len(usable[on[0]][0].cpus) > 1]
@@ -251,11 +251,14 @@ def make_scene(topology: HostTopology) -> Scene:
     nodes["anywhere"] = [(node_id,) for node_id in usable]
     if strict and len(cores := usable[strict[-1][0]]) > 1:
         first, second = [cpu for core in cores for cpu in core.cpus][:2]
-        cell = {"vcpus": "0-1", "cpus": "explicit", "pins": {0: str(first), 1: str(second)}}
+        cell: dict[str, object] = {"vcpus": "0-1", "cpus": "explicit", "pins": {0: str(first), 1: str(second)}}
         templates["exact"], nodes["exact"] = open_template("exact", cell), strict[-1:]
         room[strict[-1][0]] -= sum(len(core.cpus) for core in cores if first in core.cpus or second in core.cpus)
     if len(strict) > 1:
-        both = [{"vcpus": "0", "cpus": "dedicated", "node": strict[0][0]}, {"vcpus": "1", "cpus": "dedicated"}]
+        both: list[dict[str, object]] = [
+            {"vcpus": "0", "cpus": "dedicated", "node": strict[0][0]},
+            {"vcpus": "1", "cpus": "dedicated"},
+        ]
         templates["both"] = open_template("both", *both)
         nodes["both"] = [(*strict[0], *on) for on in strict[1:]]
     return Scene(topology, pools, templates, {name: on for name, on in nodes.items() if on}, room)

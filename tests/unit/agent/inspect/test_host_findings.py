@@ -36,8 +36,8 @@ SETTINGS = Settings(
 
 def pools(dedicated: str, shared: str = "", housekeeping: str = "0", reserved_memory_mb: int = 0) -> HostPools:
     """Pools by their texts."""
-    sets = map(CpuSet.parse, (dedicated, shared, housekeeping))
-    return HostPools(*sets, vcpu_allocation_ratio=4.0, reserved_memory_mb=reserved_memory_mb)
+    free, floating, kept = map(CpuSet.parse, (dedicated, shared, housekeeping))
+    return HostPools(free, floating, kept, vcpu_allocation_ratio=4.0, reserved_memory_mb=reserved_memory_mb)
 
 
 def found(topology: HostTopology, asked: HostPools) -> list[tuple[str, str]]:

@@ -77,6 +77,7 @@ def _by(style: Style) -> Callable[[str], str]:
 
     def write(xml: str) -> str:
         root = minidom.parseString(xml.encode()).documentElement  # noqa: S318  # a sample
+        assert root is not None
         return "".join(_write(root, style, random.Random(xml).shuffle)) + "\n"
 
     return write

@@ -18,6 +18,9 @@ def parse(state: Mapping[str, Any]) -> list[CpuSet]:
     return [CpuSet.parse(cpus) for cpus in state.values()]
 
 
+NOTHING: list[CpuSet] = []
+
+
 def test_what_is_written_is_loaded(tmp_path: Path) -> None:
     """The directory is made, for its owner alone, and the order is kept."""
     path = tmp_path / "run" / "state.json"
@@ -25,7 +28,7 @@ def test_what_is_written_is_loaded(tmp_path: Path) -> None:
     write_state(path, {"b": "1-2", "a": "3"})
 
     assert ([CpuSet.parse("1-2"), CpuSet.parse("3")], 0o700) == (
-        load_state(path, parse, []),
+        load_state(path, parse, NOTHING),
         path.parent.stat().st_mode & 0o777,
     )
 
@@ -46,12 +49,12 @@ def test_what_cannot_be_read_is_nothing(tmp_path: Path, text: str | None) -> Non
     if text is not None:
         path.write_text(text)
 
-    assert [] == load_state(path, parse, [])
+    assert [] == load_state(path, parse, NOTHING)
 
 
 def test_nothing_is_kept_without_a_path() -> None:
     """What is held in memory alone begins empty."""
-    assert [] == load_state(None, parse, [])
+    assert [] == load_state(None, parse, NOTHING)
 
 
 def test_failed_write_keeps_the_file(tmp_path: Path) -> None:
@@ -63,4 +66,4 @@ def test_failed_write_keeps_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"state\.new"):
         write_state(path, {"a": "2"})
 
-    assert [CpuSet.parse("1")] == load_state(path, parse, [])
+    assert [CpuSet.parse("1")] == load_state(path, parse, NOTHING)

@@ -66,13 +66,13 @@ def test_an_order_that_never_ends_is_refused(parts: list[Part], message: str) ->
 
 def test_what_is_needed_comes_first(directory: Path) -> None:
     """Whatever order the machine would like."""
-    parts = [Task("a", nothing), Service("b", SLEEP, ready, ("a",)), Task("c", nothing, ("b",))]
+    parts: list[Part] = [Task("a", nothing), Service("b", SLEEP, ready, ("a",)), Task("c", nothing, ("b",))]
     assert ["a", "b", "c"] == run(directory, *parts)
 
 
 def test_again_there_is_nothing_to_do(directory: Path) -> None:
     """Up twice is up."""
-    parts = [Task("a", nothing), Service("b", SLEEP, ready)]
+    parts: list[Part] = [Task("a", nothing), Service("b", SLEEP, ready)]
     run(directory, *parts)
     process = process_of(directory, "b")
     assert ([], process) == (run(directory, *parts), process_of(directory, "b"))
@@ -80,7 +80,7 @@ def test_again_there_is_nothing_to_do(directory: Path) -> None:
 
 def test_a_service_that_ended_is_started_again(directory: Path) -> None:
     """And only that."""
-    parts = [Task("a", nothing), Service("b", SLEEP, ready), Service("c", SLEEP, ready)]
+    parts: list[Part] = [Task("a", nothing), Service("b", SLEEP, ready), Service("c", SLEEP, ready)]
     run(directory, *parts)
     process = process_of(directory, "b")
     assert process is not None
@@ -121,7 +121,7 @@ def test_a_service_that_ends_at_once_says_what_it_said(directory: Path) -> None:
 
 def test_when_a_part_fails_what_was_started_is_stopped(directory: Path) -> None:
     """No half cloud is left to wonder about."""
-    parts = [Service("a", SLEEP, ready), Service("b", ["false"], lambda: False, ("a",))]
+    parts: list[Part] = [Service("a", SLEEP, ready), Service("b", ["false"], lambda: False, ("a",))]
     with pytest.raises(LabError):
         run(directory, *parts)
     assert [] == list(find_owned(directory))

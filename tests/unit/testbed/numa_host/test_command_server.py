@@ -50,18 +50,18 @@ def await_true(look: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_command_says_how_it_went(port: int):
+def test_a_command_says_how_it_went(port: int) -> None:
     """Its output, its errors and its exit status come apart."""
     done = Caller(port, "sesame").run(["sh", "-c", "echo out; echo err >&2; exit 3"])
     assert ("out\n", "err\n", 3) == (done.stdout, done.stderr, done.returncode)
 
 
-def test_a_command_without_input_sees_its_end(port: int):
+def test_a_command_without_input_sees_its_end(port: int) -> None:
     """It does not wait for what never comes."""
     assert "" == Caller(port, "sesame").run(["cat"]).stdout
 
 
-def test_input_of_any_length_comes_through(port: int, tmp_path: Path):
+def test_input_of_any_length_comes_through(port: int, tmp_path: Path) -> None:
     """In both directions at once."""
     data = os.urandom(300_000)
     (tmp_path / "data").write_bytes(data)
@@ -71,7 +71,7 @@ def test_input_of_any_length_comes_through(port: int, tmp_path: Path):
     assert data == heard
 
 
-def test_files_are_there_before_the_command(port: int, tmp_path: Path):
+def test_files_are_there_before_the_command(port: int, tmp_path: Path) -> None:
     """For their owner alone, because there are passwords in them."""
     path = tmp_path / "new" / "file"
     said: dict[bytes, bytes] = {}
@@ -79,20 +79,20 @@ def test_files_are_there_before_the_command(port: int, tmp_path: Path):
     assert ({OUTPUT: b"600\n"}, "text") == (said, path.read_text())
 
 
-def test_a_program_that_is_not_there_is_named(port: int):
+def test_a_program_that_is_not_there_is_named(port: int) -> None:
     """With the status that a shell would give."""
     said: dict[bytes, bytes] = {}
     status = Caller(port, "sesame").converse(["/no/such/program"], {}, None, said.__setitem__)
     assert (127, True) == (status, b"/no/such/program" in said[ERRORS])
 
 
-def test_nobody_comes_in_without_the_word(port: int):
+def test_nobody_comes_in_without_the_word(port: int) -> None:
     """The port is open to every user of the machine."""
     with pytest.raises(LabError, match="hung up"):
         Caller(port, "open").run(["true"])
 
 
-def test_a_killed_caller_takes_the_command_along(port: int, tmp_path: Path):
+def test_a_killed_caller_takes_the_command_along(port: int, tmp_path: Path) -> None:
     """As a service that is killed must be gone, with all that it started."""
     mark = tmp_path / "pid"
     command = ["sh", "-c", f"echo $$ >{mark}.new && mv {mark}.new {mark} && sleep 600; true"]

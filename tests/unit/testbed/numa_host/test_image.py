@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 
 from kongming_sched.agent.model.guest import Domain, identify
@@ -20,20 +21,20 @@ NUMA_MAPS = """\
 """
 
 
-def test_memory_is_largest_mapping():
+def test_memory_is_largest_mapping() -> None:
     """The pages of a guest's memory are those of the largest mapping, by node."""
     assert {0: 30000, 1: 2768} == largest_mapping(NUMA_MAPS)
 
 
-def test_memory_that_is_hardly_used_is_known_by_its_size():
+def test_memory_that_is_hardly_used_is_known_by_its_size() -> None:
     """QEMU's own code may then have more pages than it."""
     maps = "55d0-65d0 r-xp 00000000 08:01 1 /usr/bin/qemu-system-x86_64\n7f00-7f10 rw-p 00000000 00:00 0\n"
     assert {0: 30000, 1: 2768} == mapping_of_size(0x10, maps, NUMA_MAPS)
 
 
-def test_every_cpu_of_this_machine_is_on_a_node_and_a_core():
+def test_every_cpu_of_this_machine_is_on_a_node_and_a_core() -> None:
     """On machines without NUMA too."""
-    described = describe_host()
+    described = json.loads(json.dumps(describe_host()))
     online = CpuSet.parse(described["online"])
     assert (online, set(map(str, online))) == (
         CpuSet.union(map(CpuSet.parse, described["nodes"].values())),
@@ -41,8 +42,9 @@ def test_every_cpu_of_this_machine_is_on_a_node_and_a_core():
     )
 
 
-def test_cloud_image_has_the_packages_of_the_cloud():
+def test_cloud_image_has_the_packages_of_the_cloud() -> None:
     """In their versions, but those that are compiled for one machine."""
+    assert CLOUD.frozen is not None
     words = frozen_words(CLOUD.frozen.read_text())
     assert ("--no-deps", True, False) == (
         words[0],
@@ -51,8 +53,9 @@ def test_cloud_image_has_the_packages_of_the_cloud():
     )
 
 
-def test_proof_image_has_what_the_agent_needs():
+def test_proof_image_has_what_the_agent_needs() -> None:
     """All that the package's extra names, but libvirt's binding, which is Debian's."""
+    assert PROOF.setup is not None
     words = agent_words(PROOF.setup.read_text())
     assert (True, False) == (
         any(word.startswith("prometheus_client") for word in words),
@@ -60,23 +63,22 @@ def test_proof_image_has_what_the_agent_needs():
     )
 
 
-def test_firmware_of_guests_stops_the_cpu():
+def test_firmware_of_guests_stops_the_cpu() -> None:
     """At the address where a CPU begins, 16 bytes before the end: cli, hlt, and a jump back to hlt."""
     firmware = halting_firmware()
     assert (256 << 10, "faf4ebfd") == (len(firmware), firmware[-16:-12].hex())
 
 
-def test_domain_carries_request():
+def test_domain_carries_request() -> None:
     """The agent reads from a domain what its server claims."""
     server = SERVERS["both"]
     identity = identify(Domain(server.uuid, server.name, write_domain(server)))
     assert PinningRequest.from_extra_specs(server.extra_specs) == identity.request
 
 
-def test_domain_allocates_memory_at_once():
+def test_domain_allocates_memory_at_once() -> None:
     """There are pages to be moved although no guest uses them."""
     domain = ET.fromstring(write_domain(SERVERS["right"]))
-    assert ("immediate", str(MEMORY_MB * 1024)) == (
-        domain.find("memoryBacking/allocation").get("mode"),
-        domain.findtext("memory"),
-    )
+    allocation = domain.find("memoryBacking/allocation")
+    assert allocation is not None
+    assert ("immediate", str(MEMORY_MB * 1024)) == (allocation.get("mode"), domain.findtext("memory"))
