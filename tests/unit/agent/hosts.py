@@ -103,6 +103,6 @@ def preview(view: HostView, **changes: object) -> Preview:
     layout = lay_out(view)
     actions = tuple(plan(view.guests, layout.guests, view.pools.dedicated, view.pools.housekeeping))
     found = Preview(
-        view.topology, view.pools, view.guests, view.states, view.templates, layout, layout, actions, {}, {}
+        view.topology, view.pools, view.guests, view.states, view.templates, layout, layout, actions, {}, ()
     )
     return replace(found, **changes)  # type: ignore[arg-type]  # whatever a test wants to be another
