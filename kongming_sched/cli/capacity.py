@@ -16,6 +16,7 @@ from kongming_sched.cli.flavor_checks import read_request, warn_of_flaw
 from kongming_sched.cloud.aggregates import find_aggregate, members_of
 from kongming_sched.cloud.capacity import Demand, HostRoom, demand_of
 from kongming_sched.cloud.hosts import pick, read_hosts, taken_of_host
+from kongming_sched.texts.printable import clean_lines
 
 
 class ShowCapacity(Lister):
@@ -83,7 +84,7 @@ class ShowCapacity(Lister):
         else:
             found = self.templates.list()
             for broken in found.broken:
-                self.log.warning("%s", broken)
+                self.log.warning("%s", clean_lines(str(broken)))
             templates = [stored.template for stored in found.templates.values()]
         return [demand_of(template) for template in templates]
 

@@ -20,8 +20,10 @@ from kongming_sched.cli.columns import Nothing
 from kongming_sched.cloud.clients import compute_client
 from kongming_sched.cloud.compute import ComputeClient
 from kongming_sched.help_text import keep_paragraphs
+from kongming_sched.pages.table import printable_row
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.texts.printable import clean_lines
 
 
 @contextmanager
@@ -32,8 +34,10 @@ def errors_become_messages() -> Iterator[None]:
     """
     try:
         yield
+    except osc_exceptions.CommandError as error:
+        raise osc_exceptions.CommandError(clean_lines(str(error))) from error
     except (exceptions.KongMingError, ksa_exceptions.ClientException, sdk_exceptions.SDKException) as error:
-        raise osc_exceptions.CommandError(str(error)) from error
+        raise osc_exceptions.CommandError(clean_lines(str(error))) from error
 
 
 class Common:
@@ -75,7 +79,7 @@ class Lister(Common, command.Lister):
 
     def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
         """Print, with a dash where nothing is."""
-        rows = [_with_dashes(row) for row in data]
+        rows = [printable_row(_with_dashes(row), parsed_args.formatter) for row in data]
         return super().produce_output(parsed_args, column_names, rows)  # type: ignore[no-any-return]  # osc's
 
 
@@ -84,7 +88,8 @@ class ShowOne(Common, command.ShowOne):
 
     def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
         """Print, with a dash where nothing is."""
-        return super().produce_output(parsed_args, column_names, _with_dashes(data))  # type: ignore[no-any-return]
+        row = printable_row(_with_dashes(data), parsed_args.formatter)
+        return super().produce_output(parsed_args, column_names, row)  # type: ignore[no-any-return]
 
 
 def _with_dashes(values: Iterable[Any]) -> list[Any]:

@@ -14,12 +14,13 @@ from kongming_sched.cloud.flaws import find_flaw
 from kongming_sched.placement.flavor import check_request
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
+from kongming_sched.texts.printable import clean_lines
 
 
 def warn_of_flaw(log: logging.Logger, flavor: Flavor, template_of: Callable[[str], PinningTemplate]) -> None:
     """Say what is wrong with a flavor that is counted all the same."""
     if flaw := find_flaw(flavor, template_of):
-        log.warning("flavor %s: %s; mend it with: %s", flavor.name, flaw.problem, flaw.remedy)
+        log.warning("%s", clean_lines(f"flavor {flavor.name}: {flaw.problem}; mend it with: {flaw.remedy}"))
 
 
 def read_request(flavor: Flavor) -> PinningRequest:

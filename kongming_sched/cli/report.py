@@ -11,6 +11,7 @@ from kongming_sched.cli.command import Command
 from kongming_sched.cli.report_cluster import read_cluster, read_servers
 from kongming_sched.cli.report_page import report_page
 from kongming_sched.pages.document import write_page
+from kongming_sched.texts.printable import clean_lines
 
 
 class Report(Command):
@@ -41,5 +42,5 @@ class Report(Command):
         servers = None if parsed_args.no_servers else read_servers(self.compute)
         cluster = read_cluster(self.placement, self.templates.list(), servers)
         for note in cluster.notes:
-            self.log.warning("%s", note)
+            self.log.warning("%s", clean_lines(note))
         write_page(parsed_args.html, report_page(cluster, datetime.now(timezone.utc), parsed_args.title))

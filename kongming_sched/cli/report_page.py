@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 
 from kongming_sched.cli.report_cluster import Amount, Cluster, ClusterHost, ClusterNode, ClusterServer, ClusterTemplate
-from kongming_sched.pages.document import asset, document
+from kongming_sched.pages.document import asset, document, escape
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from kongming_sched.cli.template_rows import LONG, SHORT, fields_of, offering, r
 from kongming_sched.cloud.aggregates import aggregate_uuid, members_of
 from kongming_sched.cloud.nodes import read_nodes
 from kongming_sched.placement.templates import StoredTemplate
+from kongming_sched.texts.printable import clean_lines
 
 
 class ListTemplate(Lister):
@@ -43,7 +44,7 @@ class ListTemplate(Lister):
         """List what can be read, and warn of what cannot."""
         found = self.templates.list()
         for error in found.broken:
-            self.log.warning("%s", error)
+            self.log.warning("%s", clean_lines(str(error)))
         templates = [item for item in found.templates.values() if parsed_args.template in (None, item.template.name)]
         if parsed_args.aggregate is not None:
             aggregate = frozenset([aggregate_uuid(self.compute, parsed_args.aggregate)])

@@ -14,6 +14,7 @@ from kongming_sched.placement.candidates import Mismatch
 from kongming_sched.request import PinningRequest
 from kongming_sched.scheduler import nova_request
 from kongming_sched.scheduler.host_claims import HostClaims
+from kongming_sched.texts.printable import clean
 
 LOG = logging.getLogger(__name__)
 
@@ -33,8 +34,8 @@ class KongmingTemplateFilter(filters.BaseHostFilter):
             LOG.warning(
                 "No host for server %s, flavor %s: %s. 'openstack kongming flavor show' says what the flavor asks for.",
                 spec_obj.instance_uuid,
-                spec_obj.flavor.name,
-                error,
+                clean(spec_obj.flavor.name),
+                clean(str(error)),
             )
             return []
         if request is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import importlib.resources
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from kongming_sched import exceptions
+from kongming_sched.texts.printable import clean_lines
 
 
 def document(title: str, style: str, body: Iterable[str], script: str = "") -> str:
@@ -43,6 +45,11 @@ def document(title: str, style: str, body: Iterable[str], script: str = "") -> s
             "",
         ]
     )
+
+
+def escape(text: str) -> str:
+    """A text as HTML, for between tags and for values of attributes: clean, because a page must be of characters."""
+    return html.escape(clean_lines(text))
 
 
 def asset(package: str, name: str) -> str:

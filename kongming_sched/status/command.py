@@ -20,6 +20,7 @@ from kongming_sched.status import agents, inventory, settings
 from kongming_sched.status.cloud import Cloud
 from kongming_sched.status.files import Files
 from kongming_sched.status.verdict import Verdict, failure, warning
+from kongming_sched.texts.printable import clean_lines
 
 _DESCRIPTION = """Says whether this machine's files and the cloud's data are right for KongMing, and what to do where
 they are not. The exit code is 0 if all is well, 1 if something wants a look, 2 if servers of templates do not get what
@@ -161,7 +162,7 @@ def main(args: list[str] | None = None) -> int:
             description=_DESCRIPTION,
         )
     except cfg.Error as error:
-        print(f"kongming-status: {error}", file=sys.stderr)
+        print(clean_lines(f"kongming-status: {error}"), file=sys.stderr)
         return 255
     upgradecheck.CONF = conf  # where it looks for --json
     return int(upgradecheck.run(conf))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from oslo_upgradecheck.upgradecheck import Code
 
+from kongming_sched.texts.printable import clean_lines
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -45,7 +47,8 @@ class Verdict:
     @property
     def details(self) -> str:
         """A line for each problem, with what to do about it."""
-        return "\n".join(f"{item.fact}. To do: {item.remedy}." for item in self.problems) or f"{self.fine}."
+        lines = [f"{item.fact}. To do: {item.remedy}." for item in self.problems] or [f"{self.fine}."]
+        return "\n".join(map(clean_lines, lines))
 
 
 def failure(fact: str, remedy: str) -> Problem:

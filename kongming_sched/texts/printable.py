@@ -15,19 +15,28 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def clean(text: str) -> str:
-    """The text in one line, with another character in place of each that cannot be seen.
+    """The text on one line, with another character in place of each that cannot be seen.
 
-    These are control characters, those that turn the direction of writing, and halves of characters that no encoding
-    can write.
+    Those are control characters, what turns the direction of writing, and halves of characters, which no encoding can
+    write. Any space becomes an ordinary one.
     """
-    return "".join(char if char.isprintable() else _REPLACEMENT for char in " ".join(text.split()))
+    return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def clean_lines(text: str) -> str:
-    """The same of each line of a text that has several; space at their start is kept."""
-    return "\n".join(
-        line[: len(line) - len(line.lstrip(" "))] + clean(line) for line in text.replace("\r\n", "\n").split("\n")
-    )
+    """A text of several lines, each of them clean."""
+    return "\n".join(map(clean, text.replace("\r\n", "\n").split("\n")))
+
+
+def one_line(text: str) -> str:
+    """A text as a clean line, with one space between words."""
+    return clean(" ".join(text.split()))
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else _REPLACEMENT
 
 
 class _Short(reprlib.Repr):

@@ -22,6 +22,7 @@ CORE = (
     "texts.printable",
     "exceptions",
     "cpuset",
+    "texts.records",
     "texts.whole_number",
     "texts.counted",
     "clashes",

@@ -13,6 +13,8 @@ from kongming_sched import exceptions, version
 from kongming_sched.agent.inspect import check
 from kongming_sched.agent.loop.service import Agent
 from kongming_sched.conf import agent as agent_conf
+from kongming_sched.texts.printable import clean_lines
+from kongming_sched.texts.records import clean_log
 
 
 def parse(args: list[str] | None = None) -> cfg.ConfigOpts:
@@ -41,12 +43,13 @@ def main(args: list[str] | None = None) -> int:
         if conf.check:
             return check.check(conf)
         log.setup(conf, "kongming")
+        clean_log()
         agent = Agent(conf)
         signal.signal(signal.SIGTERM, agent.stop)
         signal.signal(signal.SIGINT, agent.stop)
         signal.signal(signal.SIGHUP, agent.reload)
         agent.run()
     except (cfg.Error, exceptions.ConfigurationError) as error:
-        print(f"kongming-agent: {error}", file=sys.stderr)
+        print(clean_lines(f"kongming-agent: {error}"), file=sys.stderr)
         return 1
     return 0

@@ -9,6 +9,7 @@ from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 from kongming_sched import version
+from kongming_sched.texts.records import clean_log
 
 
 class HostApp(App):
@@ -21,6 +22,11 @@ class HostApp(App):
             command_manager=CommandManager("kongming_sched.host"),
             deferred_help=True,
         )
+
+    def configure_logging(self) -> None:
+        """Log as cliff does, errors among it, in clean lines."""
+        super().configure_logging()
+        clean_log()
 
 
 def main(args: list[str] | None = None) -> int:

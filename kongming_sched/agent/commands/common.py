@@ -6,6 +6,12 @@ from __future__ import annotations
 import argparse
 
 from kongming_sched.help_text import keep_paragraphs
+from kongming_sched.texts.printable import clean_lines
+
+
+def say(text: str) -> None:
+    """Print lines, clean, at once."""
+    print(clean_lines(text), flush=True)
 
 
 class Common:

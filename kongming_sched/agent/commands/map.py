@@ -20,6 +20,7 @@ from kongming_sched.agent.inspect.hostmap import HostMap, describe, draw
 from kongming_sched.agent.inspect.site import open_site
 from kongming_sched.agent.state.released import load_released
 from kongming_sched.pages.document import write_page
+from kongming_sched.pages.table import printable_row
 
 
 class Map(Common, Lister):
@@ -56,7 +57,8 @@ class Map(Common, Lister):
             return 0
         is_plain = parsed_args.formatter != "table" or parsed_args.columns or parsed_args.sort_columns
         if is_plain or os.environ.get("NO_COLOR") or not sys.stdout.isatty():
-            return int(super().produce_output(parsed_args, column_names, data))
+            rows = [printable_row(row, parsed_args.formatter) for row in data]
+            return int(super().produce_output(parsed_args, column_names, rows))
         map_terminal.show(self._map, sys.stdout)
         return 0
 

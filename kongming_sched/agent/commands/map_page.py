@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from html import escape
 from itertools import groupby
 
 from kongming_sched.agent.inspect.hostmap import HostMap, MapCore, MapCpu, MapGuest, MapNode, Tenant, describe
-from kongming_sched.pages.document import asset, document
+from kongming_sched.pages.document import asset, document, escape
 
 _POOLS = ("dedicated", "shared", "housekeeping")
 _GOLDEN_ANGLE = 137.508
@@ -122,7 +121,7 @@ def _cpu(cpu: MapCpu) -> str:
         inside += f'<span class="more">{emulators} emulator{"s" * (emulators > 1)}</span>' if emulators else ""
         inside = inside or f'<span class="idle">{"free" if pool in ("dedicated", "shared") else "no guest"}</span>'
     words = ", ".join(map(describe, cpu.tenants)) or "nobody"
-    title = escape(f"CPU {cpu.cpu}, {cpu.pool if pool in _POOLS else 'no pool'}: {words}", quote=True)
+    title = escape(f"CPU {cpu.cpu}, {cpu.pool if pool in _POOLS else 'no pool'}: {words}")
     name = f'<span class="name"><b><span class="hidden">{cpu.pool} </span>CPU {cpu.cpu}</b><span>{note}</span></span>'
     return f'<li class="{" ".join(classes)}"{style} title="{title}">{name}{inside}</li>'
 

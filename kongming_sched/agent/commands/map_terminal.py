@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kongming_sched.agent.inspect.hostmap import HostMap, MapCpu, describe
+from kongming_sched.texts.printable import clean
 
 _POOLS = {"dedicated": "bold cyan", "shared": "bold magenta", "housekeeping": "yellow"}
 _GUESTS = ("green", "blue", "magenta", "cyan", "bright_green", "bright_blue", "bright_magenta", "bright_cyan")
@@ -22,7 +23,7 @@ def show(host_map: HostMap, stream: TextIO, environment: Mapping[str, str] | Non
     :param environment: which says what the terminal can do and how wide it is; by default this process's
     """
     table = Table(
-        "Node", "Core", "CPU", "Pool", "Runs", title=f"{host_map.host}: CPUs and guests", title_justify="left"
+        "Node", "Core", "CPU", "Pool", "Runs", title=f"{clean(host_map.host)}: CPUs and guests", title_justify="left"
     )
     for node in host_map.nodes:
         for core in node.cores:
@@ -41,7 +42,7 @@ def _pool(pool: str) -> Text:
 def _tenants(cpu: MapCpu) -> Text:
     if not cpu.tenants:
         return Text("free" if "dedicated" in cpu.pool else "-", "dim")
-    words = [Text(describe(tenant), _GUESTS[(tenant.guest.number - 1) % len(_GUESTS)]) for tenant in cpu.tenants]
+    words = [Text(clean(describe(tenant)), _GUESTS[(tenant.guest.number - 1) % len(_GUESTS)]) for tenant in cpu.tenants]
     if cpu.is_contended:
         words.insert(0, Text("TWO GUESTS ON A DEDICATED CPU", "bold white on red"))
     return Text(", ").join(words)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cliff.command import Command
 
-from kongming_sched.agent.commands.common import Common
+from kongming_sched.agent.commands.common import Common, say
 from kongming_sched.agent.ipc.client import send
 from kongming_sched.agent.ipc.listener import SOCKET_NAME
 from kongming_sched.agent.settings import read_files
@@ -69,7 +69,7 @@ class Move(_Order):
             "cell": parsed_args.cell,
             "dry_run": parsed_args.dry_run,
         }
-        print("\n".join(send(_socket(parsed_args), order)["lines"]))
+        say("\n".join(send(_socket(parsed_args), order)["lines"]))
 
 
 class Rebalance(_Order):
@@ -88,10 +88,10 @@ class Rebalance(_Order):
         """Ask which ones, and have them moved."""
         path = _socket(parsed_args)
         found = send(path, {"order": "rebalance"})
-        print("\n".join(found["lines"]))
+        say("\n".join(found["lines"]))
         for move in found["moves"]:
             if parsed_args.dry_run:
-                print(f"would move server {move['name']} ({move['server']}) to node {move['node']}")
+                say(f"would move server {move['name']} ({move['server']}) to node {move['node']}")
             else:
                 order = {"order": "move", "server": move["server"], "node": move["node"]}
-                print("\n".join(send(path, order)["lines"]), flush=True)
+                say("\n".join(send(path, order)["lines"]))

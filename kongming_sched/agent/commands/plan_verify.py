@@ -15,6 +15,7 @@ from kongming_sched.agent.commands.common import Common
 from kongming_sched.agent.inspect.compare import compare
 from kongming_sched.agent.inspect.site import open_site
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.pages.table import printable_row
 
 
 class _Look(Common, Lister):
@@ -24,7 +25,7 @@ class _Look(Common, Lister):
         self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]
     ) -> int:
         """Print nothing for people if there is nothing; programs get an empty list."""
-        rows = list(data)
+        rows = [printable_row(row, parsed_args.formatter) for row in data]
         if not rows and parsed_args.formatter in ("table", "value"):
             return 0
         return int(super().produce_output(parsed_args, column_names, rows))

@@ -11,7 +11,7 @@ from cliff.command import Command
 from kongming_sched import exceptions
 from kongming_sched.agent.act import confine
 from kongming_sched.agent.act.confine import Confined, Confinement
-from kongming_sched.agent.commands.common import Common
+from kongming_sched.agent.commands.common import Common, say
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.model.guest import RunningGuest, find_guests, identify_or_fault
@@ -75,12 +75,12 @@ class Release(_OnServers):
         before = self.load()
         if parsed_args.all:
             released.save_released(self.file, released.Released(before.starts, everyone=True))
-            print("the agent leaves all servers alone from its next look on, and they keep their pins")
+            say("the agent leaves all servers alone from its next look on, and they keep their pins")
             self._report(self._restore())
             return
         server = self.find(parsed_args.server)
         released.save_released(self.file, before.plus(*server.run))
-        print(f"the agent leaves {server} alone from its next look on, until it is adopted or starts anew")
+        say(f"the agent leaves {server} alone from its next look on, until it is adopted or starts anew")
 
     def _restore(self) -> Confined:
         """Give guests without a template back what they had; an agent that runs does the same."""
@@ -89,9 +89,9 @@ class Release(_OnServers):
 
     def _report(self, confined: Confined) -> None:
         for server, what in confined.done:
-            print(f"{server}: {what}")
+            say(f"{server}: {what}")
         for server, reason in confined.problems:
-            print(f"{server}: not restored: {reason}")
+            say(f"{server}: not restored: {reason}")
 
 
 class Adopt(_OnServers):
@@ -109,13 +109,13 @@ class Adopt(_OnServers):
         before = self.load()
         if parsed_args.all:
             released.save_released(self.file, released.Released())
-            print("the agent looks after all servers from its next look on")
+            say("the agent looks after all servers from its next look on")
             return
         server = self.find(parsed_args.server)
         if before.everyone:
             raise exceptions.GuestNotFound(parsed_args.server, "is released with all others; use 'adopt --all'")
         if not before.covers(*server.run):
-            print(f"{server} is not released")
+            say(f"{server} is not released")
             return
         released.save_released(self.file, before.minus(server.uuid))
-        print(f"the agent looks after {server} from its next look on")
+        say(f"the agent looks after {server} from its next look on")

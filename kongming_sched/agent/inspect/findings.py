@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kongming_sched.compat import StrEnum
+from kongming_sched.texts.printable import one_line
 
 
 class Level(StrEnum):
@@ -68,7 +69,7 @@ def for_people(findings: Sequence[Finding], width: int | None, *, colour: bool =
 def for_systemd(findings: Sequence[Finding]) -> str:
     """A line for whatever is not well, and one for the whole, each with its priority in front."""
     lines: list[tuple[Level, str]] = [
-        (finding.level, _clean(f"{finding.subject}: {finding.fact}{'; ' * bool(finding.remedy)}{finding.remedy}"))
+        (finding.level, one_line(f"{finding.subject}: {finding.fact}{'; ' * bool(finding.remedy)}{finding.remedy}"))
         for finding in findings
         if finding.level is not Level.OK
     ]
@@ -93,13 +94,8 @@ def _paragraph(finding: Finding, column: int, width: int | None, colour: bool) -
 
 def _wrap(text: str, width: int | None, indent: int) -> list[str]:
     """The lines of a text behind an indent; words are not broken, for they may be paths and commands."""
-    text = _clean(text)
+    text = one_line(text)
     if width is None:
         return [text]
     room = max(width - indent, 40)
     return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-
-
-def _clean(text: str) -> str:
-    """Without what a terminal would obey: servers are named by their users."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))

@@ -176,9 +176,8 @@ def _guest(number: int, guest: ObservedGuest, everywhere: CpuSet, released: Rele
     identity, threads = guest.identity, guest.threads
     floats = all(everywhere <= cpus for cpus in threads.vcpus.values())
     template = identity.request.template if identity.request else ""
-    name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in identity.server)
     is_released = released.covers(*guest.run)
-    return MapGuest(number, guest.uuid, name, template, threads.vcpus, threads.emulator, floats, is_released)
+    return MapGuest(number, guest.uuid, identity.server, template, threads.vcpus, threads.emulator, floats, is_released)
 
 
 def _pool(cpu: int, pools: HostPools) -> str:

@@ -22,6 +22,7 @@ from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.outcome import Outcome, Pins, PoolUse
 from kongming_sched.agent.model.problem import Problem, Reason
 from kongming_sched.placement.transport import Adapter, Response
+from kongming_sched.texts.printable import clean
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -76,7 +77,8 @@ def _pins(pins: Pins) -> Iterator[GaugeMetricFamily]:
     )
     every = Tally(unit.guest for unit in pins.after)
     right = Tally(unit.guest for unit in pins.after if unit.current == unit.target)
-    for server, name in pins.servers.items():
+    for server, called in pins.servers.items():
+        name = clean(called)  # which the text format cannot say of every character
         wanted.add_metric([server, name], every[server])
         actual.add_metric([server, name], right[server])
     yield wanted

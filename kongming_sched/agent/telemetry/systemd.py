@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from kongming_sched.texts.printable import one_line
 from kongming_sched.texts.whole_number import find_whole_number
 
 _SEND_SECONDS = 1.0
@@ -35,7 +36,7 @@ class Systemd:
         """The agent works; said once, and again after reloading."""
         lines = [] if self._is_ready else ["READY=1"]
         self._is_ready = True
-        self._send(*lines, f"STATUS={' '.join(status.split())}", "WATCHDOG=1")
+        self._send(*lines, f"STATUS={one_line(status)}", "WATCHDOG=1")
 
     def reloading(self) -> None:
         """The configuration is being read again; ready() ends that."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
@@ -200,3 +202,40 @@ def test_claims_are_read_by_node_or_by_server(placement: PlacementService, regis
     assert {servers[0].id: many[servers[0].id]} == few
     by_node = [f"/resource_providers/{uuid}/allocations" for uuid in nodes]
     assert sorted([*by_node, f"/allocations/{servers[0].id}"]) == sorted(url for _, url in counting.requests)
+
+
+NASTY = "1\x1b[31m\x07\u202e"
+"""What Nova takes for metadata."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(f"list --long -f {formatter}" for formatter in ("table", "csv", "value")),
+        *(f"show web-pair -f {formatter}" for formatter in ("table", "shell", "value")),
+    ],
+)
+def test_metadata_do_not_reach_the_terminal(openstack: Shell, nova: Nova, server: str, command: str) -> None:
+    """What others wrote is shown, without what a terminal would obey."""
+    nova.call("POST", f"/servers/{server}/metadata", metadata={"kongming:cpus": NASTY})
+    done = openstack(f"kongming server {command}")
+    assert (done.code, done.err) == (0, "")
+    assert "1�[31m��" in done.out
+    assert all(line.isprintable() for line in done.out.split("\n"))
+
+
+@pytest.mark.parametrize("command", ["list --long", "show web-pair"])
+def test_metadata_are_exact_as_json(openstack: Shell, nova: Nova, server: str, command: str) -> None:
+    """Programs get what Nova has, in characters that can be printed."""
+    nova.call("POST", f"/servers/{server}/metadata", metadata={"kongming:cpus": NASTY})
+    done = openstack(f"kongming server {command} -f json")
+    found = json.loads(done.out)
+    assert NASTY == (found[0] if isinstance(found, list) else found)["override_cpus"]
+    assert all(line.isprintable() for line in done.out.split("\n"))
+
+
+def test_names_do_not_reach_the_terminal_by_an_error(openstack: Shell) -> None:
+    """Neither by what is quoted, nor by what is not."""
+    done = openstack("kongming server show", "web\x1b[31m")
+    assert done.code == 1
+    assert all(line.isprintable() for line in done.err.split("\n"))

@@ -53,6 +53,16 @@ class Words(HTMLParser):
             self.words.append(data.strip())
 
 
+def test_a_page_is_of_characters() -> None:
+    """Whatever names there are, no control character and no half of a character is on it."""
+    nasty = "a\x1b[2J\x07\ud800\u202e"
+    cluster = replace(small_cloud(), bare_hosts=(nasty,), notes=(nasty,))
+    text = report_page(cluster, AT, nasty)
+    assert text.count("a�[2J���") == 4
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert text.encode().decode() == text
+
+
 def words(cluster: Cluster) -> list[str]:
     """The texts of a cloud's page."""
     return Words(report_page(cluster, AT)).words

@@ -103,13 +103,19 @@ def test_the_page_needs_nothing_else() -> None:
     assert "@import" not in text
 
 
-@given(st.text(min_size=1, max_size=60))
+@given(st.text(st.characters() | st.sampled_from("\x1b\x07\ud800\udfff\u202e\n"), min_size=1, max_size=60))
 def test_names_are_text(name: str) -> None:
     """Whatever a tenant calls a server, the page has the same elements; what cannot be seen is replaced."""
     ordinary, strange = (Reader(page(two_nodes(guest(called, "gold", "2")), NOON)) for called in ("zzz", f"zzz{name}"))
 
     assert sorted(ordinary.tags) == sorted(strange.tags)
     assert strange.is_nested
+    assert all(line.isprintable() for line in page(two_nodes(guest(f"zzz{name}", "gold", "2")), NOON).split("\n"))
+
+
+def test_a_name_is_exact_in_the_picture() -> None:
+    """What is shown of it is clean, and JSON has the name as Nova has it."""
+    assert "a\x1bb" in {shown.name for shown in two_nodes(guest("a\x1bb", "gold", "2")).guests}
 
 
 def test_the_terminal_has_colours() -> None:

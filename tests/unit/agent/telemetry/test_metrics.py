@@ -52,6 +52,16 @@ def test_pins_wanted_and_actual() -> None:
     assert 1 == value(metrics, "kongming_guest_pins_actual", server="b", name="db")
 
 
+def test_names_that_no_encoding_can_write() -> None:
+    """Are shown by another character, and all else is told as ever."""
+    metrics = Metrics()
+    metrics.record(Outcome(pins=Pins({"b": "a\x1b[2J\n\ud800"}, {}, (), UNITS[3:])), 0.1, None)
+
+    text = generate_latest(metrics.registry).decode()
+
+    assert 'kongming_guest_pins_wanted{name="a�[2J �",server="b"} 1.0' in text
+
+
 def test_a_guest_that_ended_leaves_nothing() -> None:
     """The next look replaces what was told of guests."""
     metrics = Metrics()

@@ -62,6 +62,15 @@ def test_life_of_a_service(manager: tuple[str, socket.socket]) -> None:
     assert since.isdecimal()
 
 
+def test_a_status_that_no_encoding_can_write(manager: tuple[str, socket.socket]) -> None:
+    """Of a server with a strange name all the same the agent is ready."""
+    name, listening = manager
+
+    Systemd({"NOTIFY_SOCKET": name}).ready("server a\ud800\x1b[2J\nREADY=0")
+
+    assert ["READY=1\nSTATUS=server a��[2J READY=0\nWATCHDOG=1"] == heard(listening)
+
+
 def test_the_watchdog_hears_of_a_loop_that_rests(manager: tuple[str, socket.socket]) -> None:
     """While the loop waits it says so often enough, and it wakes at once."""
     name, listening = manager
