@@ -8,6 +8,7 @@ from dataclasses import replace
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.inspect.compare import Comparison, compare, libvirt_pins
 from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
+from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.cpuset import CpuSet
 from tests.unit.agent.hosts import EVERYWHERE, Tenant, domain_xml, host, preview, tenant
 
@@ -144,7 +145,8 @@ def test_provider_that_is_not_as_it_should_be() -> None:
 
 def test_what_could_not_be_read() -> None:
     """It comes first, with the reason."""
-    found = compare(preview(host(), problems={"server x (u)": "it is broken"}), [], {})
+    problem = Problem(Reason.DOMAIN, Subject(SubjectKind.SERVER, "x", "u"), "it is broken")
+    found = compare(preview(host(), problems=(problem,)), [], {})
 
     assert [Comparison("server x (u)", "its description", "", "", "", "it is broken")] == found
 
