@@ -35,13 +35,13 @@ class Demand:
 
     @property
     def takes_whole_cores(self) -> bool:
-        """True if nobody else may be on the cores of these vCPUs."""
+        """True if no other guest may be on the cores of these vCPUs."""
         return self.threads in (ThreadPolicy.REQUIRE, ThreadPolicy.ISOLATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Who gets what.
+    """The host CPUs that each demand gets.
 
     :ivar pins: key to the host CPU of each vCPU
     :ivar unplaced: key to the reason, for demands that the counts do not admit
@@ -76,13 +76,15 @@ def allocate(cores: Sequence[Core], demands: Iterable[Demand], blocked: CpuSet =
     such a CPU, and is refused if there are fewer.
 
     :param cores: what :func:`usable_cores` returned, so all of one width
-    :param blocked: host CPUs of somebody who is not among the demands and cannot be moved
+    :param blocked: host CPUs of guests that are not among the demands and cannot be moved
     :raises ValueError: if two demands have one key or the cores differ in width
     """
     everyone = sorted(demands, key=lambda demand: (not demand.takes_whole_cores, demand.key))
     if len({demand.key for demand in everyone}) < len(everyone):
         raise ValueError("two demands have the same key")
     accumulator = _Accumulator(cores, blocked)
+    # The counts decide who gets a place, before anything moves; after that there is room for all of these. So no choice
+    # below can fail, and each is free to be the one that moves the fewest vCPUs or keeps the most cores whole.
     unplaced = accumulator.admit(everyone)
     admitted = [demand for demand in everyone if demand.key not in unplaced]
     accumulator.vacate_cores(admitted)
@@ -96,9 +98,9 @@ def allocate(cores: Sequence[Core], demands: Iterable[Demand], blocked: CpuSet =
 class _Accumulator:
     """The cores of a node while they are handed out.
 
-    :ivar blocked: hardware threads of somebody else
+    :ivar blocked: hardware threads of guests that cannot be moved
     :ivar whole: the cores without such a thread
-    :ivar free: hardware threads that nobody owns
+    :ivar free: hardware threads that no demand owns, blocked ones left out
     :ivar pins: key to vCPU to host CPU
     :ivar owned: key to hardware threads, idle siblings included
     """
@@ -116,17 +118,20 @@ class _Accumulator:
         self.owned: dict[str, CpuSet] = {}
 
     def count(self, demand: Demand) -> int:
+        """How many hardware threads a demand counts, idle siblings included."""
         return count_cpus(demand.vcpus, demand.threads, self.threads_per_core)
 
     def needs_cores(self, demand: Demand) -> int:
+        """How many whole cores a demand lacks."""
         lacking = self.count(demand) - len(self.owned[demand.key])
         return lacking // self.threads_per_core if demand.takes_whole_cores else 0
 
     def needs_pins(self, demand: Demand) -> list[int]:
+        """The vCPUs of a demand that have no host CPU yet."""
         return [vcpu for vcpu in range(demand.vcpus) if vcpu not in self.pins[demand.key]]
 
     def turn(self, demand: Demand) -> tuple[int, int, str]:
-        """Who chooses first: who needs siblings, and the largest, while there is a choice."""
+        """The order in which demands choose: those that need siblings, then the largest, while there is a choice."""
         rank = 0 if demand.takes_whole_cores else 1 if demand.threads is ThreadPolicy.PREFER else 2
         return rank, -len(self.needs_pins(demand)), demand.key
 
@@ -137,12 +142,15 @@ class _Accumulator:
         """
         rest = []
         in_cores = sum(len(core.cpus) for core in self.whole)
+        # First those of which every pin can be kept. They take their threads out of ``free`` at once, so that what is
+        # left can be counted for the others.
         for demand in demands:
             if len(self.find_keepable(demand)) == demand.vcpus and not self.refusal(demand, len(self.free), in_cores):
                 self.keep_pins(demand)
                 in_cores -= self.count(demand) if demand.takes_whole_cores else 0
             else:
                 rest.append(demand)
+        # The others only count here: which threads they get is decided when it is known who is admitted.
         left = len(self.free)
         unplaced = {}
         for demand in sorted(rest, key=lambda demand: (not self.find_keepable(demand), demand.key)):
@@ -151,6 +159,7 @@ class _Accumulator:
             else:
                 left -= self.count(demand)
                 in_cores -= self.count(demand) if demand.takes_whole_cores else 0
+        # Only now do they keep what they can: kept pins of a demand that is refused would block those that are not.
         for demand in rest:
             if demand.key not in unplaced:
                 self.keep_pins(demand)
@@ -159,8 +168,8 @@ class _Accumulator:
     def refusal(self, demand: Demand, left: int, in_cores: int) -> str | None:
         """Why a demand cannot be placed; None if it can.
 
-        :param left: how many threads are to be had
-        :param in_cores: how many in cores that can be had as a whole
+        :param left: how many hardware threads are left to count
+        :param in_cores: how many of these are on cores without a blocked thread
         """
         shape = f"vcpus={demand.vcpus}, threads={demand.threads}"
         if demand.threads is ThreadPolicy.REQUIRE and self.threads_per_core == 1:
@@ -173,13 +182,15 @@ class _Accumulator:
         return None
 
     def find_keepable(self, demand: Demand) -> dict[int, int]:
-        """The largest part of the present pins that has the policy's shape and that nobody else owns."""
+        """The largest part of the present pins that has the policy's shape and that is free; vCPU to host CPU."""
         on: dict[int, int] = {}  # host CPU to vCPU; of two vCPUs on one CPU the first stays
         for vcpu, cpu in enumerate(demand.present[: demand.vcpus]):
             if cpu is not None and cpu in self.free:
                 on.setdefault(cpu, vcpu)
         if not demand.takes_whole_cores:
             return {vcpu: cpu for cpu, vcpu in on.items()}
+        # Of a whole-core demand a pin stays only on a core that is all its own, and no more cores stay than it counts:
+        # the fullest, which leave the fewest vCPUs to be moved.
         per_core = 1 if demand.threads is ThreadPolicy.ISOLATE else self.threads_per_core
         by_core: dict[Core, dict[int, int]] = {}
         for cpu, vcpu in on.items():
@@ -191,11 +202,13 @@ class _Accumulator:
         return {vcpu: cpu for core in stay for vcpu, cpu in by_core[core].items()}
 
     def keep_pins(self, demand: Demand) -> None:
+        """Leave a demand where it is, as far as that has its shape; the rest of its vCPUs is placed later."""
         pins = self.pins[demand.key] = self.find_keepable(demand)
         cores = CpuSet.union(self.core_of[cpu].cpus for cpu in pins.values())
         self.own(demand, cores if demand.takes_whole_cores else CpuSet.of(pins.values()))
 
     def own(self, demand: Demand, cpus: CpuSet) -> None:
+        """Give hardware threads to a demand."""
         self.owned[demand.key] = self.owned.get(demand.key, CpuSet()) | cpus
         self.free -= cpus
 
@@ -206,6 +219,7 @@ class _Accumulator:
             for cpu in self.owned[key]:
                 if self.core_of[cpu].cpus.isdisjoint(self.blocked):
                     users.setdefault(self.core_of[cpu], []).append(key)
+        # A guest that moves anyhow is the cheapest to take another vCPU from: it disturbs no further one.
         moved = {demand.key for demand in demands if self.needs_pins(demand)}
         for _ in range(sum(map(self.needs_cores, demands)) - len(self.free_cores())):
             core = _cheapest(users, moved)
@@ -216,17 +230,19 @@ class _Accumulator:
                 moved.add(key)
 
     def free_cores(self) -> list[Core]:
+        """The cores of which all threads are free."""
         return [core for core in self.cores if core.cpus <= self.free]
 
     def take_cores(self, demand: Demand) -> None:
         """Own the lacking whole cores and put vCPUs on them, idle siblings of cores owned before first."""
         isolate = demand.threads is ThreadPolicy.ISOLATE
-        seats = [] if isolate else list(self.owned[demand.key] - CpuSet.of(self.pins[demand.key].values()))
+        cpus = [] if isolate else list(self.owned[demand.key] - CpuSet.of(self.pins[demand.key].values()))
         while lacking := self.needs_cores(demand):
             core = self.choose(demand, self.free_cores(), lacking * self.threads_per_core)
             self.own(demand, core.cpus)
-            seats += [core.cpus.first] if isolate else core.cpus
-        self.pins[demand.key].update(zip(self.needs_pins(demand), seats, strict=False))
+            cpus += [core.cpus.first] if isolate else core.cpus
+        # There may be more CPUs than vCPUs: an odd one leaves the sibling of its last idle.
+        self.pins[demand.key].update(zip(self.needs_pins(demand), cpus, strict=False))
 
     def take_threads(self, demand: Demand) -> None:
         """Put the vCPUs that are left on any threads, core by core."""

@@ -105,6 +105,8 @@ class DomainReader:
         self._open: list[Element] = []
         self._depth = 0
         self._in_template = False
+        # Of all parsers of the standard library only expat tells at which byte a tag begins; a tree would have to be
+        # written out anew, and libvirt would get another text than Nova's. The space stands between namespace and name.
         self._parser = parser = expat.ParserCreate("utf-8", " ")
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
@@ -121,6 +123,7 @@ class DomainReader:
         self._depth += 1
         if self._depth <= _PIN_DEPTH:
             start = self._parser.CurrentByteIndex
+            # expat tells where a tag begins and not where it ends. A > inside of quotes does not end it.
             rest = _REST_OF_TAG.match(self._xml, start)
             if rest is None:
                 raise Doubt(f"the tag at byte {start} has no end")
@@ -138,6 +141,7 @@ class DomainReader:
     def _end(self, _name: str) -> None:
         if self._depth <= _PIN_DEPTH:
             element = self._open.pop()
+            # An empty tag has one position for its start and its end, and no end tag to be looked for.
             if not self._xml.endswith(b"/>", element.start, element.inside):
                 element.inside_end = self._parser.CurrentByteIndex
                 element.end = self._xml.index(b">", element.inside_end) + 1
@@ -147,7 +151,7 @@ class DomainReader:
         self._depth -= 1
 
     def _text(self, text: str) -> None:
-        if self._in_template:
+        if self._in_template:  # expat may hand one text over in several pieces
             self.template += text.strip()
 
     def _refuse_doctype(self, *_: object) -> None:
@@ -205,6 +209,7 @@ def replace_pins(xml: bytes, domain: Element, pins: Pins) -> bytes:
         raise Doubt("it has no <vcpu>")
     cputune = domain.find("cputune")
     anchor = domain.find(*_BEFORE_CPUTUNE)[-1].end
+    # All edits are found in the text as it is and carried out from its end, so that no position shifts before its turn.
     edits = _cputune_edits(xml, cputune, anchor, pins.elements)
     edits += _numatune_edits(xml, domain.find("numatune"), cputune[-1].end if cputune else anchor, pins.memory)
     for start, end, text in sorted(edits, reverse=True):
@@ -222,6 +227,8 @@ def _cputune_edits(
     edits = []
     for cputune in found:
         mine = [(_line_start(xml, pin.start), pin.end, b"") for pin in cputune.find(*_PINS)]
+        # New pins go into the first <cputune>. One that is left with nothing else goes away with its pins, for libvirt
+        # writes none that is empty, and the XML shall be as if the guest had never been pinned.
         if lines and cputune is found[0]:
             mine = _put_in(xml, cputune, mine, lines)
         elif mine and not _rest(xml, cputune, mine):
@@ -234,7 +241,7 @@ def _put_in(
     xml: bytes, cputune: Element, removals: list[tuple[int, int, bytes]], lines: bytes
 ) -> list[tuple[int, int, bytes]]:
     """Put pins into a <cputune> out of which others may be taken."""
-    if removals:
+    if removals:  # where the first of the old ones stood
         return [(*removals[0][:2], lines), *removals[1:]]
     if cputune.is_empty_tag:
         return [(cputune.start, cputune.end, b"<cputune>" + lines + b"\n  </cputune>")]
@@ -247,6 +254,8 @@ def _numatune_edits(xml: bytes, found: list[Element], anchor: int, memory: str) 
     line = f"<memory mode='restrictive' nodeset='{memory}'/>".encode()
     if not found:
         return [(anchor, anchor, b"\n  <numatune>\n    " + line + b"\n  </numatune>")] if memory else []
+    # Whatever else stands there (a strict binding, bindings of single guest nodes) is Nova's or an operator's, and not
+    # for the hook to change.
     children = [child for numatune in found for child in numatune.children]
     if len(found) > 1 or len(children) != 1 or not _is_ours(children[0]):
         return []
@@ -296,6 +305,8 @@ def ask(path: str, xml: bytes, patience_seconds: float = PATIENCE_SECONDS) -> Pi
     deadline = time.monotonic() + patience_seconds
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            # The whole exchange has one deadline, and not each call: libvirt waits for the hook, and with it the source
+            # of the migration.
             connection.settimeout(patience_seconds)
             connection.connect(path)
             connection.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -325,12 +336,12 @@ def edit(xml: bytes, path: str) -> bytes:
         return xml
     replace_pins(xml, reader.domain, Pins())  # what could not be edited needs no answer
     edited = replace_pins(xml, reader.domain, ask(path, xml) or Pins())
-    DomainReader(edited)
+    DomainReader(edited)  # an edit that broke the XML would end the migration, so it is read once more
     return edited
 
 
 def read(descriptor: int) -> bytes:
-    """Everything from a descriptor; of what is too long only enough to tell that it is."""
+    """Everything from a descriptor; of what is too long only the beginning, for libvirt waits until all is taken."""
     kept, length = [], 0
     while chunk := os.read(descriptor, 65536):
         if length <= MAX_BYTES:
@@ -357,7 +368,7 @@ def main(arguments: list[str], path: str = SOCKET) -> int:
 
 
 def _write(text: bytes) -> None:
-    """Past Python's own buffers, which could fail at the exit."""
+    """Write to standard output past Python's own buffers, which could fail at the exit."""
     view = memoryview(text)
     while view:
         view = view[os.write(1, view) :]
