@@ -24,7 +24,7 @@ _CHIPS = 4
 def page(host_map: HostMap, at: datetime) -> str:
     """The whole document.
 
-    :param at: when the host was looked at
+    :param at: when the host was read
     """
     style = asset(__package__, "map_page.css") + "".join(_choice_rules(host_map.guests))
     body = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kongming-host move and rebalance: tell the running agent to move servers to other NUMA nodes of this host."""
+"""kongming-host move and rebalance: have the running agent move servers to other NUMA nodes of this host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kongming_sched.texts.whole_number import NODE_IDS, whole_number_argument
 
 
 class _Order(Common, Command):
-    """An order to the agent."""
+    """A command that the running agent carries out."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take whether to do anything."""

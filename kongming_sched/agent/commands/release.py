@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kongming-host release and adopt: guests that an administrator takes into his own hands, and gives back."""
+"""kongming-host release and adopt: guests that an administrator takes over from the agent, and gives back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kongming_sched.cpuset import CpuSet
 
 
 class _OnServers(Common, Command):
-    """A command that is given a server, or all."""
+    """A command for one server of this host, or all."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take a server, or all."""
@@ -32,7 +32,7 @@ class _OnServers(Common, Command):
         return parser
 
     def read_options(self, arguments: argparse.Namespace) -> None:
-        """Read what the agent reads."""
+        """Read the options, and what runs here."""
         conf = read_files(arguments.config_file)
         self.directory = Path(conf.kongming_agent.run_directory)
         self.file = self.directory / released.FILE_NAME
@@ -51,7 +51,7 @@ class _OnServers(Common, Command):
         return found[0]
 
     def load(self) -> released.Released:
-        """Who is released, of those that still run."""
+        """The released guests, of those that still run."""
         running = [server.run for server in self.servers]
         return released.load_released(self.file).of(running)
 
@@ -70,17 +70,17 @@ class Release(_OnServers):
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Write it down, for the agent's next look."""
+        """Write it down, for the agent's next pass."""
         self.read_options(parsed_args)
         before = self.load()
         if parsed_args.all:
             released.save_released(self.file, released.Released(before.starts, everyone=True))
-            say("the agent leaves all servers alone from its next look on, and they keep their pins")
+            say("the agent leaves all servers alone from its next pass on, and they keep their pins")
             self._report(self._restore())
             return
         server = self.find(parsed_args.server)
         released.save_released(self.file, before.plus(*server.run))
-        say(f"the agent leaves {server} alone from its next look on, until it is adopted or starts anew")
+        say(f"the agent leaves {server} alone from its next pass on, until it is adopted or starts anew")
 
     def _restore(self) -> Confined:
         """Give guests without a template back what they had; an agent that runs does the same."""
@@ -104,12 +104,12 @@ class Adopt(_OnServers):
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Write it down, for the agent's next look."""
+        """Write it down, for the agent's next pass."""
         self.read_options(parsed_args)
         before = self.load()
         if parsed_args.all:
             released.save_released(self.file, released.Released())
-            say("the agent looks after all servers from its next look on")
+            say("the agent looks after all servers from its next pass on")
             return
         server = self.find(parsed_args.server)
         if before.everyone:
@@ -118,4 +118,4 @@ class Adopt(_OnServers):
             say(f"{server} is not released")
             return
         released.save_released(self.file, before.minus(server.uuid))
-        say(f"the agent looks after {server} from its next look on")
+        say(f"the agent looks after {server} from its next pass on")

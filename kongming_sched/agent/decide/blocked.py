@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What guests that cannot be moved now mean to the others: which CPUs are not to be had, and who must wait. Pure.
+"""Guests that cannot be moved now: which CPUs they keep from the others, and which guests have to wait for them. Pure.
 
 A guest cannot be moved while it migrates, while it is left alone after a failure, and once a change of it has failed
-during a look. Its threads that are pinned inside the dedicated pool keep their CPUs. Those that float do not: nobody
-has given these CPUs to it, and the others would otherwise float like it.
+during a pass. Its threads that are pinned inside the dedicated pool keep their CPUs. Those that float keep none: these
+CPUs were not given to it, and if it kept them all others would have to float too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from kongming_sched.topology import HostTopology
 
 @dataclass(frozen=True, slots=True)
 class Obstacles:
-    """What the others have to go round.
+    """What the guests that can be moved have to go around.
 
     :ivar occupied: CPUs of the dedicated pool on which threads of immovable guests are pinned
-    :ivar blocked: the CPUs that nobody may be placed on: those, the idle siblings that belong to them, and the CPUs of
-        guests that wait
+    :ivar blocked: the CPUs on which no guest may be placed: those, the idle siblings that belong to them, and the CPUs
+        of guests that wait
     :ivar waiting: server id of guests whose template names occupied CPUs to the reason why they stay as they are
     """
 
@@ -39,11 +39,11 @@ def find_obstacles(
     immovable: Iterable[Guest],
     explicit: Iterable[tuple[Guest, CpuSet]],
 ) -> Obstacles:
-    """Who is in the way of whom.
+    """Find the CPUs that are taken, and the guests that wait for them.
 
     :param dedicated: the host's dedicated pool
-    :param explicit: movable guests of explicit cells, with the CPUs that their templates name. Where one of these is
-        occupied the guest stays, and its own CPUs are occupied too; so this goes on until it settles
+    :param immovable: the guests that cannot be moved now
+    :param explicit: movable guests of explicit cells, with the CPUs that their templates name
     """
     owners: dict[int, Guest] = {}
     occupied = blocked = CpuSet()
@@ -54,6 +54,8 @@ def find_obstacles(
         blocked |= cpus | CpuSet.union(_idle_siblings(guest, topology, dedicated, templates))
     waiting: dict[str, str] = {}
     candidates = list(explicit)
+    # An explicit cell can go nowhere else. So a guest whose CPUs are occupied stays where it is, and occupies its own,
+    # which may be those that another template names; each turn takes at least one guest out of the candidates.
     while stuck := [(guest, cpus) for guest, wanted in candidates if (cpus := _taken(guest, wanted, owners))]:
         for guest, cpus in stuck:
             waiting[guest.uuid] = f"CPU {cpus} is in use by server {owners[cpus.first]}, which cannot be moved now"
@@ -79,7 +81,11 @@ def _taken(guest: Guest, wanted: CpuSet, owners: Mapping[int, Guest]) -> CpuSet:
 def _idle_siblings(
     guest: Guest, topology: HostTopology, dedicated: CpuSet, templates: Mapping[str, PinningTemplate]
 ) -> Iterator[CpuSet]:
-    """The cores that a guest of whole cores is on, unless it is on more of them than it has claimed."""
+    """The cores that a guest of whole cores is on: no other guest gets their idle siblings.
+
+    A cell that is on more cores than it has claimed was never placed as whole cores, so its siblings are not idle by
+    right, and none are kept for it.
+    """
     template = templates.get(guest.request.template)
     cores = {cpu: core for node in topology.nodes for core in node.cores for cpu in core.cpus}
     for cell in template.cells if template else ():

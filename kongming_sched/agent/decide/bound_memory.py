@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests whose memory Nova has bound for good, on another node than their claim is of. Pure.
+"""Guests whose memory Nova has bound for good to another node than the one that they have claimed. Pure.
 
 Nova binds memory ``strict`` where an image or a flavor gives a server a NUMA topology. libvirt refuses to change that
 while the guest runs, so its vCPUs have to follow its memory: to the node where the memory is, if there is room.
@@ -23,7 +23,7 @@ def find_memory_elsewhere(
     states: Mapping[int, NodeState],
     refusals: Mapping[int, str],
 ) -> MemoryElsewhere | None:
-    """What can be done for a guest with a strict binding; None if it is not that, or spans nodes.
+    """Where a guest's claim has to go so that its vCPUs get to its memory; None if it need not go.
 
     :param nodes: the node that each of its cells has claimed
     :param desired: node providers as they should be, by NUMA node
@@ -55,13 +55,16 @@ def _obstacle(
     return ""
 
 
-def describe(stray: MemoryElsewhere | None, guest: Guest, wanted: CpuSet) -> str:
-    """The report of a guest whose memory is elsewhere and cannot be moved."""
+def describe(elsewhere: MemoryElsewhere | None, guest: Guest, wanted: CpuSet) -> str:
+    """The problem of a guest whose memory is bound elsewhere and cannot be moved, in words.
+
+    :param wanted: the nodes on which its memory should be
+    """
     identity = guest.identity
     fact = f"its memory was bound to node {identity.memory_nodes} ({identity.memory_mode}) at its start"
-    if stray is None:
+    if elsewhere is None:
         return f"{fact}, and libvirt can only move it to node {wanted} after a stop and start"
-    fact += f" and its claim is of node {stray.claimed}"
-    if stray.obstacle:
-        return f"{fact}; node {stray.bound} has no place for it: {stray.obstacle}"
+    fact += f" and its claim is of node {elsewhere.claimed}"
+    if elsewhere.obstacle:
+        return f"{fact}; node {elsewhere.bound} has no place for it: {elsewhere.obstacle}"
     return f"{fact}; its claim and its vCPUs follow it there next"

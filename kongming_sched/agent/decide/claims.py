@@ -19,8 +19,9 @@ _Claim = Mapping[int, Mapping[str, int]]
 def find_claims(guests: Iterable[Guest], states: Mapping[int, NodeState]) -> dict[str, tuple[int, ...]]:
     """The node of each cell of those guests whose claim is here, by server id.
 
-    A server's own allocation comes first. Nova books the source of a move under the migration's id while the guest
-    still runs, and so whatever belongs to no running guest and is exactly what a guest asks for is taken as its own.
+    A server's own allocation comes first. While a guest is being moved Nova holds what it has claimed here under the
+    migration's id. So an allocation that belongs to no running guest, and is exactly what a guest asks for, is taken as
+    that guest's.
 
     :param states: this host's node providers by NUMA node id
     """
@@ -34,6 +35,7 @@ def find_claims(guests: Iterable[Guest], states: Mapping[int, NodeState]) -> dic
         else:
             found[guest.uuid] = nodes
             del claims[guest.uuid]
+    # A guest's own allocation that does not match what it asks for must not be taken for that of another guest.
     for uuid in [guest.uuid for guest in others]:
         claims.pop(uuid, None)
     for guest in others:
@@ -47,7 +49,7 @@ def find_claims(guests: Iterable[Guest], states: Mapping[int, NodeState]) -> dic
 
 
 def match_cells(cells: Sequence[CellRequest], claim: _Claim) -> tuple[int, ...] | None:
-    """A node of its own for each cell, on which exactly that was claimed which the cell asks for.
+    """A node of its own for each cell, on which exactly what the cell asks for was claimed.
 
     Equal cells take nodes in ascending order, so that the answer is always the same.
 
@@ -70,7 +72,7 @@ def match_cells(cells: Sequence[CellRequest], claim: _Claim) -> tuple[int, ...] 
 
 
 def _is_exact(cell: CellRequest, node: int) -> bool:
-    """Whether a cell that names its node is on it."""
+    """Whether a node is the one that a cell names, if it names one."""
     wanted = {names.node_id_of(trait) for trait in cell.required} - {None}
     return not wanted or wanted == {node}
 
@@ -86,7 +88,11 @@ def _claims_by_consumer(states: Mapping[int, NodeState]) -> dict[str, dict[int, 
 def claim_obstacle(
     view: HostView, tree: DesiredTree, claims: Mapping[str, tuple[int, ...]], guest: Guest
 ) -> str | None:
-    """Why a guest cannot be placed by its template; None if it can."""
+    """Why a guest cannot be placed by the template that its request names; None if it can.
+
+    :param tree: what the host's nodes offer
+    :param claims: server id to the node of each cell
+    """
     name = guest.request.template
     template = view.templates.get(name)
     if template is None:

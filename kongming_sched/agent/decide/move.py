@@ -22,7 +22,7 @@ class Move:
     """A cell of a guest that moves.
 
     :ivar source: the host NUMA node that it has claimed
-    :ivar target: the one that it shall have
+    :ivar target: the one that it moves to
     :ivar resources: resource class to amount
     """
 
@@ -77,7 +77,7 @@ def guest_to_move(guests: Iterable[Guest], server: str) -> Guest:
 
 
 def decide_move(view: HostView, layout: HostLayout, guest: Guest, target: int, cell: int | None = None) -> Move | None:
-    """What moves; None if it is there already.
+    """The move of a guest to a node; None if it is there already.
 
     :param layout: of this view
     :param cell: the number of the cell; may be left out for a guest of one cell
@@ -90,7 +90,12 @@ def decide_move(view: HostView, layout: HostLayout, guest: Guest, target: int, c
 
 
 def find_move(view: HostView, layout: HostLayout, guest: Guest, target: int, cell: int | None = None) -> Move | None:
-    """The same, whether there is room or not."""
+    """The move of a guest to a node, whether there is room or not; None if it is there already.
+
+    :param layout: of this view
+    :param cell: the number of the cell; may be left out for a guest of one cell
+    :raises MoveRefused: if it cannot move for another reason than room
+    """
 
     def refuse(reason: str) -> exceptions.MoveRefused:
         return exceptions.MoveRefused(str(guest), reason)

@@ -3,7 +3,7 @@
 
 A node full and another half empty is no loss for small requests, but a large one finds room on neither. The fewest
 guests are moved that leave as many dedicated CPUs free together as any moves could. Each move on its own fits the
-counts, so that they can be done one after the other; whoever has to step aside first counts as a move too.
+counts, so that they can be done one after the other; a guest that has to step aside first counts as a move too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kongming_sched.agent.model.view import HostLayout, HostView
 from kongming_sched.placement import names
 
 MAX_ARRANGEMENTS = 20_000
-"""How many arrangements are looked at. All that a host of a few flavors can come to in a few moves are less."""
+"""How many arrangements are tried. A host of a few flavors has fewer that a few moves can lead to."""
 
 _State = tuple[tuple[int, ...], ...]
 """For each kind of guest how many are on each node."""
@@ -71,11 +71,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Rebalancing:
-    """What is to be done, in this order.
+    """The moves, in this order, and what they are good for.
 
     :ivar before: the dedicated CPUs of the largest request that fits now
     :ivar after: the same after the moves
-    :ivar is_complete: whether nothing better is possible; else there were too many arrangements to look at all
+    :ivar is_complete: whether no better arrangement exists; else there were too many to try all
     """
 
     moves: tuple[Step, ...]
@@ -85,10 +85,16 @@ class Rebalancing:
 
 
 def rebalance(rooms: HostRooms, max_arrangements: int = MAX_ARRANGEMENTS) -> Rebalancing:
-    """The fewest moves to the largest room, breadth first; of several the same for the same input."""
+    """The fewest moves to the largest room; among equals always the same ones for the same host.
+
+    :param max_arrangements: how many to try at most
+    """
     search = _Search(rooms)
     before = best = search.largest(search.start)
     found, bound = search.start, search.bound()
+    # Breadth first, so that of the arrangements with the same room one is found that the fewest moves lead to. Each
+    # notes the move that led to it, from which the way is read in the end. None can be better than the bound, where the
+    # search ends.
     parents: dict[_State, tuple[_State, int, int, int] | None] = {search.start: None}
     frontier = [search.start]
     while frontier and best < bound and len(parents) <= max_arrangements:
@@ -162,7 +168,7 @@ class _Search:
         return max(map(_room, self.free(state)), default=0)
 
     def bound(self) -> int:
-        """More than this cannot come of any moves."""
+        """The most dedicated CPUs that any moves could bring together: free ones, and those of movable guests."""
         free = [node.get(names.PCPU, 0) for node in self.free(self.start)]
         movable = [
             sum(tenant.resources.get(names.PCPU, 0) for tenant in self.rooms.tenants if tenant.node == node)
@@ -171,7 +177,7 @@ class _Search:
         return max((min(free[index] + movable[index], sum(free)) for index in range(len(free))), default=0)
 
     def moves(self, state: _State) -> Iterator[tuple[int, int, int, _State]]:
-        """Every move that finds room: kind, index of the source, index of the target, and what it comes to."""
+        """Every move that finds room: kind, index of the source, index of the target, and the arrangement after it."""
         free = self.free(state)
         for kind, tenants in enumerate(self.kinds):
             allowed = tenants[0].targets | {tenants[0].node}
@@ -184,7 +190,7 @@ class _Search:
                         yield kind, source, target, (*state[:kind], tuple(counts), *state[kind + 1 :])
 
     def steps(self, found: _State, parents: Mapping[_State, tuple[_State, int, int, int] | None]) -> tuple[Step, ...]:
-        """The way to an arrangement, with guests of their kinds by their ids."""
+        """The moves that lead to an arrangement: of each kind the guests are taken by their ids."""
         way = []
         state = found
         while (parent := parents[state]) is not None:
@@ -208,7 +214,7 @@ def _fits(resources: Mapping[str, int], free: Mapping[str, int]) -> bool:
 
 
 def describe(found: Rebalancing) -> list[str]:
-    """What comes of it, line by line."""
+    """What was found, line by line."""
     now = f"the largest request that fits on one node now takes {found.before} dedicated CPUs"
     moves = "1 move" if len(found.moves) == 1 else f"{len(found.moves)} moves"
     lines = [f"{now}, and {found.after} after {moves}" if found.moves else f"{now}; no moves help"]

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only reader of /proc and /sys: a guest's threads, pages and control groups, as the kernel has them.
 
-libvirt goes on to report a pin that the kernel has dropped, for example when a CPU went offline, so its word is not
-enough.
+libvirt goes on to report a pin that the kernel has dropped, for example when a CPU went offline, so what it reports is
+not enough.
 
 It has one quota for all vCPUs of a guest, though it makes a control group for each. Quotas of single vCPUs are written
-there. libvirt writes to these groups again only when somebody sets a guest's quota (then all get it) or period (which
-keeps the quotas), and tells the quota of vCPU 0 as that of the guest.
+there. libvirt writes to these groups again only when a guest's quota is set (then all get it) or its period (which
+keeps the quotas), and reports the quota of vCPU 0 as that of the guest.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ class Host:
         return frozenset(path.name for path in self._cgroup.glob("*") if path.is_dir())
 
     def default_shares(self) -> int:
-        """The cpu shares of a guest that nobody has given others: cgroup v2 counts weights instead."""
+        """The cpu shares of a guest for which none are set: cgroup v2 counts weights instead."""
         return 100 if (self._cgroup / "cgroup.controllers").exists() else 1024
 
     def memory_mb(self, domain: Domain) -> dict[int, int]:
         """How many MiB of a guest's memory lie on each host NUMA node, that of QEMU itself included.
 
-        Code and other pages of files do not count: the kernel shares them with everybody and leaves them in place. The
+        Code and other pages of files do not count: the kernel shares them among processes and leaves them in place. The
         kernel walks through all pages for this, so it is nothing to be asked often.
 
         :raises GuestGone: if the guest's process is not there

@@ -58,7 +58,7 @@ class LibvirtHypervisor:
 
     def version(self) -> tuple[int, int, int]:
         """The release of the libvirt that answers, as in (9, 0, 0)."""
-        with self._errors("tell its version"):
+        with self._errors("report its version"):
             number = int(self._connect().getLibVersion())
         return number // 1_000_000, number // 1000 % 1000, number % 1000
 
@@ -126,10 +126,10 @@ class LibvirtHypervisor:
             self._find(domain).setSchedulerParametersFlags(dict(parameters), _LIVE)
 
     def is_busy(self, domain: Domain) -> bool:
-        """Whether a guest is on its way to or from this host: a change would wait for that, 30 seconds at most.
+        """Whether a guest migrates to or from this host, or is being saved: a change would wait for that, up to 30 s.
 
-        Of a guest that arrives libvirt refuses to tell. Its state says too little: one that came back from a file and
-        was not resumed yet is in the same.
+        libvirt refuses to report the job of an incoming guest, and its state is no way to know it: one that came back
+        from a file and was not resumed yet is in the same.
         """
         with self._errors(f"read the job of {domain.name}", domain):
             handle = self._find(domain)
@@ -258,7 +258,7 @@ def _is_starting(error: BaseException) -> bool:
     reraise=True,
 )
 def _optional(read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
-    """What a host without the cgroup controller cannot tell is empty."""
+    """Call a function of libvirt's; gives nothing where the host has no cgroup controller for it."""
     try:
         return read(0)
     except libvirt.libvirtError as error:
@@ -268,12 +268,12 @@ def _optional(read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _signed(value: int) -> int:
-    """libvirt writes "no quota" as a number that no quota needs: on cgroup v2 the largest that it takes."""
+    """A quota as libvirt takes it: where there is none it reports the largest number that it takes on cgroup v2."""
     return value if value < _NO_QUOTA else -1
 
 
 def _be_quiet(_context: object, _error: object) -> None:
-    """libvirt prints every error to standard error by itself unless told otherwise."""
+    """Takes the place of libvirt's own handler, which prints every error to standard error."""
 
 
 @functools.cache

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Placement's word on this host, and the servers that run here, mean for the agent: pure, to findings."""
+"""What Placement has of this host, and the servers that run here, mean for the agent: pure, from values to findings."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three views of a host's guests side by side: what Placement gives them, libvirt's word, the kernel's. Pure."""
+"""The three views of a host's guests side by side: what Placement gives them, libvirt's pins, the kernel's. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kongming_sched.texts.whole_number import CPUS, VCPU_COUNTS, find_whole_numb
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One thing of one guest, in all three views.
+    """One thread of a guest, or its memory, in all three views.
 
     :ivar subject: the server, or what else is wrong
     :ivar what: as in "vCPU 3"
     :ivar placement: the CPUs that it should have by what Placement holds; empty where Placement says nothing
-    :ivar fault: who does not agree with whom; empty if all do
+    :ivar fault: which views do not agree; empty if all do
     """
 
     subject: str
@@ -33,7 +33,7 @@ class Comparison:
 
 
 def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:
-    """The pins of a running domain by libvirt's word, which is the live XML.
+    """The pins of a running domain as libvirt reports them in the live XML.
 
     :param anywhere: the CPUs of a thread that libvirt has not pinned
     """

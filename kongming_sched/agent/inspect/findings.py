@@ -24,7 +24,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     :ivar fact: what is there, in plain words
     :ivar remedy: what to do; empty if nothing is to be done, or the fact says it

@@ -122,7 +122,7 @@ def of_controllers(controllers: Collection[str]) -> Iterator[Finding]:
 def of_hook(path: str, state: str, others: Sequence[str]) -> Finding:
     """Of libvirt's hook.
 
-    :param state: as HookFile tells it
+    :param state: that of the HookFile
     """
     if state not in _HOOK_STATES:
         beside = f"; libvirt runs {', '.join(others)} too" if others else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gives the running agent an order over its socket; see orders.py for what it does then.
+"""Gives the running agent an order over its socket; loop/orders.py carries it out.
 
 An order is a line of greeting and a JSON object; the answer is a JSON object with ``lines``, or with ``error``.
 """

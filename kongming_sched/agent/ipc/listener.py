@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Unix socket on which libvirt's hook asks where an arriving guest belongs, and an operator gives orders.
+"""The Unix socket on which libvirt's hook asks where an incoming guest belongs, and commands give orders.
 
-See hook.py and client.py for what they say. One question per connection, of bounded length, asked within a
-second, from root or the agent's own user. Each connection has a thread, which hands the question to the agent's loop
-and waits for its answer: a hook for a second, an order for as long as moving takes.
+See qemu_hook.py and client.py for the other ends. There is one question for each connection, of bounded length, asked
+within a second, from root or the agent's own user. Each connection has a thread, which puts the question before the
+agent's loop and waits for its answer: a hook for a second, an order for as long as moving a guest takes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from kongming_sched.agent.ipc.qemu_hook import GREETING, MAX_BYTES, PATIENCE_SEC
 
 SOCKET_NAME = "agent.sock"
 MAX_CONNECTIONS = 16
-"""More guests than this do not arrive within a second; further ones wait in the socket's queue."""
+"""No more guests than this come in within a second; further connections wait in the socket's queue."""
 
 QUEUE_LENGTH = 128
-"""How many hooks may wait to be listened to; one more would be refused at once instead of waiting its second."""
+"""How many hooks may wait to be accepted; one more would be refused at once instead of waiting its second."""
 
 _CREDENTIALS = struct.Struct("3i")
 
@@ -35,7 +35,8 @@ _CREDENTIALS = struct.Struct("3i")
 class Question:
     """A hook or a command that waits.
 
-    :ivar xml: of the guest on its way; of a command, the order
+    :ivar xml: of the incoming guest; of a command, the order
+    :ivar is_abandoned: whether the one who asked has stopped waiting
     """
 
     def __init__(self, xml: str) -> None:
@@ -45,13 +46,13 @@ class Question:
         self.is_abandoned = False
 
     def answer(self, pins: Mapping[str, object] | None) -> None:
-        """Give the hook its answer, or none; only the first counts."""
+        """Give the answer, or none; only the first call counts."""
         if not self._done.is_set():
             self._pins = pins
             self._done.set()
 
     def wait(self, seconds: float) -> Mapping[str, object] | None:
-        """The answer; None if there is none in time, and then nobody needs it any more."""
+        """The answer; None if there is none in time, and then the question is abandoned."""
         if not self._done.wait(max(seconds, 0)):
             self.is_abandoned = True
             return None
@@ -61,7 +62,7 @@ class Question:
 class Listener:
     """The agent's end of the socket.
 
-    :param directory: made if it is not there, and nobody but the agent's user may look into it
+    :param directory: made if it is not there, and readable for the agent's user alone
     :param wake: called whenever a question has come
     """
 
@@ -91,22 +92,22 @@ class Listener:
         except OSError as error:
             raise exceptions.ConfigurationError("run_directory", f"cannot listen at {self.path}: {error}") from error
         self._socket = listening
-        threading.Thread(target=self._accept, args=(listening,), name="arrivals", daemon=True).start()
+        threading.Thread(target=self._accept, args=(listening,), name="listener", daemon=True).start()
 
     def take(self) -> list[Question]:
-        """The questions that came since the last call and that somebody still waits for."""
+        """The hooks' questions that came since the last call, those left out that were abandoned."""
         with self._lock:
             taken, self._questions = self._questions, []
         return [question for question in taken if not question.is_abandoned]
 
     def take_orders(self) -> list[Question]:
-        """The orders that came since the last call and that somebody still waits for."""
+        """The orders that came since the last call, those left out that were abandoned."""
         with self._lock:
             taken, self._orders = self._orders, []
         return [order for order in taken if not order.is_abandoned]
 
     def close(self) -> None:
-        """Listen no more; hooks do without an answer then."""
+        """Stop listening; hooks and commands that wait get no answer."""
         listening, self._socket = self._socket, None
         if listening is None:
             return
@@ -145,7 +146,7 @@ class Listener:
                 self._free.release()
                 time.sleep(0.1)  # out of descriptors, for example
                 continue
-            threading.Thread(target=self._serve, args=(connection,), name="arrival", daemon=True).start()
+            threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triggers say when to look, and nothing else: the look finds out what is to be done."""
+"""Triggers start a pass of the agent's loop, and no more: the pass finds out what is to be done."""

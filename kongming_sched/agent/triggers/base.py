@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trigger is, what it is given, and how those are found that the options name."""
+"""The interface of triggers, what they are given, and how those are loaded that the options name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ OPTION = "[kongming_agent] triggers"
 
 
 class DomainEvents:
-    """What the hypervisor calls on each event of a domain, or when libvirtd has gone. Nobody listens at first."""
+    """What the hypervisor calls on each event of a domain, or when libvirtd has gone.
+
+    :ivar listener: what is called in turn; None before a trigger listens
+    """
 
     def __init__(self) -> None:
         self.listener: Callable[[], None] | None = None
@@ -40,9 +43,9 @@ class TriggerContext:
 
     :ivar conf: the agent's options, to which a trigger may add its own
     :ivar host: the compute node's name
-    :ivar wake: makes the agent look; may be called from any thread, and as often as one likes
-    :ivar metadata: where to tell what was learnt of servers
-    :ivar ask: tells of a server that something changed, so that Nova is asked for it; None where Nova cannot be asked
+    :ivar wake: starts a pass; may be called from any thread, and as often as one likes
+    :ivar metadata: takes what is learnt of servers
+    :ivar ask: has Nova asked for a server of which something changed; None where Nova cannot be asked
     :ivar events: the hypervisor's
     """
 
@@ -55,9 +58,9 @@ class TriggerContext:
 
 
 class Trigger(abc.ABC):
-    """Says when to look, by calling ``wake`` or by an interval.
+    """Starts passes, by calling ``wake`` or by an interval.
 
-    :ivar interval_seconds: how often to look although nothing happened; None for never
+    :ivar interval_seconds: how long to wait for the next pass if nothing happens; None for ever
     """
 
     interval_seconds: float | None = None
@@ -66,25 +69,25 @@ class Trigger(abc.ABC):
         self.context = context
 
     def check(self) -> None:  # noqa: B027  # most always can
-        """See whether it can start. Nothing is begun and nobody is asked.
+        """Check whether it can start. Nothing is begun, and no other service is asked.
 
         :raises ConfigurationError: if it never can, by the options that there are
         """
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Begin. Must not wait for anybody.
+        """Begin. Must not wait for any other service.
 
         :raises ConfigurationError: if it never can, by the options that there are
         """
 
     @abc.abstractmethod
     def stop(self) -> None:
-        """End, with every thread that it has. Called after a start that failed, too."""
+        """End, with all its threads. Called after a start that failed, too."""
 
     @property
     def problem(self) -> str:
-        """Why it hears nothing now; empty if all is well."""
+        """Why it does not work now; empty if it does."""
         return ""
 
 
@@ -98,7 +101,7 @@ class Triggers:
         self._triggers: dict[str, Trigger] = {name: _load(name)(context) for name in names}
 
     def check(self) -> None:
-        """See whether all can start.
+        """Check whether all can start.
 
         :raises ConfigurationError: if one never can
         """
@@ -123,7 +126,7 @@ class Triggers:
 
     @property
     def interval_seconds(self) -> float | None:
-        """How often to look although nothing happened; None for never."""
+        """How long to wait for the next pass if nothing happens; None for ever."""
         intervals = (trigger.interval_seconds for trigger in self._triggers.values())
         return min((seconds for seconds in intervals if seconds is not None), default=None)
 
@@ -138,7 +141,7 @@ class Triggers:
 
 
 def check(names: Iterable[str]) -> None:
-    """See that there are triggers of these names.
+    """Check that there are triggers of these names.
 
     :raises ConfigurationError: for the first that is not known or cannot be loaded
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything beside the loop that says when to look, and what servers' own metadata says."""
+"""Everything beside the loop that starts passes, and that learns servers' own metadata."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LONG_SECONDS = 86400.0
 
 
 class EventSources:
-    """The triggers that the options name, and the inquiries at Nova if they say how to reach it.
+    """The triggers that the options name, and the metadata poller if they say how to reach Nova.
 
     :param host: the compute node's name
-    :param wake: makes the agent look
+    :param wake: starts a pass
     :param events: what the hypervisor calls
     :raises ConfigurationError: for options that can never work
     """
@@ -38,11 +38,11 @@ class EventSources:
     ) -> None:
         adapter = nova_adapter(conf)
         self._metadata = metadata
-        self._inquiry: MetadataPoller | None = None
+        self._poller: MetadataPoller | None = None
         if adapter is not None:
             nova = NovaClient(adapter)
-            self._inquiry = MetadataPoller(nova, host, metadata, wake, settings.metadata_poll_interval)
-        ask = self._inquiry.ask if self._inquiry else None
+            self._poller = MetadataPoller(nova, host, metadata, wake, settings.metadata_poll_interval)
+        ask = self._poller.ask if self._poller else None
         self._triggers = Triggers(settings.triggers, TriggerContext(conf, host, wake, metadata, ask, events))
 
     def start(self) -> None:
@@ -51,27 +51,27 @@ class EventSources:
         :raises ConfigurationError: if a trigger never can
         """
         self._triggers.start()
-        if self._inquiry:
-            self._inquiry.start()
+        if self._poller:
+            self._poller.start()
 
     def seen(self) -> None:
-        """A look is over: Nova is asked for the servers that it saw for the first time."""
-        if self._inquiry:
-            self._inquiry.watch(self._metadata.running)
+        """Have Nova asked for the servers that the pass which is over saw for the first time."""
+        if self._poller:
+            self._poller.watch(self._metadata.running)
 
     def stop(self) -> None:
         """Stop all of it."""
         self._triggers.stop()
-        if self._inquiry:
-            self._inquiry.stop()
+        if self._poller:
+            self._poller.stop()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is not reached, and why."""
-        return self._triggers.problems + (self._inquiry.problems if self._inquiry else ())
+        return self._triggers.problems + (self._poller.problems if self._poller else ())
 
     @property
     def interval_seconds(self) -> float:
-        """How often to look although nothing happened, in seconds."""
+        """How long to wait for the next pass if nothing happens, in seconds."""
         seconds = self._triggers.interval_seconds
         return _LONG_SECONDS if seconds is None else seconds

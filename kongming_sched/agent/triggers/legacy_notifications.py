@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks when Nova's legacy notifications tell of a server, and has Nova's API asked for its metadata."""
+"""Starts a pass on Nova's legacy notifications of a server, and has Nova's API asked for its metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kongming_sched.agent.triggers.listening import ListeningTrigger
 class LegacyNotificationTrigger(ListeningTrigger):
     """Nova sends them unless ``[notifications] notification_format`` of nova.conf is ``versioned``.
 
-    What they say of a server has no version to rely on, so that they are taken as a reason to ask.
+    Their content has no version to rely on, so that each is only a reason to ask Nova.
     """
 
     event_types = r"^compute\.instance\."
@@ -38,7 +38,7 @@ class LegacyNotificationTrigger(ListeningTrigger):
         super().check()
 
     def hear(self, event_type: str, payload: Mapping[str, Any], sent_at: float) -> None:  # noqa: ARG002  # the base's
-        """Ask for the server, and look if something ended here."""
+        """Ask for the server, and start a pass if something ended here."""
         server = str(payload["instance_id"])
         if event_type == "compute.instance.delete.end":
             self.context.metadata.forget(server)

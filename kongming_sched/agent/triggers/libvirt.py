@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks when libvirt tells that a server started, stopped, moved or was tuned, or when libvirtd has gone."""
+"""Starts a pass when a server started, stopped, moved or was tuned, by libvirt's events, or when libvirtd has gone."""
 
 from __future__ import annotations
 

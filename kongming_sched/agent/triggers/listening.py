@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hears Nova's notifications through oslo.messaging, beside whoever else does."""
+"""Receives Nova's notifications through oslo.messaging, beside other listeners."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CONNECT_SECONDS = 5.0
 class ListeningTrigger(Trigger):
     """A listener with a queue of its own, named for the host, so that it takes nothing away from other readers.
 
-    The broker may be away: a thread of its own waits for it.
+    A thread of its own waits for the broker as long as that does not answer.
 
     :cvar event_types: a regular expression of the events that count
     """
@@ -184,7 +184,7 @@ class ListeningTrigger(Trigger):
 
 
 def _is_default(conf: cfg.ConfigOpts, option: str) -> bool:
-    """Whether nobody has set an option."""
+    """Whether an option is not set."""
     location = conf.get_location(option)
     return location is None or location.location is cfg.Locations.opt_default
 

@@ -20,7 +20,7 @@ FEW = 4
 
 
 class MetadataPoller:
-    """A thread that reads servers which came here, of which something was heard, or all of them every so often.
+    """A thread that reads servers when they came here or something of them changed, and all of them at an interval.
 
     :param host: the compute node's name
     :param wake: called when something new was learnt
@@ -45,7 +45,7 @@ class MetadataPoller:
         self._pending: set[str] = set()
         self._problem = ""
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="nova-inquiry", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="metadata-poller", daemon=True)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -59,7 +59,7 @@ class MetadataPoller:
         self._thread.start()
 
     def watch(self, running: Iterable[str]) -> None:
-        """Say which guests run; those that are new are asked for."""
+        """Take the guests that run now; those that are new are asked for."""
         with self._changed:
             now = set(running)
             self._pending |= now - self._running
@@ -68,7 +68,10 @@ class MetadataPoller:
             self._changed.notify()
 
     def ask(self, server: str) -> None:
-        """Something was heard of a server. It is asked for if it runs here; if it comes it is asked for anyhow."""
+        """Have a server asked for, of which something has changed.
+
+        One that does not run here is not asked for: if it comes, watch() does that.
+        """
         with self._changed:
             if server in self._running:
                 self._pending.add(server)

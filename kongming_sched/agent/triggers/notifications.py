@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks when Nova's versioned notifications tell of a server, and learns its metadata from them."""
+"""Starts a pass on Nova's versioned notifications of a server, and learns its metadata from them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kongming_sched.agent.triggers.listening import ListeningTrigger
 class NotificationTrigger(ListeningTrigger):
     """``[notifications] notification_format`` of nova.conf must be ``versioned`` or ``both``.
 
-    All hosts hear of all servers. The ``host`` in a payload is often not the one that a server is on next, so metadata
-    is kept whatever host it names, and only who runs here makes a difference here. Where Nova's API may be asked it is:
-    what waited in a queue or overtook another on its way is never older than the answer.
+    Each host gets the notifications of all servers. The ``host`` in a payload is often not the one that a server is on
+    next, so metadata is kept whatever host it names; that of servers which do not run here has no effect. Where Nova's
+    API may be asked it is: notifications wait in queues and overtake each other, and its answer is never older.
     """
 
     event_types = r"^instance\."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks every so often, which finds whatever no event told of."""
+"""Starts a pass at an interval, which finds what came without an event."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_release_and_adopt(tmp_path: Path, name: str) -> None:
     third = run(tmp_path, "adopt", name)
 
     assert [0, 0, 0] == [result.returncode for result in (first, second, third)], first.stderr + second.stderr
-    assert f"the agent leaves test ({ID}) alone from its next look on" in first.stdout
+    assert f"the agent leaves test ({ID}) alone from its next pass on" in first.stdout
     assert Released({ID: "1"}) == during
     assert Released() == released(tmp_path)
     assert f"test ({ID}) is not released\n" == third.stdout
