@@ -11,6 +11,7 @@ from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
+from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Provider
@@ -43,9 +44,9 @@ def guests(
     return [(item.level, item.subject, item.fact) for item in of_guests(seen, found, settings, POOLS)]
 
 
-def templates(offered: Sequence[str], pools: HostPools = POOLS, **problems: str) -> list[Finding]:
+def templates(offered: Sequence[str], pools: HostPools = POOLS, problems: Sequence[Problem] = ()) -> list[Finding]:
     """What is found of the templates of a host."""
-    return list(of_templates(preview(host(templates=offered, pools=pools), problems=problems)))
+    return list(of_templates(preview(host(templates=offered, pools=pools), problems=tuple(problems))))
 
 
 def test_provider_with_nodes() -> None:
@@ -73,6 +74,16 @@ def test_templates_that_can_be_honoured() -> None:
     assert [(Level.OK, "bronze, gold can be honoured here")] == [
         (finding.level, finding.fact) for finding in templates(["gold", "bronze"])
     ]
+
+
+def test_template_that_cannot_be_read() -> None:
+    """It is named with what is wrong; other problems are no matter of templates."""
+    broken = Problem(Reason.TEMPLATE, Subject(SubjectKind.TEMPLATE, "old"), "it has no cells")
+    other = Problem(Reason.DOMAIN, Subject(SubjectKind.SERVER, "x"), "it is broken")
+
+    [first, *_] = templates(["gold"], problems=[broken, other])
+
+    assert (Level.WARN, broken.text) == (first.level, first.fact)
 
 
 def test_template_that_cannot_beside_one_that_can() -> None:

@@ -146,6 +146,7 @@ def test_provider_that_is_not_as_it_should_be() -> None:
 def test_what_could_not_be_read() -> None:
     """It comes first, with the reason."""
     problem = Problem(Reason.DOMAIN, Subject(SubjectKind.SERVER, "x", "u"), "it is broken")
+
     found = compare(preview(host(), problems=(problem,)), [], {})
 
     assert [Comparison("server x (u)", "its description", "", "", "", "it is broken")] == found
