@@ -29,7 +29,7 @@ nitpicky = True
 suppress_warnings = ["config.cache"]
 smartquotes = False  # two dashes of an option are not a dash
 toc_object_entries = False
-# What all commands that print a table have; the pages tell of it once.
+# What all commands that print a table have; the pages describe it once.
 autoprogram_cliff_ignored = [
     *("--help", "--format", "--column", "--quote", "--noindent", "--max-width", "--fit-width", "--print-empty"),
     *("--sort-column", "--sort-ascending", "--sort-descending", "--prefix"),
