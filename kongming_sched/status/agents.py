@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agents that have not been seen: pure.
+"""Agents that seem not to run. Pure.
 
-Placement holds no sign of life of an agent, for one that finds everything as it should be writes nothing. But it holds
-what an agent that lives would have put right within its interval: a node that offers a template which is not there any
-more, or does not offer one that it has room for. And it shows hosts whose agent has never registered a node. Whether an
-agent lives that has nothing to do is told by its metrics and by systemd on its host, and by nothing in the cloud.
+Placement holds no heartbeat of an agent: one that finds everything as it should be writes nothing. But Placement shows
+what a running agent would have corrected within its interval: a node that offers a template which does not exist any
+more, or that does not offer a template for which it has room. And it shows hosts whose agent has never registered a
+node. Whether an agent runs that has nothing to do shows only on its host, in systemd and in its metrics.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, Te
 from kongming_sched.texts.counted import count, first
 
 _REMEDY = (
-    "if that lasts longer than the agent's interval (30 s), look at kongming-agent on the host: 'systemctl status"
+    "if that lasts longer than the agent's interval (30 s), check kongming-agent on the host with 'systemctl status"
     " kongming-agent', and whether everything was released there ('kongming-host release --all')"
 )
 
@@ -32,7 +32,7 @@ def of_agents(
     templates: TemplateList,
     members: Mapping[str, frozenset[str]],
 ) -> Verdict:
-    """Of hosts whose agent has never come, or has left undone what a living one would have done.
+    """The check of hosts whose agent has never registered, or has not done what a running one would have done.
 
     :param members: template to the hosts that its aggregates hold; only of templates that have aggregates
     """
@@ -41,23 +41,23 @@ def of_agents(
     problems = list(_of_bare_hosts(bare, members))
     for host, group in groupby(sorted(nodes, key=lambda node: (node.host, node.id)), lambda node: node.host):
         if reason := _left_undone(list(group), templates, members):
-            problems.append(warning(f"the agent of {host} has not looked: {reason}", _REMEDY))
-    fine = f"nothing in Placement speaks against the agents of {count(len(silent), 'host')}"
+            problems.append(warning(f"the agent of {host} does not seem to run: {reason}", _REMEDY))
+    fine = f"Placement shows no fault of the agents of {count(len(silent), 'host')}"
     if bare:
         fine += f"; no agent has registered {first(sorted(bare.values()))}"
     return Verdict.of(fine, problems)
 
 
 def _of_bare_hosts(bare: Mapping[str, str], members: Mapping[str, frozenset[str]]) -> Iterable[Problem]:
-    """Compute nodes without a node that somebody means to be used, because a template's aggregates hold them."""
+    """Compute nodes that have no NUMA node registered, although a template's aggregates hold them."""
     for template, uuids in sorted(members.items()):
         if missing := sorted(name for uuid, name in bare.items() if uuid in uuids):
             fact = f"template {template!r} is offered to {first(missing)}, where no agent has registered a NUMA node"
-            yield warning(fact, "start kongming-agent there; 'kongming-agent --check' says what stands against it")
+            yield warning(fact, "start kongming-agent there; 'kongming-agent --check' names the obstacles")
 
 
 def _left_undone(nodes: list[Node], templates: TemplateList, members: Mapping[str, frozenset[str]]) -> str:
-    """What a living agent would have changed of a host's nodes; empty if nothing is known."""
+    """The first thing that a running agent would have changed of a host's nodes; empty if there is none."""
     unreadable = {broken.name for broken in templates.broken}
     for node in nodes:
         for name in node.templates:
@@ -74,9 +74,10 @@ def _left_undone(nodes: list[Node], templates: TemplateList, members: Mapping[st
 
 
 def _could_offer(template: PinningTemplate, nodes: list[Node]) -> bool:
-    """Whether a host's node certainly honours a template, by what Placement tells of it.
+    """Whether a host's node can certainly honour a template, by what Placement shows of it.
 
-    That can be said of a template with one dedicated cell: explicit CPUs and the size of a shared pool stand nowhere.
+    That is known only for templates with one dedicated cell: Placement shows neither which explicit CPUs a host has nor
+    the size of its shared pool.
     """
     if len(template.cells) != 1 or template.cells[0].cpus is not CpuPolicy.DEDICATED:
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kongming-status asks Placement and Nova, each thing once."""
+"""What kongming-status reads of Placement and Nova, each thing once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kongming_sched.placement.templates import TemplateList, TemplateStore
 
 
 class Cloud:
-    """A cloud, asked when something is needed first.
+    """A cloud; each property is read when it is needed first, and kept.
 
     :param connect: gives openstacksdk's connection
     :raises PlacementError: from everything that needs Placement, if it does not answer

@@ -23,12 +23,12 @@ from kongming_sched.status.verdict import Verdict, failure, warning
 from kongming_sched.texts.printable import clean_lines
 
 _DESCRIPTION = """Says whether this machine's files and the cloud's data are right for KongMing, and what to do where
-they are not. The exit code is 0 if all is well, 1 if something wants a look, 2 if servers of templates do not get what
-they were promised, and 255 if the checks could not be made.
+they are not. The exit code is 0 if all is well, 1 if something needs attention, 2 if servers of templates do not get
+what they were promised, and 255 if the checks could not be made.
 Example: kongming-status --os-cloud admin upgrade check"""
 
 _WIDTH = 66
-"""With the frame and the word in front of the first line a table fits into 80 columns."""
+"""The width of details, so that the table with its frame fits into 80 columns."""
 
 
 class Checks(upgradecheck.UpgradeCommands):
@@ -73,7 +73,7 @@ class Checks(upgradecheck.UpgradeCommands):
     def services(self) -> Verdict:
         """Whether Placement and Nova answer an administrator."""
         if not (self._conf.os_cloud or os.environ.get("OS_CLOUD") or os.environ.get("OS_AUTH_URL")):
-            fact = "there are no credentials, so that only files are looked at"
+            fact = "there are no credentials, so that only files are checked"
             return Verdict.of("", [warning(fact, "name an administrator's cloud with --os-cloud or OS_CLOUD")])
         problems = []
         for name, ask in (("Placement", lambda: self._cloud.templates), ("Nova", lambda: self._cloud.hypervisors)):
@@ -100,12 +100,12 @@ class Checks(upgradecheck.UpgradeCommands):
             for provider in self._cloud.node_providers:
                 nodes[provider.root_uuid] = nodes.get(provider.root_uuid, 0) + 1
             templates = [stored.template for stored in self._cloud.templates.templates.values()]
-        except exceptions.PlacementError:  # which another check tells of; the files can be judged by themselves
+        except exceptions.PlacementError:  # which another check reports; the files can be checked without it
             nodes, templates = {}, []
         return settings.of_candidates(self._files.read_nova(), self._files.read_placement(), nodes, templates)
 
     def claims(self) -> Verdict:
-        """Whether Placement may repeat a claim by itself, by which more may be given away than there is."""
+        """Whether Placement itself may repeat a claim, so that more may be allocated than there is."""
         return settings.of_claims(self._files.read_placement())
 
     def gone_hosts(self) -> Verdict:
@@ -117,11 +117,11 @@ class Checks(upgradecheck.UpgradeCommands):
         return inventory.of_templates(self._cloud.templates, self._cloud.nodes)
 
     def flavors(self) -> Verdict:
-        """Flavors that ask for something else than their templates take, or for half of it."""
+        """Flavors that ask for something else than their templates take, or for a part of it."""
         return inventory.of_flavors(self._cloud.flavors, self._cloud.templates)
 
     def agents(self) -> Verdict:
-        """Hosts whose agent has never come, or has left undone what a living one would have done."""
+        """Hosts whose agent has never registered, or has not done what a running one would have done."""
         cloud = self._cloud
         members = {
             name: cloud.members_of(stored.aggregates)
@@ -131,7 +131,7 @@ class Checks(upgradecheck.UpgradeCommands):
         return agents.of_agents(cloud.nodes, cloud.compute_nodes, cloud.templates, members)
 
     def _result(self, check: Callable[[], Verdict]) -> upgradecheck.Result:
-        """Make a check; one that needs a service which does not answer is not made."""
+        """Make a check. If it needs a service that does not answer, the result says so."""
         try:
             verdict = check()
         except exceptions.PlacementError:
@@ -164,5 +164,5 @@ def main(args: list[str] | None = None) -> int:
     except cfg.Error as error:
         print(clean_lines(f"kongming-status: {error}"), file=sys.stderr)
         return 255
-    upgradecheck.CONF = conf  # where it looks for --json
+    upgradecheck.CONF = conf  # from which it reads --json
     return int(upgradecheck.run(conf))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration files of this machine, as far as kongming-status judges them."""
+"""The configuration files of this machine, as far as kongming-status checks them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class NovaFile:
-    """What nova.conf says to the scheduler; None where it leaves an option at its default.
+    """The scheduler's options in nova.conf; None for an option that is not set.
 
-    :ivar files: where that stands
+    :ivar files: the files that were read
     """
 
     files: tuple[str, ...]
@@ -34,7 +34,7 @@ class NovaFile:
 
 @dataclass(frozen=True, slots=True)
 class PlacementFile:
-    """What placement.conf says."""
+    """The options of placement.conf."""
 
     files: tuple[str, ...]
     allocation_conflict_retry_count: int
@@ -44,10 +44,10 @@ class PlacementFile:
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """What the agent's file and nova.conf say of CPUs on a compute node.
+    """The options about CPUs in the agent's file and in nova.conf on a compute node.
 
-    :ivar pools: how many CPUs the agent has been given
-    :ivar clashes: why the agent would not start
+    :ivar pools: how many CPUs are in the agent's pools
+    :ivar clashes: errors for which the agent would not start
     """
 
     files: tuple[str, ...]
@@ -57,10 +57,7 @@ class AgentFile:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files by their kind; none where this machine does not have one.
-
-    :param conf: the command line of kongming-status
-    """
+    """The paths of the files by kind; empty for a kind that this machine does not have."""
 
     nova: tuple[str, ...]
     placement: tuple[str, ...]
@@ -68,7 +65,7 @@ class Files:
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts) -> Files:
-        """Those that the command line names, or else those at the usual places."""
+        """The files that the command line of kongming-status names, or else those at the usual places."""
         return cls(
             _found(conf.nova_config_file, "nova"),
             _found(conf.placement_config_file, "placement"),
@@ -135,7 +132,7 @@ def _found(named: Sequence[str] | None, kind: str) -> tuple[str, ...]:
     usual = Path(status_conf.DEFAULT_FILES[kind])
     if not usual.exists():
         return ()
-    further = usual.with_suffix(".conf.d").glob("*.conf")  # which the services read after it
+    further = usual.with_suffix(".conf.d").glob("*.conf")  # which the services read after the file itself
     return (str(usual), *map(str, sorted(further)))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Placement and Nova hold that has come apart: pure, to verdicts."""
+"""Checks of Placement's and Nova's data against each other. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kongming_sched.texts.counted import count, first
 
 
 def of_gone_hosts(providers: Iterable[Provider], hypervisors: Collection[Hypervisor]) -> Verdict:
-    """Of node providers whose compute node Nova does not know."""
+    """The check of node providers whose compute node Nova does not know."""
     known = {hypervisor.id for hypervisor in hypervisors}
     left: dict[str, list[Provider]] = {}
     for provider in providers:
@@ -31,7 +31,7 @@ def of_gone_hosts(providers: Iterable[Provider], hypervisors: Collection[Hypervi
 
 
 def of_templates(templates: TemplateList, nodes: Collection[Node]) -> Verdict:
-    """Of templates that cannot be read, or that no node offers."""
+    """The check of templates that cannot be read, or that no node offers."""
     problems = [
         failure(str(broken), f"openstack kongming template set {broken.name} --file FILE")
         for broken in templates.broken
@@ -52,7 +52,7 @@ def of_templates(templates: TemplateList, nodes: Collection[Node]) -> Verdict:
 
 
 def of_flavors(flavors: Iterable[Flavor], templates: TemplateList) -> Verdict:
-    """Of flavors that ask for something else than their templates take, or for half of it."""
+    """The check of flavors that ask for something else than their templates take, or for a part of it."""
     ours = sorted(filter(is_ours, flavors), key=lambda flavor: flavor.name)
     flaws = [(flavor, find_flaw(flavor, templates.find)) for flavor in ours]
     problems = [failure(f"flavor {flavor.name}: {flaw.problem}", flaw.remedy) for flavor, flaw in flaws if flaw]
@@ -60,5 +60,5 @@ def of_flavors(flavors: Iterable[Flavor], templates: TemplateList) -> Verdict:
 
 
 def not_checked(service: str) -> Verdict:
-    """A check that needs a service which does not answer."""
+    """The verdict of a check that needs a service which does not answer."""
     return Verdict.of("", [warning(f"not checked, because {service} was not reached", "see the first of these checks")])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the agent, Nova and Placement that hurt: pure, from the files' values to verdicts."""
+"""Checks of the settings of the agent, Nova and Placement. Pure: from the files' values to verdicts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ALL_WEIGHERS = "kongming_sched.weighers.all_weighers"
 NOVAS_WEIGHERS = "nova.scheduler.weights.all_weighers"
 
 _CANDIDATE_FILTERS = ("NUMATopologyFilter", "PciPassthroughFilter")
-"""Nova's own filters that look at candidates and drop some."""
+"""Nova's own filters that read candidates and drop some."""
 
 
 def of_agent(file: AgentFile | None) -> Verdict:
-    """Of the CPUs that the agent and Nova give away."""
+    """The check of the CPUs that the agent and Nova give away."""
     if file is None:
         return Verdict("this machine has no agent's configuration; run this on the compute nodes too")
     problems = [failure(str(clash).partition(";")[0], "take it out of one of them") for clash in file.clashes]
@@ -30,12 +30,12 @@ def of_agent(file: AgentFile | None) -> Verdict:
             warning("dedicated_cpu_set and shared_cpu_set are empty, so that no template is offered", remedy)
         )
     return Verdict.of(
-        f"{_words(file.files)}: no CPU is given away twice; 'kongming-agent --check' looks further", problems
+        f"{_words(file.files)}: no CPU is given away twice; 'kongming-agent --check' checks more", problems
     )
 
 
 def of_filters(file: NovaFile | None, *, has_agent: bool) -> Verdict:
-    """Of the filters and weighers.
+    """The check of the filters and weighers.
 
     :param has_agent: whether this is a compute node, whose nova.conf need not be the scheduler's
     """
@@ -55,7 +55,7 @@ def of_candidates(
     nodes_by_host: Mapping[str, int],
     templates: Iterable[PinningTemplate],
 ) -> Verdict:
-    """Of how many candidates Placement makes and Nova asks for.
+    """The check of how many candidates Placement makes and Nova asks for.
 
     :param nodes_by_host: how many NUMA nodes each host has; empty if that is not known
     """
@@ -65,7 +65,7 @@ def of_candidates(
     if placement is not None and 0 <= placement.max_allocation_candidates < max(nodes, 1):
         fact = (
             f"[placement] max_allocation_candidates = {placement.max_allocation_candidates} in"
-            f" {_words(placement.files)} is less than the {count(nodes, 'NUMA node')}: KongMing does not hear of all"
+            f" {_words(placement.files)} is less than the {count(nodes, 'NUMA node')}: KongMing does not see all"
         )
         problems.append(warning(fact, f"set it to -1, or to {max(most, nodes)} at the least"))
     is_breadth_first = placement is not None and placement.generation_strategy == "breadth-first"
@@ -89,7 +89,7 @@ def of_candidates(
 
 
 def of_claims(file: PlacementFile | None) -> Verdict:
-    """Of how often Placement tries a claim."""
+    """The check of how often Placement tries a claim."""
     if file is None:
         return Verdict("this machine has no placement.conf; run this where Placement runs too")
     times = file.allocation_conflict_retry_count
@@ -114,7 +114,7 @@ def _of_enabled_filters(file: NovaFile) -> Iterator[Problem]:
     for name in filter(enabled.__contains__, _CANDIDATE_FILTERS):
         if TEMPLATE_FILTER in enabled and enabled.index(TEMPLATE_FILTER) > enabled.index(name):
             fact = f"{TEMPLATE_FILTER} stands behind {name} in enabled_filters of {where}"
-            yield warning(fact, "put it in front: it drops candidates that the other need not look at")
+            yield warning(fact, "put it in front: it drops candidates that the other need not read")
         if NUMA_FILTER in enabled and enabled.index(NUMA_FILTER) < enabled.index(name):
             fact = f"{NUMA_FILTER} stands in front of {name} in enabled_filters of {where}"
             yield warning(fact, "put it behind: Nova claims the first candidate, which the other may drop")
@@ -131,7 +131,11 @@ def _of_weighers(file: NovaFile) -> Iterator[Problem]:
 
 
 def _of_results(nova: NovaFile, hosts: int, most: int, *, is_breadth_first: bool) -> Iterator[Problem]:
-    """A limit below the hosts leaves some out; below the candidates it does so unless these come host by host."""
+    """Problems of Nova's limit on candidates.
+
+    A limit below the number of hosts leaves some out. One below the number of candidates does so too, unless Placement
+    makes them breadth first.
+    """
     limit = nova.max_placement_results
     option = f"[scheduler] max_placement_results = {limit} in {_words(nova.files)}"
     if limit < hosts:
@@ -143,7 +147,7 @@ def _of_results(nova: NovaFile, hosts: int, most: int, *, is_breadth_first: bool
 
 
 def _most_candidates(nodes_by_host: Mapping[str, int], templates: Iterable[PinningTemplate]) -> int:
-    """How many candidates a server may have: each cell on each node, also two on one, which a filter drops later."""
+    """How many candidates a server may have: each cell on each node, also two cells on one, which a filter drops."""
     cells = max((len(template.cells) for template in templates), default=1)
     return sum(nodes**cells for nodes in nodes_by_host.values())
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a check comes to: pure."""
+"""The result of a check. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kongming_sched.texts.printable import clean_lines
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that a check has found.
+    """A problem that a check has found.
 
     :ivar fact: what is wrong
     :ivar remedy: what to do about it
@@ -28,7 +28,7 @@ class Problem:
 class Verdict:
     """A check's outcome.
 
-    :ivar fine: what it has found where nothing is wrong
+    :ivar fine: what the check has found, shown if there is no problem
     """
 
     fine: str
@@ -41,7 +41,7 @@ class Verdict:
 
     @property
     def code(self) -> Code:
-        """That of the worst problem."""
+        """The code of the worst problem."""
         return max((problem.code for problem in self.problems), default=Code.SUCCESS)
 
     @property
@@ -52,10 +52,10 @@ class Verdict:
 
 
 def failure(fact: str, remedy: str) -> Problem:
-    """Something by which servers of templates do not get what they were promised."""
+    """A problem by which servers of templates do not get what they were promised."""
     return Problem(Code.FAILURE, fact, remedy)
 
 
 def warning(fact: str, remedy: str) -> Problem:
-    """Something that wants a look."""
+    """A problem that needs attention."""
     return Problem(Code.WARNING, fact, remedy)

@@ -326,7 +326,7 @@ def test_an_agent_that_has_not_been_seen(desk: Desk, cloud: Cloud) -> None:
     assert 1 == code
     assert {"Agents", "Templates that no host can honour"} == wrong(results).keys()
     assert "template 'silver' is offered to c2, where no agent has registered a NUMA node" in results["Agents"][1]
-    assert "the agent of c1 has not looked: it does not offer template 'silver'" in results["Agents"][1]
+    assert "the agent of c1 does not seem to run: it does not offer template 'silver'" in results["Agents"][1]
 
 
 def test_services_that_are_down(desk: Desk, cloud: Cloud, tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_without_credentials(desk: Desk) -> None:
     code, results = Desk(desk.directory, environment).check()
 
     assert 1 == code
-    assert "there are no credentials, so that only files are looked at" in results["Placement and Nova"][1]
+    assert "there are no credentials, so that only files are checked" in results["Placement and Nova"][1]
     assert 0 == results["Claims in Placement"][0]
 
 

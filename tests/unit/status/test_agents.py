@@ -43,14 +43,16 @@ def test_an_agent_that_has_done_everything() -> None:
     """It is not said to live, only that nothing speaks against it; hosts without one are named."""
     code, details = found(node("gold"), template("gold"))
     assert Code.SUCCESS is code
-    assert details == "nothing in Placement speaks against the agents of 1 host; no agent has registered c2."
+    assert details == "Placement shows no fault of the agents of 1 host; no agent has registered c2."
 
 
 def test_a_template_that_went_unnoticed() -> None:
     """Its trait stays on the node until an agent takes it off."""
     code, details = found(node("gold", "silver"), template("gold"))
     assert Code.WARNING is code
-    assert "the agent of c1 has not looked: node 0 offers template 'silver', which is not there any more" in details
+    assert (
+        "the agent of c1 does not seem to run: node 0 offers template 'silver', which is not there any more" in details
+    )
 
 
 def test_aggregates_that_went_unnoticed() -> None:
