@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from kongming_sched.texts.printable import quote
+from kongming_sched.texts.printable import quote, shorten
 
 _OBJECT = re.compile(r"<(?:\w+\.)*(\w+) object at 0x[0-9a-f]+>")
 """How urllib3 1.26 names a connection; the address is another one each time."""
@@ -54,10 +54,10 @@ class InvalidTemplate(KongMingError):
     def __init__(self, name: str | None, path: str, reason: str) -> None:
         self.name = name
         self.path = path
-        self.reason = reason
+        self.reason = shorten(reason)
         subject = f"template {name!r}" if name else "template"
-        where = f" at {path}" if path else ""
-        super().__init__(f"{subject}{where}: {reason}")
+        where = f" at {shorten(path, 200)}" if path else ""
+        super().__init__(f"{subject}{where}: {self.reason}")
 
 
 class InvalidTemplateFile(KongMingError):

@@ -14,12 +14,20 @@ from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
 from kongming_sched.template import PinningTemplate
+from kongming_sched.texts.printable import quote
+from kongming_sched.texts.whole_number import NODE_IDS, find_whole_number
 
 STDIN = "-"
 """The name of the file that stands for standard input."""
 
 MAX_BYTES = 1 << 20
 """No template is larger: one that pins each of 8191 vCPUs for itself has a tenth of it, and 2000 usual ones fit."""
+
+MAX_UNFOLDED = 2 * MAX_BYTES
+"""What a template's values come to at most with all aliases written out, in characters and one more for each."""
+
+MAX_CELLS = len(NODE_IDS)
+"""Each is on a NUMA node of its own."""
 
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {f"{_TAG}{kind}" for kind in ("map", "seq", "str", "int", "null", "merge")}
@@ -99,7 +107,9 @@ class TemplateFile:
     def _read(self, root: yaml.Node) -> PinningTemplate:
         loader = _Loader("")
         try:
+            self._measure(root, {})
             self._check(root, set())
+            self._check_cells(root)
             return PinningTemplate.from_mapping(loader.construct_document(root))
         except exceptions.InvalidTemplate as error:
             raise self._error(root, error) from error
@@ -109,6 +119,35 @@ class TemplateFile:
             raise exceptions.InvalidTemplateFile(self._name, None, "is nested too deeply") from error
         finally:
             loader.dispose()
+
+    def _measure(self, node: yaml.Node, known: dict[int, int]) -> int:
+        """What a node comes to with its aliases written out: few lines may make gigabytes of it.
+
+        :param known: the sizes so far; 0 of what is being measured
+        """
+        if id(node) in known:
+            if not known[id(node)]:
+                raise self._refuse(node, "holds itself by an alias; write out what is meant")
+            return known[id(node)]
+        known[id(node)] = 0
+        if isinstance(node, yaml.ScalarNode):
+            size = 1 + len(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            size = 1 + sum(self._measure(part, known) for pair in node.value for part in pair)
+        else:
+            size = 1 + sum(self._measure(item, known) for item in node.value)
+        if size > MAX_UNFOLDED:
+            reason = f"with its aliases it comes to more than {MAX_UNFOLDED} characters; write out what is meant"
+            raise self._refuse(node, reason)
+        known[id(node)] = size
+        return size
+
+    def _check_cells(self, root: yaml.Node) -> None:
+        """Refuse more cells than a host has NUMA nodes, before each of them is read."""
+        cells = _child(root, "cells")
+        if cells and isinstance(cells[0], yaml.SequenceNode) and len(cells[0].value) > MAX_CELLS:
+            reason = f"has {len(cells[0].value)} cells, and a host has no more than {MAX_CELLS} NUMA nodes for them"
+            raise self._refuse(cells[0], reason)
 
     def _check(self, node: yaml.Node, seen: set[int]) -> None:
         """Refuse what YAML lets pass and no template means: tags, keys that are no words, keys that stand twice."""
@@ -132,7 +171,7 @@ class TemplateFile:
             if not isinstance(key, yaml.ScalarNode):
                 raise self._refuse(key, "a key must be a word or a number")
             if key.value in lines:
-                raise self._refuse(key, f"key {key.value!r} is given twice, first in line {lines[key.value]}")
+                raise self._refuse(key, f"key {quote(key.value)} is given twice, first in line {lines[key.value]}")
             lines[key.value] = key.start_mark.line + 1
 
     def _refuse(self, node: yaml.Node, reason: str) -> exceptions.InvalidTemplateFile:
@@ -180,8 +219,8 @@ def _child(node: yaml.Node, word: str) -> tuple[yaml.Node, int] | None:
     """The value of a key, or the item of a number, and its line counted from 0."""
     if isinstance(node, yaml.MappingNode):
         return next(((value, key.start_mark.line) for key, value in node.value if key.value == word), None)
-    if isinstance(node, yaml.SequenceNode) and word.isdecimal() and int(word) < len(node.value):
-        item = node.value[int(word)]
+    if isinstance(node, yaml.SequenceNode) and (index := find_whole_number(word, range(len(node.value)))) is not None:
+        item = node.value[index]
         return item, item.start_mark.line
     return None
 
@@ -193,7 +232,9 @@ def _read_text(name: str, file: str) -> str:
     except OSError as error:
         raise exceptions.InvalidTemplateFile(name, None, f"cannot be read: {error.strerror}") from error
     if len(content) > MAX_BYTES:
-        raise exceptions.InvalidTemplateFile(name, None, f"has more than {MAX_BYTES} bytes, so it is no template")
+        raise exceptions.InvalidTemplateFile(
+            name, None, f"has more than {MAX_BYTES} bytes; write its templates into several files"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

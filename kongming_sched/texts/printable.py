@@ -57,6 +57,11 @@ class _Short(reprlib.Repr):
 _SHORT = _Short()
 
 
+def shorten(text: str, most: int = 2000) -> str:
+    """The text, its middle left out if it is longer than anybody reads."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
+
+
 def quote(value: object) -> str:
     """A value as Python writes it, its middle left out if it is long."""
     return _SHORT.repr(value)

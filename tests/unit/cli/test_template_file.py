@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,7 +127,7 @@ def test_a_name_may_be_a_word_that_yaml_takes_for_true(write: Write) -> None:
         pytest.param(b"name: a\n# \xff\n", 2, "is not UTF-8", id="not UTF-8"),
         pytest.param("- name: a\n  cells: 1\n", 2, "must be a list", id="a list"),
         pytest.param("- [{name: a}]\n", 1, "must be a mapping", id="a list in a list"),
-        pytest.param("name: a\ncells: &c [*c]\n", 2, "at cells[0]: must be a mapping", id="a list in itself"),
+        pytest.param("name: a\ncells: &c [*c]\n", 2, "holds itself by an alias", id="a list in itself"),
         pytest.param("name: a\n", 1, "at cells: is missing", id="field missing"),
         pytest.param(GOLD.replace("qos", "quos"), 9, "at quos: unknown key; known are", id="unknown key"),
         pytest.param(GOLD.replace("cpus: explicit", "cpu: explicit"), 5, "cells[0].cpu: unknown key", id="in a cell"),
@@ -184,3 +186,65 @@ def test_errors_of_standard_input_name_it(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"name: [")))
     with pytest.raises(InvalidTemplateFile, match=r"^<stdin>:1: not YAML: "):
         TemplateFile(STDIN)
+
+
+def bomb(key: str, levels: int = 9) -> str:
+    """A template in which a value of nine lines unfolds to nine hundred million words."""
+    lists = [f"- &l{level} [{', '.join([f'*l{level - 1}'] * 10)}]" for level in range(1, levels)]
+    anchors = "\n  ".join(["- &l0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]", *lists])
+    values = {
+        "name": f"name: *l{levels - 1}",
+        "qos.shares": f"qos: {{shares: *l{levels - 1}}}",
+        "vcpus": f"cells: [{{cpus: dedicated, vcpus: *l{levels - 1}}}]",
+        "a merged key": f"cells: [{{<<: *l{levels - 1}}}]",
+    }
+    return f"x:\n  {anchors}\n{values[key]}\n"
+
+
+def read_bounded(file: str) -> str:
+    """What is wrong with a file, found with little memory."""
+    command = [sys.executable, str(Path(__file__).parent / "bounded_reading.py"), file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    return done.stdout
+
+
+@pytest.mark.parametrize("key", ["name", "qos.shares", "vcpus", "a merged key"])
+def test_aliases_do_not_unfold_to_gigabytes(write: Write, key: str) -> None:
+    """The line, the limit and what to do are told, with little memory and in few words."""
+    file = write(bomb(key))
+    text = read_bounded(file)
+    assert text.startswith(f"{file}:")
+    assert "with its aliases it comes to more than 2097152 characters; write out what is meant" in text
+    assert len(text) < 1000
+
+
+def test_a_long_text_by_many_aliases(write: Write) -> None:
+    """It counts as often as it stands there."""
+    text = read_bounded(write(f"name: gold\ntext: &t {'a' * 500_000}\nqos: [{', '.join(['*t'] * 100_000)}]\n"))
+    assert "with its aliases it comes to more than 2097152 characters" in text
+
+
+def test_a_value_that_holds_itself(write: Write) -> None:
+    """It would have no end."""
+    assert "holds itself by an alias" in read_bounded(write("name: gold\ncells: &c [*c]\n"))
+
+
+@pytest.mark.parametrize("field", ["name: {}", "name: gold\nemulator: {}", "name: gold\ncells: {{{}: 1}}"])
+def test_long_values_are_not_printed_in_full(write: Write, field: str) -> None:
+    """An error shows their start and their end."""
+    text = read_bounded(write(field.format("a" * 1_000_000) + "\ncells: [{vcpus: 0, cpus: dedicated}]\n"))
+    assert 0 < len(text) < 5000
+
+
+def test_more_cells_than_any_host_has_nodes(write: Write) -> None:
+    """Ten thousand are refused by their number."""
+    cells = "\n".join(f"- {{vcpus: {number % 8192}, cpus: dedicated}}" for number in range(10_000))
+    text = read_bounded(write(f"name: gold\ncells:\n{cells}\n"))
+    assert "has 10000 cells, and a host has no more than 256 NUMA nodes for them" in text
+
+
+def test_a_large_file_says_its_limit(write: Write) -> None:
+    """And what to do."""
+    text = read_bounded(write("#" * (MAX_BYTES + 1)))
+    assert "has more than 1048576 bytes; write its templates into several files" in text
