@@ -29,20 +29,39 @@ class HostPools:
     reserved_memory_mb: int = 0
 
 
-def check_pools(topology: HostTopology, pools: HostPools) -> None:
-    """Refuse pools that this host cannot have.
+@dataclass(frozen=True, slots=True)
+class HostCpus:
+    """The CPUs of a host, and the pools that the options make of them."""
+
+    topology: HostTopology
+    pools: HostPools
+
+    @property
+    def housekeeping(self) -> CpuSet:
+        """The housekeeping CPUs that are online."""
+        return self.pools.housekeeping & self.topology.cpus
+
+    def shared_of(self, node_id: int) -> CpuSet:
+        """The shared pool of a NUMA node; empty if the host has no such node."""
+        node = self.topology.node(node_id)
+        return self.pools.shared & node.cpus if node else CpuSet()
+
+
+def check_pools(cpus: HostCpus) -> None:
+    """Refuse pools that a host cannot have.
 
     :raises ConfigurationError: for the first fault of :func:`pool_faults`
     """
-    for fault in pool_faults(topology, pools):
+    for fault in pool_faults(cpus):
         raise fault
 
 
-def pool_faults(topology: HostTopology, pools: HostPools) -> Iterator[exceptions.ConfigurationError]:
-    """What is wrong with pools on this host, naming the option.
+def pool_faults(host: HostCpus) -> Iterator[exceptions.ConfigurationError]:
+    """What is wrong with the pools of a host, naming the option.
 
     That may be CPUs that the host lacks, half a core in the dedicated pool, pools that overlap, or no housekeeping CPU.
     """
+    topology, pools = host.topology, host.pools
     options = {
         "dedicated_cpu_set": pools.dedicated,
         "shared_cpu_set": pools.shared,

@@ -18,7 +18,7 @@ from kongming_sched import exceptions
 from kongming_sched.clashes import cpus_of_option, find_clashes
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.pools import HostPools, check_pools
+from kongming_sched.pools import HostCpus, HostPools, check_pools
 from kongming_sched.topology import HostTopology
 
 _NO_LIMIT = contextlib.nullcontext()
@@ -51,21 +51,24 @@ class Settings:
     metadata_poll_interval: int = 0
     nova_shared: CpuSet = field(default_factory=CpuSet)
 
-    def pools(self, topology: HostTopology) -> HostPools:
-        """The pools on this host.
+    def host_cpus(self, topology: HostTopology) -> HostCpus:
+        """A host's CPUs with the pools that the options ask for.
 
         :raises ConfigurationError: if the host cannot have them
         """
-        pools = self.unchecked_pools(topology)
-        check_pools(topology, pools)
-        return pools
+        cpus = self.unchecked_cpus(topology)
+        check_pools(cpus)
+        return cpus
 
-    def unchecked_pools(self, topology: HostTopology) -> HostPools:
-        """The pools as the options ask for them, whether the host can have them or not."""
+    def unchecked_cpus(self, topology: HostTopology) -> HostCpus:
+        """A host's CPUs with the pools that the options ask for, whether it can have them or not."""
         housekeeping = self.housekeeping
         if housekeeping is None:
             housekeeping = topology.cpus - self.dedicated - self.nova_dedicated
-        return HostPools(self.dedicated, self.shared, housekeeping, self.vcpu_allocation_ratio, self.reserved_memory_mb)
+        pools = HostPools(
+            self.dedicated, self.shared, housekeeping, self.vcpu_allocation_ratio, self.reserved_memory_mb
+        )
+        return HostCpus(topology, pools)
 
     def clashes(self) -> Iterator[exceptions.ConfigurationError]:
         """An error for each pair of options by which Nova gives away the same CPUs."""

@@ -10,9 +10,9 @@ from kongming_sched.allocator import usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
-from kongming_sched.topology import HostTopology, NumaNode
+from kongming_sched.topology import NumaNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,7 @@ class DesiredTree:
 def desired_tree(
     root_uuid: str,
     root_name: str,
-    topology: HostTopology,
-    pools: HostPools,
+    cpus: HostCpus,
     templates: Iterable[PinningTemplate],
     current: Mapping[str, NodeState],
     held: CpuSet = CpuSet(),
@@ -97,7 +96,8 @@ def desired_tree(
     :param current: this host's node providers as they are, by id
     :param held: host CPUs in use by guests that no offered template accounts for
     """
-    nodes = [node for node in topology.nodes if node.cpus & (pools.dedicated | pools.shared)]
+    pools = cpus.pools
+    nodes = [node for node in cpus.topology.nodes if node.cpus & (pools.dedicated | pools.shared)]
     states = {node.id: current.get(names.node_uuid(root_uuid, node.id)) for node in nodes}
     is_host_disabled = bool(current) and all(names.DISABLED in state.traits for state in current.values())
     disabled = {

@@ -28,7 +28,7 @@ from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.topology import HostTopology
 from testbed.cloud.clients import connect
 from testbed.cloud.plan import Plan, load_plan
@@ -81,9 +81,8 @@ class FakeHost:
 
     def __init__(self, name: str, topology: HostTopology, client: PlacementClient) -> None:
         self.name = name
-        self._topology = topology
-        self._pools = choose_pools(topology)
-        self._machine = SimulatedHost(topology, self._pools.dedicated)
+        self._cpus = HostCpus(topology, choose_pools(topology))
+        self._machine = SimulatedHost(topology, self._cpus.pools.dedicated)
         self._reconciler = Reconciler(self._machine, self._machine, client, name, Backoff(INTERVAL_SECONDS))
         self._servers: frozenset[Server] = frozenset()
         self._next_look = 0.0
@@ -98,7 +97,7 @@ class FakeHost:
             self._machine.spawn(server.uuid, server.vcpus, server.extra_specs)
         self._servers = servers
         if changed or templates_changed or time.monotonic() >= self._next_look:
-            outcome = self._reconciler.run(self._topology, self._pools)
+            outcome = self._reconciler.run(self._cpus)
             self._next_look = time.monotonic() + (INTERVAL_SECONDS if outcome.problems else FULL_LOOK_SECONDS)
             self._report(outcome)
 

@@ -21,7 +21,7 @@ import openstack.connection
 import pytest
 import requests
 
-from kongming_sched.pools import HostPools, check_pools
+from kongming_sched.pools import HostCpus, HostPools, check_pools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from testbed.lab import demo_setup
@@ -195,7 +195,7 @@ def test_the_demonstration_shares_out_a_machine(topology: HostTopology, dedicate
     pools = demo_setup.choose_pools(topology)
 
     assert (dedicated, shared) == (str(pools.dedicated), str(pools.shared))
-    check_pools(topology, HostPools(pools.dedicated, pools.shared, topology.cpus - pools.dedicated))
+    check_pools(HostCpus(topology, HostPools(pools.dedicated, pools.shared, topology.cpus - pools.dedicated)))
 
 
 def test_the_demonstration_needs_two_cores() -> None:

@@ -15,7 +15,7 @@ from kongming_sched.placement.client import Inventory, PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.transport import Adapter
 from kongming_sched.placement.tree import DesiredNode, NodeState, desired_tree
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import PinningTemplate
 from testbed.adapters import Counting, Failing, Failure, Meddling
 from testbed.topologies import two_nodes_smt2
@@ -56,7 +56,7 @@ def registry(adapter: Adapter) -> NodeRegistry:
 
 def desired(current: dict[str, NodeState], pools: HostPools, *templates: PinningTemplate) -> tuple[DesiredNode, ...]:
     """What the host should have."""
-    return desired_tree(HOST, "compute1", two_nodes_smt2(), pools, templates, current).nodes
+    return desired_tree(HOST, "compute1", HostCpus(two_nodes_smt2(), pools), templates, current).nodes
 
 
 def reconcile(nodes: NodeRegistry, pools: HostPools, *templates: PinningTemplate) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import ConfigurationError
-from kongming_sched.pools import HostPools, check_pools
+from kongming_sched.pools import HostCpus, HostPools, check_pools
 from kongming_sched.topology import HostTopology
 from testbed.topologies import (
     one_node_no_smt,
@@ -34,7 +34,7 @@ POOLS = pools("1-3,9-11,5-7,13-15", "4,12", "0,8", 1024)
 )
 def test_pools_that_work_are_taken(topology: HostTopology, chosen: HostPools) -> None:
     """Whole cores, disjoint from the rest, and somewhere to run emulator threads."""
-    assert check_pools(topology, chosen) is None
+    assert check_pools(HostCpus(topology, chosen)) is None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_pools_that_work_are_taken(topology: HostTopology, chosen: HostPools) ->
 def test_pools_that_cannot_work_are_refused(chosen: HostPools, option: str, reason: str) -> None:
     """On one_node_smt2, whose cores are 0,4 1,5 2,6 3,7; the error names the option and the CPUs."""
     with pytest.raises(ConfigurationError) as caught:
-        check_pools(one_node_smt2(), chosen)
+        check_pools(HostCpus(one_node_smt2(), chosen))
     assert option == caught.value.option
     assert reason in caught.value.reason
 
@@ -70,9 +70,22 @@ def test_housekeeping_must_be_online() -> None:
     online = one_node_no_smt()
     topology = HostTopology(online.nodes, CpuSet.parse("0-7"))
     with pytest.raises(ConfigurationError, match="no online CPU is left for emulator threads"):
-        check_pools(topology, pools("1-3", "", "6"))
+        check_pools(HostCpus(topology, pools("1-3", "", "6")))
 
 
 def test_a_sibling_that_is_offline_makes_no_half_core() -> None:
     """The pool names the whole core; that a thread sleeps is no mistake of the operator's."""
-    assert check_pools(with_offline(two_nodes_smt2(), 9), POOLS) is None
+    assert check_pools(HostCpus(with_offline(two_nodes_smt2(), 9), POOLS)) is None
+
+
+def test_housekeeping_cpus_that_are_offline_do_not_count() -> None:
+    """A thread cannot be pinned there."""
+    cpus = HostCpus(with_offline(two_nodes_smt2(), 8), POOLS)
+
+    assert CpuSet.parse("0") == cpus.housekeeping
+
+
+@pytest.mark.parametrize(("node_id", "shared"), [(0, ""), (1, "4,12"), (7, "")])
+def test_shared_pool_of_a_node(node_id: int, shared: str) -> None:
+    """The shared CPUs that the node has; none for a node that the host lacks."""
+    assert CpuSet.parse(shared) == HostCpus(two_nodes_smt2(), POOLS).shared_of(node_id)

@@ -79,8 +79,7 @@ class Mover:
         view = decided.move.seen_after(decided.view)
         layout, before = lay_out(view), lay_out(decided.view).problems
         everyone = {guest.uuid: guest for guest in view.guests}
-        housekeeping = view.pools.housekeeping & view.topology.cpus
-        actions = plan(view.guests, layout.guests, view.pools.dedicated, housekeeping)
+        actions = plan(view.guests, layout.guests, view.pools.dedicated, view.cpus.housekeeping)
         lines = [f"would move {decided.move}"]
         lines += [f"server {everyone[action.guest]}: {action}" for action in actions]
         new = (problem for uuid, problem in sorted(layout.problems.items()) if before.get(uuid) != problem)

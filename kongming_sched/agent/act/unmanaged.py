@@ -14,7 +14,7 @@ from kongming_sched.agent.model.guest import RunningGuest
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, server
 from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import Released
-from kongming_sched.cpuset import CpuSet
+from kongming_sched.pools import HostCpus
 from kongming_sched.topology import HostTopology
 
 
@@ -52,8 +52,7 @@ class UnmanagedGuests:
     def run(
         self,
         unmanaged: Sequence[RunningGuest],
-        topology: HostTopology,
-        dedicated: CpuSet,
+        cpus: HostCpus,
         history: History,
         released: Released,
     ) -> Unmanaged:
@@ -65,7 +64,7 @@ class UnmanagedGuests:
         failed: list[tuple[RunningGuest, str]] = []
         for guest in [guest for guest in unmanaged if history.knows(*guest.run)]:
             try:
-                self._lift(guest, topology)
+                self._lift(guest, cpus.topology)
             except exceptions.GuestGone:
                 continue
             except exceptions.HypervisorUnavailable:
@@ -78,7 +77,7 @@ class UnmanagedGuests:
         def is_wanted(guest: RunningGuest) -> bool:
             return self._confine_unmanaged and not released.covers(*guest.run)
 
-        confined = self._confinement.run(unmanaged, dedicated, topology.cpus, is_wanted)
+        confined = self._confinement.run(unmanaged, cpus.pools.dedicated, cpus.topology.cpus, is_wanted)
         return Unmanaged(
             tuple((server(guest), what) for guest, what in confined.done),
             tuple(Problem(Reason.UNMANAGED, server(guest), text) for guest, text in (*confined.problems, *failed)),

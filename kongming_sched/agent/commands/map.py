@@ -45,7 +45,7 @@ class Map(Common, Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Read everything, and give a line per CPU."""
         site = open_site(parsed_args.config_file)
-        self._map = draw(site.name, site.topology, site.pools, site.running(), load_released(site.released_path))
+        self._map = draw(site.name, site.cpus, site.running(), load_released(site.released_path))
         return ("Node", "Core", "CPU", "Pool", "Runs"), list(_rows(self._map))
 
     def produce_output(

@@ -44,9 +44,7 @@ def lay_out(view: HostView) -> HostLayout:
     # CPUs that are held are not offered, which may make a template impossible here, whose guests then hold theirs too.
     # What is held only grows, and the host has so many CPUs, so this comes to an end.
     while True:
-        tree = desired_tree(
-            view.root_uuid, view.root_name, view.topology, view.pools, view.templates.values(), view.states, held
-        )
+        tree = desired_tree(view.root_uuid, view.root_name, view.cpus, view.templates.values(), view.states, held)
         overrides = judge_overrides(view, tree, claims)
         guests = overrides.guests
         ours = [guest for guest in guests if guest.uuid not in view.released]
@@ -95,7 +93,7 @@ class _Builder:
         self.tree = tree
         self.claims = claims
         self.problems = problems
-        self.housekeeping = view.pools.housekeeping & view.topology.cpus
+        self.housekeeping = view.cpus.housekeeping
         self.pins: dict[str, dict[int, CpuSet]] = {}
         self.memory_elsewhere: dict[str, MemoryElsewhere] = {}
 
@@ -166,8 +164,7 @@ class _Builder:
             elif cell.cpus is CpuPolicy.EXPLICIT:
                 pins |= dict(zip(cell.vcpus, cell.pins, strict=True))
             elif cell.cpus is CpuPolicy.SHARED:
-                node = self.view.topology.node(node_id)
-                pins |= dict.fromkeys(cell.vcpus, self.view.pools.shared & (node.cpus if node else CpuSet()))
+                pins |= dict.fromkeys(cell.vcpus, self.view.cpus.shared_of(node_id))
 
     def find_obstacles(self, fixed: Sequence[Guest], placed: Sequence[Guest]) -> Obstacles:
         explicit = [(guest, host_cpus) for guest in placed if (host_cpus := self.template(guest).host_cpus)]

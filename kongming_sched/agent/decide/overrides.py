@@ -140,7 +140,7 @@ def _check_pool(
     cores = node.cores if node else ()
     pool = tree.pools.get(node_id, CpuSet())
     if cell.cpus is CpuPolicy.SHARED:
-        pool = view.pools.shared & (node.cpus if node else CpuSet())
+        pool = view.cpus.shared_of(node_id)
     if outside := CpuSet.union(pins[vcpu] for vcpu in cell.vcpus) - pool:
         raise exceptions.InvalidOverride(
             asked.key,

@@ -14,9 +14,8 @@ from kongming_sched.agent.model.view import HostLayout, units_of
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredNode, NodeState
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
-from kongming_sched.topology import HostTopology
 
 _WHOLE_CORES = {
     ThreadPolicy.ISOLATE: "its template wants a core for each vCPU (threads: isolate)",
@@ -63,8 +62,7 @@ class Preview:
     :ivar problems: what could not be read
     """
 
-    topology: HostTopology
-    pools: HostPools
+    cpus: HostCpus
     guests: tuple[Guest, ...]
     states: Mapping[str, NodeState]
     templates: Mapping[str, PinningTemplate]
@@ -122,7 +120,7 @@ class _Reasons:
         self._guests = {guest.uuid: guest for guest in preview.guests}
         units = units_of(preview.guests, preview.planned.guests, preview.left.keys())
         self._units = {(unit.guest, unit.kind, unit.index): unit for unit in units}
-        self._occupancy = Occupancy(units, preview.pools.dedicated)
+        self._occupancy = Occupancy(units, preview.cpus.pools.dedicated)
 
     def steps(self) -> list[Step]:
         found = []
@@ -151,7 +149,7 @@ class _Reasons:
         unit = self._units[action.guest, action.kind, action.index]
         if action.cpus != unit.target:
             return f"it steps aside for {self._heir(unit)}, for both wait for each other"
-        if self._preview.topology.cpus <= unit.current:
+        if self._preview.cpus.topology.cpus <= unit.current:
             return "it is not pinned"
         if action.kind is not Kind.VCPU:
             with_vcpus = template.emulator is EmulatorPolicy.CELL
@@ -179,10 +177,10 @@ class _Reasons:
             for other in self._units.values()
             if other.guest != unit.guest and other.current != other.target and other.kind is Kind.VCPU
         ]
-        cores = [core.cpus for node in self._preview.topology.nodes for core in node.cores]
+        cores = [core.cpus for node in self._preview.cpus.topology.nodes for core in node.cores]
         siblings = CpuSet.union(cpus for cpus in cores if not cpus.isdisjoint(unit.current))
         for wanted in (unit.current, siblings):
             for other in movers:
-                if other.target <= self._preview.pools.dedicated and not other.target.isdisjoint(wanted):
+                if other.target <= self._preview.cpus.pools.dedicated and not other.target.isdisjoint(wanted):
                     return f"server {self._guests[other.guest]}"
         return ""

@@ -137,11 +137,11 @@ class Checkup:
         if settings is None:
             return
         if topology is not None:
-            pools = settings.unchecked_pools(topology)
-            found = list(host_findings.of_pools(topology, pools))
+            cpus = settings.unchecked_cpus(topology)
+            found = list(host_findings.of_pools(cpus))
             yield from found
             if self._hypervisor is not None and findings.is_well(found):
-                self._site = Site(self._conf, settings, self._hypervisor, self._kernel, topology, pools)
+                self._site = Site(self._conf, settings, self._hypervisor, self._kernel, cpus)
         yield from host_findings.of_nova(settings, topology)
 
     def _controllers(self) -> Iterator[Finding]:
@@ -209,7 +209,7 @@ class Checkup:
         if self._site is None:
             return
         try:
-            yield from of_guests(self._site.running(), self._preview, self._site.settings, self._site.pools)
+            yield from of_guests(self._site.running(), self._preview, self._site.settings, self._site.cpus.pools)
         except (exceptions.HypervisorError, PermissionError) as error:
             yield Finding(Level.ERROR, "servers", f"cannot be looked at: {error}", "run this as root")
 

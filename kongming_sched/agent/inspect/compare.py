@@ -69,7 +69,7 @@ def compare(preview: Preview, others: Iterable[ObservedGuest], memory: Mapping[s
     comparer = _Comparer(preview)
     for managed in preview.guests:
         found += comparer.guest(managed, memory.get(managed.uuid))
-    online = preview.topology.cpus
+    online = preview.cpus.topology.cpus
     for guest in others:
         pins = libvirt_pins(guest.domain, online)
         units = [Unit(guest.uuid, *thread, cpus, cpus) for thread, cpus in guest.threads.by_key().items()]
@@ -83,7 +83,7 @@ class _Comparer:
     def __init__(self, preview: Preview) -> None:
         self._preview = preview
         self._units = preview.units()
-        self._online = preview.topology.cpus
+        self._online = preview.cpus.topology.cpus
 
     def guest(self, guest: Guest, memory: CpuSet | None) -> Iterator[Comparison]:
         subject = f"server {guest}"
@@ -98,7 +98,7 @@ class _Comparer:
 
     def _intruder(self, unit: Unit) -> str:
         """Another guest of a template that is on one of the dedicated CPUs of this thread."""
-        dedicated = self._preview.pools.dedicated
+        dedicated = self._preview.cpus.pools.dedicated
         if unit.kind is not Kind.VCPU or not unit.current <= dedicated:
             return ""
         for other in self._units:

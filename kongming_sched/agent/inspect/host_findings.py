@@ -9,7 +9,7 @@ from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.settings import Settings
 from kongming_sched.allocator import usable_cores
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.pools import HostPools, pool_faults
+from kongming_sched.pools import HostCpus, HostPools, pool_faults
 from kongming_sched.topology import HostTopology, NumaNode
 
 _TESTED = (9, 0, 0)
@@ -63,9 +63,10 @@ def of_topology(topology: HostTopology) -> Iterator[Finding]:
         )
 
 
-def of_pools(topology: HostTopology, pools: HostPools) -> Iterator[Finding]:
+def of_pools(cpus: HostCpus) -> Iterator[Finding]:
     """Of the CPUs that the options give to templates."""
-    faults = list(pool_faults(topology, pools))
+    topology, pools = cpus.topology, cpus.pools
+    faults = list(pool_faults(cpus))
     yield from (Finding(Level.ERROR, "CPU pools", str(fault)) for fault in faults)
     if faults:
         return
@@ -80,7 +81,7 @@ def of_pools(topology: HostTopology, pools: HostPools) -> Iterator[Finding]:
         shared = {node.id: len(pools.shared & node.cpus) for node in nodes}
         counts = [f"{int(n * pools.vcpu_allocation_ratio)} vCPUs on node {id}" for id, n in shared.items() if n]
         yield Finding(Level.OK, "shared pool", f"CPU {pools.shared}: {', '.join(counts)}")
-    yield Finding(Level.OK, "housekeeping", f"CPU {pools.housekeeping & topology.cpus}")
+    yield Finding(Level.OK, "housekeeping", f"CPU {cpus.housekeeping}")
     yield from _of_offline(topology, pools)
     yield from _of_memory(nodes, pools)
 

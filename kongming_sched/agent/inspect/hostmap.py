@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from kongming_sched.agent.model.guest import ObservedGuest
 from kongming_sched.agent.state.released import NONE_RELEASED, Released
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.pools import HostPools
-from kongming_sched.topology import HostTopology
+from kongming_sched.pools import HostCpus, HostPools
 
 UNNAMED_POOL = "-"
 """The pool of CPUs that are in no pool of KongMing's."""
@@ -133,8 +132,7 @@ class HostMap:
 
 def draw(
     host: str,
-    topology: HostTopology,
-    pools: HostPools,
+    cpus: HostCpus,
     running: Iterable[ObservedGuest],
     released: Released = NONE_RELEASED,
 ) -> HostMap:
@@ -143,6 +141,7 @@ def draw(
     :param running: every running guest, of a template or not
     :param released: the guests that the agent leaves alone
     """
+    topology, pools = cpus.topology, cpus.pools
     ordered = sorted(running, key=lambda guest: (guest.identity.request is None, guest.identity.server, guest.uuid))
     guests = tuple(_guest(number, guest, topology.cpus, released) for number, guest in enumerate(ordered, 1))
     nodes = tuple(

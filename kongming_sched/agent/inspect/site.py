@@ -24,8 +24,7 @@ from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.pools import HostPools
-from kongming_sched.topology import HostTopology
+from kongming_sched.pools import HostCpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,7 @@ class Site:
     settings: Settings
     hypervisor: LibvirtHypervisor
     kernel: Host
-    topology: HostTopology
-    pools: HostPools
+    cpus: HostCpus
 
     @property
     def name(self) -> str:
@@ -69,7 +67,7 @@ class Site:
         metadata = Metadata(self.settings.run_directory / METADATA_NAME)
         whom = ReleasedFile(self.released_path)
         reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, reservations, metadata, whom)
-        return reconciler.preview(self.topology, self.pools)
+        return reconciler.preview(self.cpus)
 
 
 def open_site(config_files: Sequence[str] | None) -> Site:
@@ -81,5 +79,4 @@ def open_site(config_files: Sequence[str] | None) -> Site:
     conf = read_files(config_files)
     settings = read_settings(conf)
     hypervisor = LibvirtHypervisor(settings.libvirt_uri)
-    topology = hypervisor.topology()
-    return Site(conf, settings, hypervisor, Host(), topology, settings.pools(topology))
+    return Site(conf, settings, hypervisor, Host(), settings.host_cpus(hypervisor.topology()))

@@ -15,10 +15,9 @@ from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus
 from kongming_sched.texts.printable import quote
 from kongming_sched.texts.whole_number import NODE_IDS, is_whole_number
-from kongming_sched.topology import HostTopology
 
 
 class HostLooks:
@@ -30,18 +29,16 @@ class HostLooks:
     def __init__(
         self,
         reconciler: Reconciler,
-        topology: HostTopology,
-        pools: HostPools,
-        reconcile: Callable[[HostTopology, HostPools], Outcome] | None = None,
+        cpus: HostCpus,
+        reconcile: Callable[[HostCpus], Outcome] | None = None,
     ) -> None:
         self._reconciler = reconciler
-        self._topology = topology
-        self._pools = pools
+        self._cpus = cpus
         self._reconcile = reconciler.run if reconcile is None else reconcile
 
     def view(self) -> HostView:
         """The host and its claims as they are."""
-        return self._reconciler.view(self._topology, self._pools)
+        return self._reconciler.view(self._cpus)
 
     def guests(self) -> tuple[Guest, ...]:
         """The running guests of templates."""
@@ -49,7 +46,7 @@ class HostLooks:
 
     def look(self) -> Outcome:
         """Bring the host to what the claims say."""
-        return self._reconcile(self._topology, self._pools)
+        return self._reconcile(self._cpus)
 
     def reset_backoff(self, server: str) -> None:
         """Do not leave a guest alone although a change of it has just failed."""

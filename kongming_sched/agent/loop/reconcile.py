@@ -35,9 +35,8 @@ from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import NodeState
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus
 from kongming_sched.template import PinningTemplate
-from kongming_sched.topology import HostTopology
 
 _ATTEMPTS = 5
 _T = TypeVar("_T")
@@ -97,7 +96,7 @@ class Reconciler:
         self._met: frozenset[tuple[str, str]] = frozenset()
         self._last: _PlacementView | None = None
 
-    def run(self, topology: HostTopology, pools: HostPools, incoming_guest: Sequence[str] = ()) -> Outcome:
+    def run(self, cpus: HostCpus, incoming_guest: Sequence[str] = ()) -> Outcome:
         """Look once, and do what is to be done.
 
         Without Placement the guests are held to what it said last.
@@ -107,23 +106,23 @@ class Reconciler:
         """
         outcome = Outcome()
         self._read_released(outcome)
-        self._pin_started(topology, pools, outcome)
+        self._pin_started(cpus, outcome)
         asked = self._ask_placement(outcome)  # first, for libvirt tells of a guest that starts only when it has started
         guests = self._observe_guests(outcome)
-        expected = self._reservations.expect(incoming_guest, [guest.uuid for guest in guests], topology.cpus)
+        expected = self._reservations.expect(incoming_guest, [guest.uuid for guest in guests], cpus.topology.cpus)
         outcome.answers = dict(expected.refused)
-        self._look_after_unmanaged(topology, pools, outcome)
-        layout = self._agree_with_placement(topology, pools, guests, expected, asked, outcome)
+        self._look_after_unmanaged(cpus, outcome)
+        layout = self._agree_with_placement(cpus, guests, expected, asked, outcome)
         if layout is not None:
             outcome.refusals = layout.tree.refusals
             self._metadata.grant([guest.uuid for guest in guests], layout.granted)
-            self._pin(topology, pools, guests, expected, layout, outcome)
+            self._pin(cpus, guests, expected, layout, outcome)
         self._repair_definitions(guests, outcome)
         self._backoff.keep_only(guest.uuid for guest in guests)
         outcome.retry_seconds = self._backoff.next_seconds()
         return outcome
 
-    def view(self, topology: HostTopology, pools: HostPools) -> HostView:
+    def view(self, cpus: HostCpus) -> HostView:
         """The host and its claims as they are now; nothing is done.
 
         :raises HypervisorError: if libvirt cannot tell what runs
@@ -132,9 +131,9 @@ class Reconciler:
         outcome = Outcome()
         self._read_released(outcome)
         guests = self._observe_guests(outcome)
-        expected = self._reservations.expect((), [guest.uuid for guest in guests], topology.cpus)
+        expected = self._reservations.expect((), [guest.uuid for guest in guests], cpus.topology.cpus)
         seen = self._observe_placement(outcome)
-        return self._view(topology, pools, (*guests, *expected.guests), seen)
+        return self._view(cpus, (*guests, *expected.guests), seen)
 
     def guests(self) -> tuple[Guest, ...]:
         """The running guests of flavors that name a template.
@@ -147,7 +146,7 @@ class Reconciler:
         """Do not leave a guest alone although a change of it has failed."""
         self._backoff.forget(server)
 
-    def preview(self, topology: HostTopology, pools: HostPools) -> Preview:
+    def preview(self, cpus: HostCpus) -> Preview:
         """What a look would find and do now. Nothing is done.
 
         :raises HypervisorError: if libvirt cannot tell what runs
@@ -157,12 +156,12 @@ class Reconciler:
         self._read_released(outcome)
         guests = self._observe_guests(outcome)
         seen = self._observe_placement(outcome)
-        expected = self._reservations.expect((), [guest.uuid for guest in guests], topology.cpus)
+        expected = self._reservations.expect((), [guest.uuid for guest in guests], cpus.topology.cpus)
         self._reservations.forget_unclaimed(expected, seen.consumers)
-        layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
-        planned, actions, left = self._pinner(topology, pools, expected, seen, outcome).first_plan(layout, guests)
+        layout = self._lay_out(cpus, (*guests, *expected.guests), seen)
+        planned, actions, left = self._pinner(cpus, expected, seen, outcome).first_plan(layout, guests)
         states, templates = seen.states, seen.templates
-        return Preview(topology, pools, guests, states, templates, layout, planned, actions, left, outcome.problems)
+        return Preview(cpus, guests, states, templates, layout, planned, actions, left, outcome.problems)
 
     def _read_released(self, outcome: Outcome) -> None:
         """See whom to leave alone; what the file said before holds if it cannot be read."""
@@ -191,17 +190,16 @@ class Reconciler:
             guests.append(Guest(domain, identity, threads, identity.request, quotas))
         return tuple(guests)
 
-    def _look_after_unmanaged(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
+    def _look_after_unmanaged(self, cpus: HostCpus, outcome: Outcome) -> None:
         released = self._released.last
-        unmanaged = self._unmanaged.run(self._unmanaged_seen, topology, pools.dedicated, self._history, released)
+        unmanaged = self._unmanaged.run(self._unmanaged_seen, cpus, self._history, released)
         outcome.confined = list(unmanaged.confined)
         outcome.without_template = len(self._unmanaged_seen)
         outcome.blame(unmanaged.problems)
 
     def _agree_with_placement(
         self,
-        topology: HostTopology,
-        pools: HostPools,
+        cpus: HostCpus,
         guests: tuple[Guest, ...],
         expected: IncomingMigrations,
         asked: _PlacementView | exceptions.PlacementError,
@@ -218,7 +216,7 @@ class Reconciler:
             try:
                 seen = self._last = _unless_error(asked if attempt == 0 else self._ask_placement(outcome))
                 self._reservations.forget_unclaimed(expected, seen.consumers)
-                layout = self._lay_out(topology, pools, (*guests, *expected.guests), seen)
+                layout = self._lay_out(cpus, (*guests, *expected.guests), seen)
                 if attempt == 0 and strange & layout.problems.keys():
                     continue
                 outcome.use = pool_use(layout.tree, seen.states)
@@ -231,9 +229,9 @@ class Reconciler:
                 break
         if self._last is None:
             return None
-        return self._lay_out(topology, pools, (*guests, *expected.guests), self._last)
+        return self._lay_out(cpus, (*guests, *expected.guests), self._last)
 
-    def _pin_started(self, topology: HostTopology, pools: HostPools, outcome: Outcome) -> None:
+    def _pin_started(self, cpus: HostCpus, outcome: Outcome) -> None:
         """Pin guests that have just started by what Placement said last, for to ask it again takes longer than pinning.
 
         That mostly knows them: a guest is defined, which is an event, before it starts. Nobody else is moved for them;
@@ -245,12 +243,12 @@ class Reconciler:
         self._evenly_limited |= started  # libvirt makes the control groups of each run anew, and all alike
         guests = self._observe_guests(Outcome())
         self._evenly_limited -= started
-        expected = self._reservations.expect((), [guest.uuid for guest in guests], topology.cpus)
+        expected = self._reservations.expect((), [guest.uuid for guest in guests], cpus.topology.cpus)
         others = {*self._backoff.waiting(), *(guest.uuid for guest in guests if guest.uuid not in started)}
         everyone = (*guests, *expected.guests)
-        layout = self._lay_out(topology, pools, everyone, seen, frozenset(others))
+        layout = self._lay_out(cpus, everyone, seen, frozenset(others))
         others |= layout.problems.keys()
-        pinned = self._pinner(topology, pools, expected, seen, outcome).run(layout, guests, {}, others)
+        pinned = self._pinner(cpus, expected, seen, outcome).run(layout, guests, {}, others)
         subjects = {guest.uuid: server(guest) for guest in guests}
         outcome.done += [(subjects[action.guest], action) for action in pinned.done]
         self._backoff.record(_texts(pinned.failed), ())
@@ -272,22 +270,18 @@ class Reconciler:
 
     def _lay_out(
         self,
-        topology: HostTopology,
-        pools: HostPools,
+        cpus: HostCpus,
         guests: tuple[Guest, ...],
         seen: _PlacementView,
         immovable: frozenset[str] = frozenset(),
     ) -> HostLayout:
-        view = self._view(topology, pools, guests, seen)
+        view = self._view(cpus, guests, seen)
         return lay_out(replace(view, immovable=view.immovable | immovable))
 
-    def _view(
-        self, topology: HostTopology, pools: HostPools, guests: tuple[Guest, ...], seen: _PlacementView
-    ) -> HostView:
+    def _view(self, cpus: HostCpus, guests: tuple[Guest, ...], seen: _PlacementView) -> HostView:
         released = self._released_of(guests)
         return HostView(
-            topology,
-            pools,
+            cpus,
             seen.root.uuid,
             seen.root.name,
             seen.states,
@@ -306,8 +300,7 @@ class Reconciler:
 
     def _pin(
         self,
-        topology: HostTopology,
-        pools: HostPools,
+        cpus: HostCpus,
         guests: tuple[Guest, ...],
         expected: IncomingMigrations,
         layout: HostLayout,
@@ -318,7 +311,7 @@ class Reconciler:
         seen = self._last
         if seen is None:
             return
-        pinner = self._pinner(topology, pools, expected, seen, outcome)
+        pinner = self._pinner(cpus, expected, seen, outcome)
         released = self._released_of(guests)
         outcome.released = [subjects[uuid] for uuid in sorted(released)]
         failed_before = {
@@ -340,7 +333,7 @@ class Reconciler:
         outcome.drift = self._history.record(guests, targets, outcome.pins, {guest.uuid for guest in settled})
         pages = {
             uuid: Problem(Reason.MEMORY, subjects[uuid], text)
-            for uuid, text in self._settle(settled, layout, topology).items()
+            for uuid, text in self._settle(settled, layout, cpus).items()
         }
         outcome.blame({**layout.problems, **pages, **wrong}.values())
         self._backoff.record(_texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
@@ -350,14 +343,13 @@ class Reconciler:
 
     def _pinner(
         self,
-        topology: HostTopology,
-        pools: HostPools,
+        cpus: HostCpus,
         expected: IncomingMigrations,
         seen: _PlacementView,
         outcome: Outcome,
     ) -> Pinner:
         def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:
-            return self._lay_out(topology, pools, (*guests, *expected.guests), seen, immovable)
+            return self._lay_out(cpus, (*guests, *expected.guests), seen, immovable)
 
         return Pinner(
             self._hypervisor,
@@ -365,18 +357,18 @@ class Reconciler:
             lay_out_round,
             lambda: self._observe_guests(outcome),
             expected.reserved.values(),
-            pools.dedicated,
-            pools.housekeeping & topology.cpus,
+            cpus.pools.dedicated,
+            cpus.housekeeping,
         )
 
-    def _settle(self, settled: Sequence[Guest], layout: HostLayout, topology: HostTopology) -> dict[str, str]:
+    def _settle(self, settled: Sequence[Guest], layout: HostLayout, cpus: HostCpus) -> dict[str, str]:
         """Count the pages of guests that are as they should be, and note whose vCPUs need no quota of their own.
 
         :returns: server id to what is wrong with its pages
         """
         even = [guest.uuid for guest in settled if len(set(guest.quotas.values())) <= 1]
         self._evenly_limited = {uuid for uuid in even if not layout.guests[uuid].quotas}
-        return self._memory.run(settled, layout.guests, topology.memory_nodes)
+        return self._memory.run(settled, layout.guests, cpus.topology.memory_nodes)
 
     def _repair_definitions(self, guests: Iterable[Guest], outcome: Outcome) -> None:
         """Take the pins out of the definition that a migrated guest brought along, once it is there."""

@@ -37,8 +37,7 @@ from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.agent.triggers import base as triggers
 from kongming_sched.agent.triggers.event_sources import EventSources
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.pools import HostPools
-from kongming_sched.topology import HostTopology
+from kongming_sched.pools import HostCpus
 
 LOG = log.getLogger(__name__)
 
@@ -156,7 +155,7 @@ class Agent:
             self._conf.reload_config_files()
             settings = read_settings(self._conf)
             triggers.check(settings.triggers)
-            settings.pools(previous.topology())
+            settings.host_cpus(previous.topology())
             self._lock_on_host.claim(settings.run_directory)
             self._configure(settings)
         except exceptions.KongMingError as error:
@@ -179,11 +178,10 @@ class Agent:
     def _look_for(self, questions: Sequence[Question]) -> float:
         self._telemetry.begin()
         try:
-            topology = self._hypervisor.topology()
-            pools = self._settings.pools(topology)
+            cpus = self._settings.host_cpus(self._hypervisor.topology())
             if self._reconciler is None:
                 self._reconciler = self._make_reconciler()
-            outcome = self._reconciler.run(topology, pools, [question.xml for question in questions])
+            outcome = self._reconciler.run(cpus, [question.xml for question in questions])
             for number, answer in outcome.answers.items():
                 questions[number].answer(answer.pins)
             self._started = True
@@ -231,15 +229,14 @@ class Agent:
             LOG.exception("servers could not follow their memory; trying again")
 
     def _looks(self, reconciler: Reconciler) -> HostLooks:
-        def reconcile(topology: HostTopology, pools: HostPools) -> Outcome:
+        def reconcile(cpus: HostCpus) -> Outcome:
             self._telemetry.begin()
-            outcome = reconciler.run(topology, pools)
+            outcome = reconciler.run(cpus)
             self._report(outcome)
             self._telemetry.end(outcome)
             return outcome
 
-        topology = self._hypervisor.topology()
-        return HostLooks(reconciler, topology, self._settings.pools(topology), reconcile)
+        return HostLooks(reconciler, self._settings.host_cpus(self._hypervisor.topology()), reconcile)
 
     def _carry_out(self, order: str) -> Mapping[str, object]:
         if self._reconciler is None:

@@ -12,7 +12,7 @@ from kongming_sched.agent.model.problem import Problem, Reason
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, NodeState
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 
@@ -57,8 +57,7 @@ class HostView:
     :ivar released: those of the immovable guests that an administrator has taken over, which is no problem
     """
 
-    topology: HostTopology
-    pools: HostPools
+    cpus: HostCpus
     root_uuid: str
     root_name: str
     states: Mapping[str, NodeState]
@@ -69,6 +68,16 @@ class HostView:
     overrides: Mapping[str, OverrideRequest] = field(default_factory=dict)
     assigned: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
     released: frozenset[str] = frozenset()
+
+    @property
+    def topology(self) -> HostTopology:
+        """The host's NUMA nodes and cores."""
+        return self.cpus.topology
+
+    @property
+    def pools(self) -> HostPools:
+        """What the options make of its CPUs."""
+        return self.cpus.pools
 
     def node_uuids(self) -> dict[int, str]:
         """Host NUMA node to the id of its provider, be it there or not."""

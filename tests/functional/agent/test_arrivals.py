@@ -40,7 +40,7 @@ class Destination(World):
         """A hook asks for a guest with the pins of another host; the agent looks and answers."""
         vcpus = TEMPLATES[specs["kongming:template"]].vcpus
         xml = domain_xml(f"instance-{server}", self.servers[server], vcpus, specs, memory, mode)
-        return self.agent.run(self.topology, self.pools, [xml]).answers[0]
+        return self.agent.run(self.cpus, [xml]).answers[0]
 
     def arrive(self, server: str, specs: dict[str, str], answer: Answer) -> None:
         """The guest runs, with the pins that it was told."""
@@ -148,7 +148,7 @@ def test_guest_whose_move_failed(world: Destination) -> None:
     world.ask("coming", world.claim("coming", "gold", 0))
 
     world.placement.adapter.delete(f"/allocations/{world.servers['coming']}")
-    outcome = world.agent.run(world.topology, world.pools)
+    outcome = world.agent.run(world.cpus)
 
     assert 0 == len(world.agent._reservations)
     assert ([], ()) == (outcome.changes, outcome.problems)
@@ -249,7 +249,7 @@ def test_before_placement_was_ever_seen(world: Destination) -> None:
     world.start_agent()
     xml = domain_xml("instance-coming", world.servers["coming"], 1, specs)
 
-    outcome = world.agent.run(world.topology, world.pools, [xml])
+    outcome = world.agent.run(world.cpus, [xml])
 
     assert {} == outcome.answers
     assert 0 == len(world.agent._reservations)
@@ -271,7 +271,7 @@ def test_what_is_no_guest_of_a_template(world: Destination, xml: str) -> None:
     world.host.set_affinity(world.servers["gold-1"], 0, CpuSet.parse("0-15"))
     before = world.pins()
 
-    answer = world.agent.run(world.topology, world.pools, [xml]).answers[0]
+    answer = world.agent.run(world.cpus, [xml]).answers[0]
 
     assert answer.pins is None
     assert answer.reason
@@ -282,7 +282,7 @@ def test_what_runs_here_already(world: Destination) -> None:
     """A guest that runs is not on its way."""
     running = next(domain for domain in world.host.domains() if domain.uuid == world.servers["gold-1"])
 
-    answer = world.agent.run(world.topology, world.pools, [running.xml]).answers[0]
+    answer = world.agent.run(world.cpus, [running.xml]).answers[0]
 
     assert (None, "it runs here already") == (answer.pins, answer.reason)
 

@@ -30,7 +30,7 @@ def world(placement: PlacementService) -> World:
 def follow(world: World, follower: Follower) -> list[str]:
     """The agent looks, and then makes them follow."""
     memory_elsewhere = world.look().memory_elsewhere
-    looks = HostLooks(world.agent, world.topology, world.pools)
+    looks = HostLooks(world.agent, world.cpus)
     return follower.run(memory_elsewhere, Mover(looks, world.host, PlacementClient(world.adapter)))
 
 

@@ -271,7 +271,7 @@ def test_pages_that_cannot_move_are_told(world: World) -> None:
 
 def mover(world: World) -> Mover:
     """What kongming-host move orders from."""
-    return Mover(HostLooks(world.agent, world.topology, world.pools), world.host, world.placement.client)
+    return Mover(HostLooks(world.agent, world.cpus), world.host, world.placement.client)
 
 
 def test_vcpus_follow_the_memory(world: World) -> None:

@@ -89,7 +89,7 @@ def test_back_off(world: World) -> None:
     waiting = dict(vcpus(world))
     world.host.migrating.clear()
 
-    later = world.agent.run(world.topology, world.pools)
+    later = world.agent.run(world.cpus)
 
     assert {subject(world, server) for server in ("spread", "compact", "newcomer")} == {
         item.subject for item in outcome.problems

@@ -39,7 +39,7 @@ def world(placement: PlacementService) -> World:
 
 def mover(world: World) -> Mover:
     """What carries out the order, on the world's own agent."""
-    looks = HostLooks(world.agent, world.topology, world.pools)
+    looks = HostLooks(world.agent, world.cpus)
     return Mover(looks, world.host, PlacementClient(world.adapter))
 
 

@@ -40,9 +40,7 @@ def world(placement: PlacementService) -> World:
 def preview(world: World, reservations: Reservations | None = None) -> Preview:
     """What a command sees that looks at the host while the agent runs; it may not write anything."""
     client = PlacementClient(ReadOnly(world.placement.adapter))
-    return Reconciler(world.host, world.host, client, world.name, Backoff(10), reservations).preview(
-        world.topology, world.pools
-    )
+    return Reconciler(world.host, world.host, client, world.name, Backoff(10), reservations).preview(world.cpus)
 
 
 def reasons(world: World) -> list[tuple[str, str, str]]:
@@ -87,7 +85,7 @@ def test_only_questions_reach_placement(world: World, placement: PlacementServic
     counting = Counting(placement.adapter)
 
     client = PlacementClient(counting)
-    found = Reconciler(world.host, world.host, client, world.name, Backoff(10)).preview(world.topology, world.pools)
+    found = Reconciler(world.host, world.host, client, world.name, Backoff(10)).preview(world.cpus)
 
     assert {"GET"} == {method for method, _ in counting.requests}
     assert [
@@ -240,7 +238,7 @@ def test_guests_on_their_way_keep_their_cpus(world: World, tmp_path: Path) -> No
     xml = domain_xml("instance-coming", world.servers["coming"], 1, specs, "1")
     path = tmp_path / "arrivals.json"
     agent = Reconciler(world.host, world.host, world.placement.client, world.name, Backoff(10), Reservations(path))
-    told = agent.run(world.topology, world.pools, [xml]).answers[0].pins
+    told = agent.run(world.cpus, [xml]).answers[0].pins
     before = path.read_bytes()
     world.boot("other", "gold", 0)
 

@@ -260,7 +260,7 @@ class Host(RuleBasedStateMachine):
     def move(self, pick: int, node: int) -> None:
         """A server is moved to the other node, or is not."""
         server = self.pick(pick)
-        looks = HostLooks(self.world.agent, self.world.topology, self.world.pools)
+        looks = HostLooks(self.world.agent, self.world.cpus)
         with contextlib.suppress(exceptions.KongMingError):
             Mover(looks, self.world.host, PlacementClient(self.world.adapter)).move(server, node)
         self.read_node(server)
@@ -305,7 +305,7 @@ class Host(RuleBasedStateMachine):
         """The agent looks."""
         self.world.clock += seconds
         with contextlib.suppress(exceptions.KongMingError):
-            self.world.agent.run(self.world.topology, self.world.pools)
+            self.world.agent.run(self.world.cpus)
 
     @rule(
         step=st.integers(0, 60),

@@ -25,7 +25,7 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.flavor import cell_requests, extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.transport import Adapter
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from testbed.simulated_host import SimulatedHost
@@ -68,7 +68,7 @@ def working_agent(world: World, directory: Path) -> Iterator[Listener]:
     """The socket in this directory, and an agent that does what it is told there."""
 
     def obey() -> None:
-        looks = HostLooks(world.agent, world.topology, world.pools)
+        looks = HostLooks(world.agent, world.cpus)
         for order in listener.take_orders():
             try:
                 order.answer(carry_out(order.xml, looks, world.host, PlacementClient(world.adapter)))
@@ -132,10 +132,15 @@ class World:
             unmanaged=unmanaged,
         )
 
+    @property
+    def cpus(self) -> HostCpus:
+        """The host's CPUs, with the pools of the agent's options."""
+        return HostCpus(self.topology, self.pools)
+
     def look(self) -> Outcome:
         """The agent looks once, some time later."""
         self.clock += 1000
-        return self.agent.run(self.topology, self.pools)
+        return self.agent.run(self.cpus)
 
     def settle(self) -> Outcome:
         """The agent looks until nothing is left to do, however often that fails."""

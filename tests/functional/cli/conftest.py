@@ -17,7 +17,7 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import desired_tree
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.topology import HostTopology
 from testbed.lab import cloud
 from testbed.lab.nova_api import NovaApi
@@ -161,7 +161,7 @@ def register(placement: PlacementService) -> Register:
         pools = HostPools(dedicated=topology.cpus - housekeeping, housekeeping=housekeeping)
         stored = TemplateStore(client).list().templates.values()
         offered = [item.template for item in stored if item.is_offered_to(aggregates)]
-        tree = desired_tree(root.uuid, root.name, topology, pools, offered, states)
+        tree = desired_tree(root.uuid, root.name, HostCpus(topology, pools), offered, states)
         registry.write(root, tree.nodes, states)
         return root.uuid
 

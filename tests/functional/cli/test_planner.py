@@ -23,7 +23,7 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import desired_tree
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import PinningTemplate
 from testbed.lab import cloud
 from testbed.lab.placement_api import TOKEN, PlacementApi
@@ -58,7 +58,8 @@ def look(client: PlacementClient) -> None:
     topology = two_nodes_smt2()
     first = CpuSet.union(node.cores[0].cpus for node in topology.nodes)
     templates = [item.template for item in TemplateStore(client).list().templates.values()]
-    tree = desired_tree(root.uuid, HOST, topology, HostPools(topology.cpus - first, first, first), templates, states)
+    cpus = HostCpus(topology, HostPools(topology.cpus - first, first, first))
+    tree = desired_tree(root.uuid, HOST, cpus, templates, states)
     registry.write(root, tree.nodes, states)
 
 

@@ -20,7 +20,7 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import desired_tree
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.scheduler import worker
 from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.template import PinningTemplate
@@ -85,7 +85,7 @@ class Cloud(base.LibvirtMigrationMixin, base.ServersTestBase):
         self.start_compute(name, fakelibvirt.HostInfo(cpu_nodes=2, cpu_sockets=1, cpu_cores=4, cpu_threads=1))
         registry = NodeRegistry(self.client, name)
         root, _, states = registry.observe()
-        tree = desired_tree(root.uuid, name, topologies.two_nodes_no_smt(), POOLS, templates, states)
+        tree = desired_tree(root.uuid, name, HostCpus(topologies.two_nodes_no_smt(), POOLS), templates, states)
         registry.write(root, tree.nodes, states)
         return root.uuid
 

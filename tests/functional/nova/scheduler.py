@@ -19,7 +19,7 @@ from kongming_sched.filters.template import KongmingTemplateFilter
 from kongming_sched.placement import names
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.tree import desired_tree
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from kongming_sched.weighers.packing import KongmingPackingWeigher
@@ -37,7 +37,7 @@ def register_host(
     registry = NodeRegistry(placement.client, name)
     root, _, states = registry.observe()
     pools = HostPools(topology.cpus - housekeeping, housekeeping=housekeeping)
-    registry.write(root, desired_tree(root_uuid, name, topology, pools, templates, states).nodes, states)
+    registry.write(root, desired_tree(root_uuid, name, HostCpus(topology, pools), templates, states).nodes, states)
     return root_uuid
 
 

@@ -20,7 +20,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import desired_tree
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import PinningTemplate
 from testbed.lab import cloud as lab_cloud
 from testbed.lab.nova_api import NovaApi
@@ -84,7 +84,8 @@ class Cloud:
         registry = NodeRegistry(self.placement.client, name)
         root, _, states = registry.observe()
         pools = HostPools(CpuSet.parse("1-3,9-11,5-7,13-15"), housekeeping=CpuSet.parse("0,8,4,12"))
-        registry.write(root, desired_tree(root.uuid, name, two_nodes_smt2(), pools, templates, states).nodes, states)
+        tree = desired_tree(root.uuid, name, HostCpus(two_nodes_smt2(), pools), templates, states)
+        registry.write(root, tree.nodes, states)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from kongming_sched.agent.model.view import HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.placement.tree import NodeState, desired_tree
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
 from testbed.topologies import two_nodes_smt2
@@ -84,10 +84,10 @@ def host(*tenants: Tenant, templates: Sequence[str] = tuple(TEMPLATES), pools: H
     """A host whose guests have claimed what their templates take, and whose providers are as the agent leaves them."""
     offered = {name: TEMPLATES[name] for name in templates}
     states: dict[str, NodeState] = {}
-    tree = desired_tree(ROOT, "host", TOPOLOGY, pools, offered.values(), states)
+    tree = desired_tree(ROOT, "host", HostCpus(TOPOLOGY, pools), offered.values(), states)
     guests = tuple(tenant.guest for tenant in tenants)
     states = {node.uuid: NodeState(node.uuid, node.name, 1, node.traits, node.inventories) for node in tree.nodes}
-    view = HostView(TOPOLOGY, pools, ROOT, "host", states, offered, guests)
+    view = HostView(HostCpus(TOPOLOGY, pools), ROOT, "host", states, offered, guests)
     for node_id, state in view.states_by_node().items():
         claims = {
             tenant.guest.uuid: tenant.guest.request.cells[tenant.nodes.index(node_id)].resources
@@ -102,7 +102,5 @@ def preview(view: HostView, **changes: object) -> Preview:
     """What the agent would do on a host of which all guests can be moved."""
     layout = lay_out(view)
     actions = tuple(plan(view.guests, layout.guests, view.pools.dedicated, view.pools.housekeeping))
-    found = Preview(
-        view.topology, view.pools, view.guests, view.states, view.templates, layout, layout, actions, {}, ()
-    )
+    found = Preview(view.cpus, view.guests, view.states, view.templates, layout, layout, actions, {}, ())
     return replace(found, **changes)  # type: ignore[arg-type]  # whatever a test wants to be another

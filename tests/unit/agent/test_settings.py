@@ -29,7 +29,7 @@ def test_defaults(tmp_path: Path) -> None:
     """Without options nothing is given away, and every CPU is for the housekeeping."""
     settings = read_settings(configure(tmp_path, ""))
 
-    pools = settings.pools(one_node_smt2())
+    pools = settings.host_cpus(one_node_smt2()).pools
 
     assert (CpuSet(), CpuSet(), CpuSet.parse("0-7")) == (pools.dedicated, pools.shared, pools.housekeeping)
     assert (None, "qemu:///system", 30) == (settings.host, settings.libvirt_uri, settings.interval_seconds)
@@ -39,7 +39,7 @@ def test_housekeeping_is_what_is_left(tmp_path: Path) -> None:
     """By default the housekeeping has what neither the dedicated pool nor Nova's dedicated set has."""
     conf = configure(tmp_path, "[kongming_agent]\ndedicated_cpu_set = 1,5\n[compute]\ncpu_dedicated_set = 2,6\n")
 
-    assert CpuSet.parse("0,3-4,7") == read_settings(conf).pools(one_node_smt2()).housekeeping
+    assert CpuSet.parse("0,3-4,7") == read_settings(conf).host_cpus(one_node_smt2()).pools.housekeeping
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_refused_on_the_host(tmp_path: Path, options: str, message: str) -> None
     settings = read_settings(configure(tmp_path, f"[kongming_agent]\n{options}\n"))
 
     with pytest.raises(exceptions.ConfigurationError, match=message):
-        settings.pools(one_node_smt2())
+        settings.host_cpus(one_node_smt2())
 
 
 def test_placement_without_authentication(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.disabling import disabled_traits
 from kongming_sched.placement.tree import DesiredNode, DesiredTree, NodeState, Refusal, desired_tree
-from kongming_sched.pools import HostPools, check_pools
+from kongming_sched.pools import HostCpus, HostPools, check_pools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from testbed.topologies import (
@@ -66,7 +66,7 @@ def plan(
 ) -> DesiredTree:
     """The tree of a host called compute1, which is two_nodes_smt2 with POOLS unless said otherwise."""
     host = topology or two_nodes_smt2()
-    return desired_tree(ROOT, "compute1", host, of, templates, current or {}, CpuSet.parse(held))
+    return desired_tree(ROOT, "compute1", HostCpus(host, of), templates, current or {}, CpuSet.parse(held))
 
 
 def written(tree: DesiredTree, allocations: Mapping[int, Mapping[str, int]] | None = None) -> dict[str, NodeState]:
@@ -500,7 +500,7 @@ def hosts(draw: st.DrawFn) -> tuple[HostTopology, HostPools]:
     host_pools = HostPools(
         free, floating, first, draw(st.sampled_from([1.0, 1.5, 16.0])), draw(st.sampled_from([0, 1024, 99999]))
     )
-    check_pools(topology, host_pools)
+    check_pools(HostCpus(topology, host_pools))
     return topology, host_pools
 
 

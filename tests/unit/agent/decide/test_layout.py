@@ -13,7 +13,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.placement.tree import NodeState
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
 from testbed.topologies import two_nodes_no_smt
@@ -47,7 +47,8 @@ def view(templates: list[PinningTemplate], *guests: tuple[Guest, int], pools: Ho
         traits = frozenset(names.template_trait(item.name) for item in templates)
         states[uuid] = NodeState(uuid, f"node{node}", 1, traits, {names.PCPU: Inventory(3)}, claims)
     by_name = {item.name: item for item in templates}
-    return HostView(two_nodes_no_smt(), pools, ROOT, "host", states, by_name, tuple(guest for guest, _ in guests))
+    cpus, running = HostCpus(two_nodes_no_smt(), pools), tuple(guest for guest, _ in guests)
+    return HostView(cpus, ROOT, "host", states, by_name, running)
 
 
 def pins(layout: GuestLayout) -> list[str]:
@@ -138,7 +139,7 @@ def test_memory_is_let_go() -> None:
 def without_memory(view: HostView, node_id: int) -> HostView:
     """The same host, of which one node has CPUs only."""
     nodes = tuple(replace(node, memory_mb=0) if node.id == node_id else node for node in view.topology.nodes)
-    return replace(view, topology=replace(view.topology, nodes=nodes))
+    return replace(view, cpus=replace(view.cpus, topology=replace(view.topology, nodes=nodes)))
 
 
 def test_memory_is_let_go_to_nodes_that_have_memory() -> None:

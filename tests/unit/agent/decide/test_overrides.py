@@ -21,7 +21,7 @@ from kongming_sched.override import KEYS
 from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.placement.tree import NodeState
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
@@ -102,7 +102,7 @@ def make_view(scene: Scene, guests: Sequence[tuple[Guest, tuple[int, ...]]]) -> 
         }
         states[uuid] = NodeState(uuid, f"node{node.id}", 1, allocations=claims)
     running = tuple(guest for guest, _ in guests)
-    return HostView(scene.topology, scene.pools, ROOT, "host", states, scene.templates, running)
+    return HostView(HostCpus(scene.topology, scene.pools), ROOT, "host", states, scene.templates, running)
 
 
 def pins(layout: HostLayout, name: str) -> list[str]:

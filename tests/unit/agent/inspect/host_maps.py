@@ -8,7 +8,7 @@ import uuid
 from kongming_sched.agent.inspect.hostmap import HostMap, draw
 from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.request import PinningRequest
 from testbed.topologies import make_topology
 
@@ -46,4 +46,4 @@ def two_nodes(*more: ObservedGuest) -> HostMap:
         guest("build-agent", "", "0-31", "0-31", emulator="0-31"),
         *more,
     ]
-    return draw("compute-1.example.org", topology, POOLS, running)
+    return draw("compute-1.example.org", HostCpus(topology, POOLS), running)

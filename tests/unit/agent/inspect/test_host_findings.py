@@ -13,7 +13,7 @@ from kongming_sched.agent.inspect import host_findings
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.topology import HostTopology
 from testbed.topologies import SHAPES, make_topology, one_node_no_smt, one_node_smt2, two_nodes_smt2
 
@@ -42,7 +42,7 @@ def pools(dedicated: str, shared: str = "", housekeeping: str = "0", reserved_me
 
 def found(topology: HostTopology, asked: HostPools) -> list[tuple[str, str]]:
     """Level and fact of each finding about pools."""
-    return [(finding.level, finding.fact) for finding in host_findings.of_pools(topology, asked)]
+    return [(finding.level, finding.fact) for finding in host_findings.of_pools(HostCpus(topology, asked))]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_every_fault_of_the_pools_is_told() -> None:
 
 def test_no_pools_at_all() -> None:
     """What to set is proposed: whole cores, and the first of each node left out."""
-    [finding] = host_findings.of_pools(two_nodes_smt2(), pools(""))
+    [finding] = host_findings.of_pools(HostCpus(two_nodes_smt2(), pools("")))
     assert Level.WARN == finding.level
     assert "for example 1-3,5-7,9-11,13-15, which" in finding.remedy
 
@@ -112,7 +112,7 @@ def test_no_pools_at_all() -> None:
 def test_an_offline_cpu_of_the_pool() -> None:
     """Its core does not count, and how to bring it back is said."""
     topology = replace(one_node_no_smt(), present=CpuSet.parse("0-4"))
-    findings = list(host_findings.of_pools(topology, pools("2-4")))
+    findings = list(host_findings.of_pools(HostCpus(topology, pools("2-4"))))
     assert "CPU 4 of the pools is offline; nothing is counted of a core that is not whole" == findings[-1].fact
     assert "chcpu -e 4" in findings[-1].remedy
 
@@ -121,27 +121,27 @@ def test_an_offline_cpu_of_the_pool() -> None:
 def test_proposed_pools_are_right_on_hosts_of_every_shape(shape: str) -> None:
     """Whole cores of each node that has more than one, and CPUs left for the host."""
     topology = SHAPES[shape]
-    [finding] = host_findings.of_pools(topology, pools("", "", str(topology.cpus)))
+    [finding] = host_findings.of_pools(HostCpus(topology, pools("", "", str(topology.cpus))))
     proposed = re.search(r"for example (\S+),", finding.remedy)
     dedicated = CpuSet.parse(proposed[1]) if proposed else CpuSet()
     assert sum(max(len(node.cores) - 1, 0) for node in topology.nodes) == sum(
         core.cpus <= dedicated for node in topology.nodes for core in node.cores
     )
     chosen = HostPools(dedicated, CpuSet(), topology.cpus - dedicated)
-    levels = {item.level for item in host_findings.of_pools(topology, chosen)}
+    levels = {item.level for item in host_findings.of_pools(HostCpus(topology, chosen))}
     assert Level.ERROR not in levels
 
 
 def test_a_node_without_memory_to_give() -> None:
     """reserved_memory_mb takes all of it."""
-    *_, last = host_findings.of_pools(one_node_smt2(), pools("1,5", reserved_memory_mb=1 << 20))
+    *_, last = host_findings.of_pools(HostCpus(one_node_smt2(), pools("1,5", reserved_memory_mb=1 << 20)))
     assert (Level.WARN, "memory") == (last.level, last.subject)
     assert "lower [kongming_agent] reserved_memory_mb" == last.remedy
 
 
 def test_a_node_without_memory() -> None:
     """It is said that the host has none there, and not to lower an option that is 0."""
-    *_, last = host_findings.of_pools(make_topology(1, 4, 2, memory_mb=0), pools("1,5"))
+    *_, last = host_findings.of_pools(HostCpus(make_topology(1, 4, 2, memory_mb=0), pools("1,5")))
     assert (Level.WARN, "memory") == (last.level, last.subject)
     assert "node 0 has no memory: templates with memory: strict are not offered there" == last.fact
     assert "reserved_memory_mb" not in last.remedy

@@ -9,7 +9,7 @@ from kongming_sched.agent.model.view import GuestLayout, HostView, units_of
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import NodeState
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.request import PinningRequest
 from testbed.topologies import make_topology
 
@@ -62,6 +62,7 @@ def test_providers_by_node() -> None:
     """A node whose provider is not made yet has an id for it, and no state."""
     topology = make_topology(2, 2, 1)
     first = NodeState(names.node_uuid(ROOT, 0), "host_numa0", 0)
-    view = HostView(topology, HostPools(ONE, CpuSet(), REST, 1.0, 0), ROOT, "host", {first.uuid: first}, {}, ())
+    cpus = HostCpus(topology, HostPools(ONE, CpuSet(), REST, 1.0, 0))
+    view = HostView(cpus, ROOT, "host", {first.uuid: first}, {}, ())
 
     assert ({0: first.uuid, 1: names.node_uuid(ROOT, 1)}, {0: first}) == (view.node_uuids(), view.states_by_node())
