@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from kongming_sched import exceptions
+from kongming_sched.clauses.clause import Kind, Only, Schema, Where, clause, read, write
+from kongming_sched.clauses.kinds import Choice, Cpus, Number, Part, Parts
+from kongming_sched.clauses.pins import Pins
 from kongming_sched.compat import StrEnum
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.qos import LIMITS, NO_QOS, Qos, group_quotas
+from kongming_sched.qos import NO_QOS, Qos
+from kongming_sched.texts.printable import quote
+from kongming_sched.texts.whole_number import NODE_IDS
+
+_Template = TypeVar("_Template", bound="PinningTemplate")
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """What a template's name looks like: it becomes part of trait and resource class names."""
-
-MAX_NODE_ID = 255
 
 
 class CpuPolicy(StrEnum):
@@ -69,21 +73,75 @@ class Override(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Name(Kind[str]):
+    """The name of a template, which stands in its provider's name and in no trait of it."""
+
+    def read(self, value: object, where: Where, _before: Mapping[str, Any]) -> str:
+        """Take a text that can become a part of trait and resource class names."""
+        if not isinstance(value, str) or not NAME.fullmatch(value):
+            raise where.error(f"{quote(value)} is not a name of 1 to 32 letters a-z, digits and _, a letter first")
+        return value
+
+    def schema(self) -> Schema:
+        """A text of this pattern."""
+        return {"type": "string", "pattern": rf"^{NAME.pattern}(?![\s\S])"}
+
+    @property
+    def notation(self) -> str:
+        """The pattern."""
+        return f"``{NAME.pattern}``"
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateCell:
-    """The part of a server that lands on one host NUMA node.
+    """The part of a server that lands on one host NUMA node."""
 
-    :ivar vcpus: the server's vCPUs in this cell
-    :ivar threads: thread policy; only dedicated cells may have another than ``any``
-    :ivar pins: for explicit cells, the host CPUs of each vCPU, in the order of ``vcpus``; else empty
-    :ivar node: the host NUMA node that this cell must be on, or None for any
-    """
-
-    vcpus: CpuSet
-    cpus: CpuPolicy
-    threads: ThreadPolicy = ThreadPolicy.ANY
-    memory: MemoryPolicy = MemoryPolicy.STRICT
-    pins: tuple[CpuSet, ...] = ()
-    node: int | None = None
+    vcpus: CpuSet = field(
+        metadata=clause(
+            Cpus(),
+            "The server's vCPUs in this cell; together the cells hold all vCPUs from 0 on, each once.",
+        )
+    )
+    cpus: CpuPolicy = field(
+        metadata=clause(
+            Choice(CpuPolicy),
+            "What they run on: a host CPU each that nobody else uses, the shared pool, or the host CPUs of pins.",
+        )
+    )
+    threads: ThreadPolicy = field(
+        default=ThreadPolicy.ANY,
+        metadata=clause(
+            Choice(ThreadPolicy),
+            "Dedicated cells only: how the vCPUs lie on hardware threads, as Nova means the words.",
+            only=Only("cpus", CpuPolicy.DEDICATED, "a thread policy"),
+            spelled_out=True,
+        ),
+    )
+    memory: MemoryPolicy = field(
+        default=MemoryPolicy.STRICT,
+        metadata=clause(
+            Choice(MemoryPolicy),
+            "Where the memory is: on the cell's NUMA node, or anywhere.",
+            spelled_out=True,
+        ),
+    )
+    pins: tuple[CpuSet, ...] = field(
+        default=(),
+        metadata=clause(
+            Pins(),
+            "Explicit cells only: the host CPUs of each vCPU, or one set for all.",
+            word="PIN",
+            only=Only("cpus", CpuPolicy.EXPLICIT, "pins", required=True),
+        ),
+    )
+    node: int | None = field(
+        default=None,
+        metadata=clause(
+            Number(NODE_IDS, "NUMA node id"),
+            "The number of the host's NUMA node that the cell must be on; without it any will do.",
+            blank=True,
+        ),
+    )
 
     @property
     def host_cpus(self) -> CpuSet:
@@ -119,11 +177,34 @@ def count_cpus(vcpus: int, threads: ThreadPolicy, threads_per_core: int) -> int:
 class PinningTemplate:
     """A named layout. Make one with :meth:`from_mapping`, which checks every rule."""
 
-    name: str
-    cells: tuple[TemplateCell, ...]
-    emulator: EmulatorPolicy = EmulatorPolicy.SHARED
-    qos: Qos = NO_QOS
-    override: Override = Override.DENIED
+    name: str = field(
+        metadata=clause(
+            Name(), "1 to 32 letters a-z, digits and _, a letter first, for it becomes a part of names in Placement."
+        )
+    )
+    cells: tuple[TemplateCell, ...] = field(
+        metadata=clause(Parts(TemplateCell, "cell"), "The parts of the server, each on a NUMA node of its own.")
+    )
+    emulator: EmulatorPolicy = field(
+        default=EmulatorPolicy.SHARED,
+        metadata=clause(
+            Choice(EmulatorPolicy),
+            "Where QEMU's own threads run: on the host's housekeeping CPUs, or on the CPUs of the vCPUs.",
+            spelled_out=True,
+        ),
+    )
+    qos: Qos = field(
+        default=NO_QOS,
+        metadata=clause(Part(Qos), "CPU time; what is left out stays as Nova set it.", blank=True),
+    )
+    override: Override = field(
+        default=Override.DENIED,
+        metadata=clause(
+            Choice(Override),
+            "Whether a server's own metadata may replace the template's pins.",
+            spelled_out=True,
+        ),
+    )
 
     @property
     def vcpus(self) -> int:
@@ -136,189 +217,41 @@ class PinningTemplate:
         return CpuSet.union(cell.host_cpus for cell in self.cells)
 
     @classmethod
-    def from_mapping(cls, data: object) -> PinningTemplate:
+    def from_mapping(cls: type[_Template], data: object) -> _Template:
         """Check and read a template as YAML or JSON give it.
 
-        :raises InvalidTemplate: with the path of the first field that is wrong
+        :raises InvalidTemplate: with the path of the first value that is wrong
         """
-        return _Reader(data).template()
-
-    def to_mapping(self) -> dict[str, object]:
-        """The template as plain values that :meth:`from_mapping` reads back, defaults left out."""
-        mapping: dict[str, object] = {"name": self.name, "cells": [_cell_to_mapping(cell) for cell in self.cells]}
-        mapping["emulator"] = str(self.emulator)
-        if qos := self.qos.to_mapping():
-            mapping["qos"] = qos
-        mapping["override"] = str(self.override)
-        return mapping
-
-
-def _cell_to_mapping(cell: TemplateCell) -> dict[str, object]:
-    mapping: dict[str, object] = {"vcpus": str(cell.vcpus), "cpus": str(cell.cpus)}
-    if cell.cpus is CpuPolicy.DEDICATED:
-        mapping["threads"] = str(cell.threads)
-    mapping["memory"] = str(cell.memory)
-    if cell.pins:
-        pins = dict(zip(cell.vcpus, map(str, cell.pins), strict=True))
-        mapping["pins"] = pins if len(set(cell.pins)) > 1 else str(cell.pins[0])
-    if cell.node is not None:
-        mapping["node"] = cell.node
-    return mapping
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-class _Reader:
-    """Reads one template, knowing its name for the errors."""
-
-    def __init__(self, data: object) -> None:
-        self.data = data
-        self.name: str | None = None
-
-    def template(self) -> PinningTemplate:
-        data = self.mapping(self.data, "", {"name", "cells", "emulator", "qos", "override"})
-        name = self.required(data, "name", "")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise self.error("name", f"{name!r} is not a name of 1 to 32 letters a-z, digits and _, a letter first")
-        self.name = name
-        cells = self.required(data, "cells", "")
-        if not isinstance(cells, list) or not cells:
-            raise self.error("cells", "must be a list of at least one cell")
-        template = PinningTemplate(
-            name,
-            tuple(self.cell(cell, f"cells[{index}]") for index, cell in enumerate(cells)),
-            self.choice(data, "emulator", "", EmulatorPolicy.SHARED),
-            self.qos(data),
-            self.choice(data, "override", "", Override.DENIED),
-        )
-        self.check_cells_together(template)
+        name = data.get("name") if isinstance(data, Mapping) else None
+        where = Where(name if isinstance(name, str) and NAME.fullmatch(name) else None)
+        template = read(cls, data, where)
+        _check_cells_together(template, where)
         return template
 
-    def check_cells_together(self, template: PinningTemplate) -> None:
-        """The rules between cells: disjoint vCPUs without a gap, different nodes, disjoint host CPUs."""
-        seen = CpuSet()
-        hosts = CpuSet()
-        nodes: set[int] = set()
-        for index, cell in enumerate(template.cells):
-            if twice := seen & cell.vcpus:
-                raise self.error(f"cells[{index}].vcpus", f"vCPU {twice} is in another cell too")
-            if twice := hosts & cell.host_cpus:
-                raise self.error(f"cells[{index}].pins", f"host CPU {twice} is in another cell too")
-            if cell.node in nodes:
-                raise self.error(f"cells[{index}].node", f"node {cell.node} is named by another cell too")
-            seen |= cell.vcpus
-            hosts |= cell.host_cpus
-            if cell.node is not None:
-                nodes.add(cell.node)
-        if missing := CpuSet.parse(f"0-{max(seen)}") - seen:
-            raise self.error("cells", f"vCPU {missing} is in no cell; together the cells must hold 0 to {max(seen)}")
-        if unknown := CpuSet.of(template.qos.own_quotas_us) - seen:
-            raise self.error("qos.vcpus", f"vCPU {unknown} is in no cell")
-
-    def cell(self, data: object, path: str) -> TemplateCell:
-        fields = self.mapping(data, path, {"vcpus", "cpus", "threads", "memory", "pins", "node"})
-        vcpus = self.cpu_set(self.required(fields, "vcpus", path), f"{path}.vcpus")
-        self.required(fields, "cpus", path)
-        cpus = self.choice(fields, "cpus", path, CpuPolicy.DEDICATED)
-        threads = self.choice(fields, "threads", path, ThreadPolicy.ANY)
-        if "threads" in fields and cpus is not CpuPolicy.DEDICATED:
-            raise self.error(f"{path}.threads", f"only dedicated cells have a thread policy, this one is {cpus}")
-        if "pins" in fields and cpus is not CpuPolicy.EXPLICIT:
-            raise self.error(f"{path}.pins", f"only explicit cells have pins, this one is {cpus}")
-        pins = self.pins(self.required(fields, "pins", path), vcpus, path) if cpus is CpuPolicy.EXPLICIT else ()
-        node = fields.get("node")
-        if node is not None and not _is_int(node, range(MAX_NODE_ID + 1)):
-            raise self.error(f"{path}.node", f"{node!r} is not a NUMA node id from 0 to {MAX_NODE_ID}")
-        memory = self.choice(fields, "memory", path, MemoryPolicy.STRICT)
-        return TemplateCell(vcpus, cpus, threads, memory, pins, node)  # type: ignore[arg-type]  # _is_int has checked
-
-    def pins(self, data: object, vcpus: CpuSet, path: str) -> tuple[CpuSet, ...]:
-        """Host CPUs for every vCPU of the cell, from a mapping or from one string for all."""
-        path = f"{path}.pins"
-        if isinstance(data, str | int):
-            return (self.cpu_set(data, path),) * len(vcpus)
-        if not isinstance(data, Mapping):
-            raise self.error(path, "must be a mapping of vCPU to host CPUs, or one CPU set for all")
-        pins: dict[int, object] = {}
-        for key, value in data.items():
-            vcpu = int(key) if isinstance(key, str) and re.fullmatch("[0-9]{1,5}", key) else key  # JSON has only texts
-            if not _is_int(vcpu, range(1 << 16)) or vcpu not in vcpus:
-                raise self.error(f"{path}[{key}]", f"{key!r} is no vCPU of this cell, which has {vcpus}")
-            if vcpu in pins:
-                raise self.error(f"{path}[{key}]", "is given twice")
-            pins[vcpu] = value
-        if missing := vcpus - CpuSet.of(pins):
-            raise self.error(path, f"vCPU {missing} has no host CPUs")
-        return tuple(self.cpu_set(pins[vcpu], f"{path}[{vcpu}]") for vcpu in vcpus)
-
-    def qos(self, data: Mapping[str, object]) -> Qos:
-        if data.get("qos") is None:
-            return Qos()
-        fields = dict(self.mapping(data["qos"], "qos", {*LIMITS, "vcpus"}))
-        vcpus = self.vcpu_quotas(fields.pop("vcpus", {}))
-        for key, value in fields.items():
-            self.check_limit(key, value, f"qos.{key}")
-        return Qos(**fields, vcpu_quotas_us=vcpus)  # type: ignore[arg-type]  # the loop above has checked every value
-
-    def vcpu_quotas(self, data: object) -> tuple[tuple[CpuSet, int], ...]:
-        """The vCPUs with a quota of their own, from a mapping of vCPUs to {quota_us: ...}."""
-        if not isinstance(data, Mapping):
-            raise self.error("qos.vcpus", "must be a mapping of vCPUs to {quota_us: ...}")
-        quotas: list[tuple[CpuSet, int]] = []
-        for key, value in data.items():
-            path = f"qos.vcpus[{key}]"
-            vcpus = self.cpu_set(key, path)
-            if twice := vcpus & CpuSet.union(seen for seen, _ in quotas):
-                raise self.error(path, f"vCPU {twice} is given twice")
-            quota = self.required(self.mapping(value, path, {"quota_us"}), "quota_us", path)
-            self.check_limit("quota_us", quota, f"{path}.quota_us")
-            quotas.append((vcpus, quota))  # type: ignore[arg-type]  # the line above has checked it
-        return group_quotas(quotas)
-
-    def check_limit(self, key: str, value: object, path: str) -> None:
-        if not _is_int(value, LIMITS[key]):
-            low, high = LIMITS[key][0], LIMITS[key][-1]
-            raise self.error(path, f"{value!r} is not a whole number from {low} to {high}")
-
-    def cpu_set(self, value: object, path: str) -> CpuSet:
-        """A CPU set that is not empty, from a text or a single number."""
-        if not isinstance(value, str) and not _is_int(value, range(1 << 16)):
-            raise self.error(path, f"{value!r} is not a CPU set; write it as a string")
-        try:
-            cpus = CpuSet.parse(str(value))
-        except exceptions.InvalidCpuSet as error:
-            raise self.error(path, str(error)) from error
-        if not cpus:
-            raise self.error(path, f"{value!r} leaves no CPU")
-        return cpus
-
-    def choice(self, data: Mapping[str, object], key: str, path: str, default: _Choice) -> _Choice:
-        kind = type(default)
-        value = data.get(key, default)
-        try:
-            return kind(value)  # a value of another type is refused like a wrong word
-        except ValueError:
-            where = f"{path}.{key}" if path else key
-            raise self.error(where, f"{value!r} is none of {', '.join(kind)}") from None
-
-    def required(self, data: Mapping[str, object], key: str, path: str) -> object:
-        if data.get(key) is None:
-            raise self.error(f"{path}.{key}" if path else key, "is missing")
-        return data[key]
-
-    def mapping(self, data: object, path: str, known: set[str]) -> Mapping[str, object]:
-        if not isinstance(data, Mapping):
-            raise self.error(path, f"must be a mapping with the keys {', '.join(sorted(known))}")
-        for key in data:
-            if key not in known:
-                where = f"{path}.{key}" if path else str(key)
-                raise self.error(where, f"unknown key; known are {', '.join(sorted(known))}")
-        return data
-
-    def error(self, path: str, reason: str) -> exceptions.InvalidTemplate:
-        return exceptions.InvalidTemplate(self.name, path, reason)
+    def to_mapping(self) -> dict[str, object]:
+        """The template as plain values that :meth:`from_mapping` reads back."""
+        return write(self)
 
 
-def _is_int(value: object, allowed: range) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value in allowed
+def _check_cells_together(template: PinningTemplate, where: Where) -> None:
+    """The rules between cells: disjoint vCPUs without a gap, different nodes, disjoint host CPUs."""
+    seen = CpuSet()
+    hosts = CpuSet()
+    nodes: set[int] = set()
+    for index, cell in enumerate(template.cells):
+        at = where.key("cells").item(index)
+        if twice := seen & cell.vcpus:
+            raise at.key("vcpus").error(f"vCPU {twice} is in another cell too")
+        if twice := hosts & cell.host_cpus:
+            raise at.key("pins").error(f"host CPU {twice} is in another cell too")
+        if cell.node in nodes:
+            raise at.key("node").error(f"node {cell.node} is named by another cell too")
+        seen |= cell.vcpus
+        hosts |= cell.host_cpus
+        if cell.node is not None:
+            nodes.add(cell.node)
+    if missing := CpuSet.parse(f"0-{max(seen)}") - seen:
+        reason = f"vCPU {missing} is in no cell; together the cells must hold 0 to {max(seen)}"
+        raise where.key("cells").error(reason)
+    if unknown := CpuSet.of(template.qos.own_quotas_us) - seen:
+        raise where.key("qos").key("vcpus").error(f"vCPU {unknown} is in no cell")

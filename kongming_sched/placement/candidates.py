@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, PinningRequest
-from kongming_sched.template import MAX_NODE_ID
+from kongming_sched.texts.whole_number import NODE_IDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ _TOGETHER = Mismatch("the cells are not each on a provider of their own below th
 def node_id(root_uuid: str, provider_uuid: str) -> int | None:
     """The number of the NUMA node that a provider represents; None if it is not a node of this host."""
     try:
-        return next((i for i in range(MAX_NODE_ID + 1) if names.node_uuid(root_uuid, i) == provider_uuid), None)
+        return next((i for i in NODE_IDS if names.node_uuid(root_uuid, i) == provider_uuid), None)
     except ValueError:  # no uuid
         return None
 

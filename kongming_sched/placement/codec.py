@@ -1,36 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A template as traits and back: total in one direction, strict in the other."""
+"""A template as traits and back: total in one direction, strict in the other.
+
+Each clause that the template does not leave at its default is one trait or several, which forms/ writes and reads by
+the kind of the value. What is here gives them their place: ``C<number>_`` for the clauses of a cell, the word of the
+clause that holds them for those of an inner object, as QOS_ for those of ``qos``.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from kongming_sched import exceptions
-from kongming_sched.cpuset import CpuSet
+from kongming_sched.clauses.clause import Clause, Where, clauses_of, written
+from kongming_sched.clauses.kinds import Part, Parts
 from kongming_sched.placement import names
-from kongming_sched.template import CpuPolicy, PinningTemplate, TemplateCell
+from kongming_sched.placement.forms.form import Found, invalid
+from kongming_sched.placement.forms.table import form_of
+from kongming_sched.template import Name, PinningTemplate
 
 PREFIX = "CUSTOM_KONGMING_"
-_SET = r"[0-9]+(?:TO[0-9]+)?(?:_[0-9]+(?:TO[0-9]+)?)*"
-_SET_LENGTH = 100
-"""Longer sets are spread over several traits: Placement takes 255 characters, and a pin clause holds two sets."""
-
-_CELL = re.compile(r"C([0-9]+)_(.+)")
-_PIN = re.compile(rf"PIN_({_SET})_ON_({_SET})")
-_QOS = {
-    "QOS_SHARES": "shares",
-    "QOS_VCPU_PERIOD": "period_us",
-    "QOS_VCPU_QUOTA": "quota_us",
-    "QOS_EMULATOR_PERIOD": "emulator_period_us",
-    "QOS_EMULATOR_QUOTA": "emulator_quota_us",
-}
-_OWN_QUOTA = re.compile(rf"QOS_VCPU_({_SET})_QUOTA_([0-9]+)")
+_ITEM = re.compile(r"C([0-9]{1,18})_(.+)")
+"""The trait of a cell: its number, and the clause."""
+_STEP = re.compile(r"([a-z_]+)(?:\[([^\]]+)\])?")
+"""A part of the path of an error: a key, and an item of its value."""
 
 
 def encode(template: PinningTemplate) -> frozenset[str]:
-    """The traits of a template's provider, clause by clause."""
-    return frozenset({names.TEMPLATE, *(PREFIX + clause for clause in _clauses(template))})
+    """The traits of a template's provider, clause by clause, which :func:`decode` reads back.
+
+    :raises InvalidTemplate: if the template breaks a rule, or if its traits would not be read as this very template,
+        which is an error of the code; then nothing may be stored
+    """
+    traits = _traits(template)
+    stored = type(template).from_mapping(_Decoder(template.name).mapping(type(template), traits))
+    if stored != template:
+        where = _difference(template, stored, Where(template.name))
+        raise where.error("would not be read back from Placement as it is")
+    return traits
 
 
 def decode(name: str, traits: Iterable[str]) -> PinningTemplate:
@@ -40,167 +49,148 @@ def decode(name: str, traits: Iterable[str]) -> PinningTemplate:
     :raises InvalidTraits: if they are not exactly one template, naming the clause that is wrong
     """
     given = frozenset(traits)
-    mapping = _Decoder(name).mapping(given)
+    mapping = _Decoder(name).mapping(PinningTemplate, given)
     try:
         template = PinningTemplate.from_mapping(mapping)
     except exceptions.InvalidTemplate as error:
-        raise _invalid(name, _clause_of_path(error.path), error.reason) from error
-    expected = encode(template)
+        raise invalid(name, _trait_of_path(error.path), error.reason) from error
+    expected = _traits(template)
     surplus, missing = sorted(given - expected), sorted(expected - given)
     if surplus and missing:
-        raise _invalid(name, surplus[0], f"is not in the one way of writing; expected {', '.join(missing)}")
+        raise invalid(name, surplus[0], f"is not in the one way of writing; expected {', '.join(missing)}")
     if surplus:
-        raise _invalid(name, surplus[0], "says again what another clause says")
+        raise invalid(name, surplus[0], "says again what another clause says")
     if missing:
-        raise _invalid(name, missing[0], "is missing")
+        raise invalid(name, missing[0], "is missing")
     return template
 
 
-def _invalid(name: str, clause: str, reason: str) -> exceptions.InvalidTraits:
-    """The error with its remedy: ``trait set`` of osc-placement would replace all the other clauses."""
-    remedy = f"write the template anew with 'openstack kongming template set {name} --file FILE'"
-    return exceptions.InvalidTraits(name, clause, f"{reason}; {remedy}")
+def _traits(template: PinningTemplate) -> frozenset[str]:
+    return frozenset({names.TEMPLATE, *_written(template, PREFIX)})
 
 
-def _clauses(template: PinningTemplate) -> Iterator[str]:
-    for index, cell in enumerate(template.cells):
-        for clause in _cell_clauses(cell):
-            yield f"C{index}_{clause}"
-    yield f"EMULATOR_{template.emulator.upper()}"
-    yield f"OVERRIDE_{template.override.upper()}"
-    for clause, field in _QOS.items():
-        if (value := getattr(template.qos, field)) is not None:
-            yield f"{clause}_{value}"
-    for vcpus, quota_us in template.qos.vcpu_quotas_us:
-        for chunk in _chunks(vcpus):
-            yield f"QOS_VCPU_{chunk}_QUOTA_{quota_us}"
-
-
-def _cell_clauses(cell: TemplateCell) -> Iterator[str]:
-    for chunk in _chunks(cell.vcpus):
-        yield f"VCPUS_{chunk}"
-    yield f"CPUS_{cell.cpus.upper()}"
-    yield f"MEMORY_{cell.memory.upper()}"
-    if cell.cpus is CpuPolicy.DEDICATED:
-        yield f"THREADS_{cell.threads.upper()}"
-    if cell.node is not None:
-        yield f"NODE_{cell.node}"
-    vcpus_by_pin: dict[CpuSet, CpuSet] = {}
-    for vcpu, pin in zip(cell.vcpus, cell.pins, strict=False):  # only explicit cells have pins
-        vcpus_by_pin[pin] = vcpus_by_pin.get(pin, CpuSet()) | CpuSet.of([vcpu])
-    for pin, vcpus in vcpus_by_pin.items():
-        for left in _chunks(vcpus):
-            for right in _chunks(pin):
-                yield f"PIN_{left}_ON_{right}"
-
-
-def _chunks(cpus: CpuSet) -> Iterator[str]:
-    """The set's text as traits allow it ("0TO3_8"), cut where it gets too long."""
-    text = ""
-    for first, last in cpus.ranges():
-        part = f"{first}TO{last}" if last > first else str(first)
-        if text and len(text) + 1 + len(part) > _SET_LENGTH:
-            yield text
-            text = ""
-        text = f"{text}_{part}" if text else part
-    if text:
-        yield text
+def _written(owner: Any, prefix: str) -> Iterator[str]:
+    """The traits of an object's clauses."""
+    for clause, value in written(owner):
+        if isinstance(clause.kind, Parts):
+            for index, item in enumerate(value):
+                yield from _written(item, f"{prefix}C{index}_")
+        elif isinstance(clause.kind, Part):
+            yield from _written(value, f"{prefix}{clause.word}_")
+        elif not isinstance(clause.kind, Name):
+            yield from (f"{prefix}{clause.word}_{text}" for text in form_of(clause).write(clause, value, owner))
 
 
 class _Decoder:
-    """Turns clauses into the mapping that PinningTemplate.from_mapping checks."""
+    """Turns traits into the mapping that PinningTemplate.from_mapping checks.
+
+    :param name: the template's name
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.top: dict[str, object] = {"name": name}
-        self.qos: dict[str, object] = {}
-        self.cells: dict[int, dict[str, object]] = {}
-        self.vcpus: dict[int, CpuSet] = {}
-        self.pins: dict[int, dict[int, CpuSet]] = {}
-        self.quotas: dict[int, int] = {}
 
-    def mapping(self, traits: frozenset[str]) -> dict[str, object]:
-        for trait in sorted(traits - {names.TEMPLATE}):
-            self.read(trait)
-        for index, vcpus in self.vcpus.items():
-            self.cells.setdefault(index, {})["vcpus"] = str(vcpus)
-        for index, pins in self.pins.items():
-            self.cells.setdefault(index, {})["pins"] = {vcpu: str(cpus) for vcpu, cpus in pins.items()}
-        for index in range(max(self.cells, default=0) + 1):
-            if index not in self.cells:
-                reason = "is missing although a later cell is there" if self.cells else "is missing"
-                raise _invalid(self.name, f"{PREFIX}C{index}_VCPUS", reason)
-        if self.quotas:
-            self.qos["vcpus"] = {vcpu: {"quota_us": quota} for vcpu, quota in self.quotas.items()}
-        self.top["cells"] = [self.cells[index] for index in sorted(self.cells)]
-        if self.qos:
-            self.top["qos"] = self.qos
-        return self.top
+    def mapping(self, template: type[PinningTemplate], traits: frozenset[str]) -> dict[str, object]:
+        """The mapping of a template.
 
-    def read(self, trait: str) -> None:
-        """One trait."""
-        clause = trait.removeprefix(PREFIX)
-        if trait.startswith(PREFIX):
-            if match := _CELL.fullmatch(clause):
-                return self.read_cell(trait, int(match[1]), match[2])
-            if match := _OWN_QUOTA.fullmatch(clause):
-                return self.read_own_quota(trait, match[1], int(match[2]))
-            word, _, value = clause.rpartition("_")
-            if word in ("EMULATOR", "OVERRIDE"):
-                return self.put(trait, self.top, word.lower(), value.lower())
-            if word in _QOS and value.isascii() and value.isdecimal():
-                return self.put(trait, self.qos, _QOS[word], int(value))
-        raise _invalid(self.name, trait, "is no clause of a template")
+        :raises InvalidTraits: naming the trait that is wrong
+        """
+        texts = {trait: trait.removeprefix(PREFIX) if trait.startswith(PREFIX) else "" for trait in sorted(traits)}
+        found = [Found(self.name, trait, texts[trait], "a template") for trait in texts if trait != names.TEMPLATE]
+        return {"name": self.name, **self.part(template, found)}
 
-    def read_cell(self, trait: str, index: int, clause: str) -> None:
-        """The part of a trait behind ``C<index>_``."""
-        word, _, value = clause.partition("_")
-        cell = self.cells.setdefault(index, {})
-        if word == "VCPUS":
-            self.vcpus[index] = self.vcpus.get(index, CpuSet()) | self.cpu_set(trait, value)
-        elif match := _PIN.fullmatch(clause):
-            pins = self.pins.setdefault(index, {})
-            for vcpu in self.cpu_set(trait, match[1]):
-                pins[vcpu] = pins.get(vcpu, CpuSet()) | self.cpu_set(trait, match[2])
-        elif word == "PIN":
-            raise _invalid(self.name, trait, "is not two CPU sets as in PIN_0TO3_ON_8_10TO11")
-        elif word in ("CPUS", "THREADS", "MEMORY"):
-            self.put(trait, cell, word.lower(), value.lower())
-        elif word == "NODE" and value.isascii() and value.isdecimal():
-            self.put(trait, cell, "node", int(value))
+    def part(self, part: type, found: Sequence[Found]) -> dict[str, object]:
+        """The mapping of an object by the traits of its clauses."""
+        mapping: dict[str, object] = {}
+        by_word = _by_word(part, found)
+        for clause in clauses_of(part):
+            mine = by_word.get(clause.word, [])
+            if isinstance(clause.kind, Parts):
+                mapping[clause.name] = self.items(clause.kind, mine)
+            elif mine and isinstance(clause.kind, Part):
+                mapping[clause.name] = self.part(clause.kind.part, mine)
+            elif mine:
+                mapping[clause.name] = form_of(clause).read(clause, mine)
+        return mapping
+
+    def items(self, kind: Parts[Any], found: Sequence[Found]) -> list[dict[str, object]]:
+        """The mappings of the cells, which are numbered from 0 without a gap."""
+        by_number: dict[int, list[Found]] = {}
+        place = f"a template's {kind.noun}"
+        for one in found:
+            digits, _, text = one.text[1:].partition("_")
+            by_number.setdefault(int(digits), []).append(Found(one.template, one.trait, text, place))
+        items = {number: self.part(kind.part, mine) for number, mine in by_number.items()}
+        for number in range(max(items, default=0) + 1):
+            if number not in items:
+                reason = "is missing although a later cell is there" if items else "is missing"
+                raise invalid(self.name, _first_of_item(kind, str(number)), reason)
+        return [items[number] for number in sorted(items)]
+
+
+@functools.cache
+def _pattern(part: type) -> re.Pattern[str]:
+    """The text of a clause of an object: its word and what follows. The longest word that fits comes first."""
+    words = sorted((clause.word for clause in clauses_of(part) if _has_word(clause)), key=len, reverse=True)
+    return re.compile(rf"({'|'.join(words)})(?:_(.*))?")
+
+
+def _has_word(clause: Clause) -> bool:
+    """Whether traits begin with the clause's word: not for the name, and for cells it is their number."""
+    return not isinstance(clause.kind, Name | Parts)
+
+
+def _by_word(part: type, found: Iterable[Found]) -> dict[str, list[Found]]:
+    """The traits by the words of an object's clauses, with what follows the word; those of cells as they are.
+
+    :raises InvalidTraits: if a trait is of no clause
+    """
+    mine: dict[str, list[Found]] = {}
+    items = [clause.word for clause in clauses_of(part) if isinstance(clause.kind, Parts)]
+    for one in found:
+        if items and _ITEM.fullmatch(one.text):
+            mine.setdefault(items[0], []).append(one)
+        elif match := _pattern(part).fullmatch(one.text):
+            mine.setdefault(match[1], []).append(Found(one.template, one.trait, match[2] or "", one.place))
         else:
-            raise _invalid(self.name, trait, "is no clause of a template's cell")
-
-    def read_own_quota(self, trait: str, vcpus: str, quota_us: int) -> None:
-        """The quota of some vCPUs."""
-        for vcpu in self.cpu_set(trait, vcpus):
-            if self.quotas.setdefault(vcpu, quota_us) != quota_us:
-                raise _invalid(self.name, trait, f"contradicts another clause, which says {self.quotas[vcpu]}")
-
-    def put(self, trait: str, target: dict[str, object], key: str, value: object) -> None:
-        """Set a field that may be set once."""
-        if key in target:
-            raise _invalid(self.name, trait, f"contradicts another clause, which says {target[key]}")
-        target[key] = value
-
-    def cpu_set(self, trait: str, text: str) -> CpuSet:
-        if not re.fullmatch(_SET, text):
-            raise _invalid(self.name, trait, f"{text!r} is not a CPU set as in 0TO3_8")
-        try:
-            return CpuSet.parse(text.replace("TO", "-").replace("_", ","))
-        except exceptions.InvalidCpuSet as error:
-            raise _invalid(self.name, trait, error.reason) from error
+            raise one.unknown()
+    return mine
 
 
-def _clause_of_path(path: str) -> str:
-    """The clauses that a field of the mapping comes from: ``cells[0].pins[1]`` is C0_PIN_1, ``cells`` C*_VCPUS."""
-    if match := re.fullmatch(r"cells\[([0-9]+)\]\.([a-z]+)(?:\[([0-9]+)\])?", path):
-        index, field, vcpu = match.groups()
-        word = "PIN" if field == "pins" else field.upper()
-        return f"{PREFIX}C{index}_{word}" + (f"_{vcpu}" if vcpu else "")
-    if path == "cells":  # which lack some vCPU
-        return f"{PREFIX}C*_VCPUS"
-    if match := re.fullmatch(r"qos\.vcpus(?:\[([0-9]+)\].*)?", path):
-        return f"{PREFIX}QOS_VCPU_{match[1] or '*'}_QUOTA"
-    qos = {f"qos.{field}": clause for clause, field in _QOS.items()}
-    return PREFIX + qos.get(path, path.upper())
+def _first_of_item(kind: Parts[Any], number: str) -> str:
+    """The trait that a cell must have; ``*`` stands for any number."""
+    return f"{PREFIX}C{number}_{clauses_of(kind.part)[0].word}"
+
+
+def _trait_of_path(path: str) -> str:
+    """The traits that a value of the mapping comes from: ``cells[0].pins[1]`` is C0_PIN_1, ``cells`` is C*_VCPUS."""
+    trait, part = PREFIX, PinningTemplate
+    for key, item in _STEP.findall(path):
+        (clause,) = (clause for clause in clauses_of(part) if clause.name == key)
+        if isinstance(clause.kind, Parts) and not item:
+            return _first_of_item(clause.kind, "*")
+        if isinstance(clause.kind, Parts):
+            trait, part = f"{trait}C{item}_", clause.kind.part
+        elif isinstance(clause.kind, Part):
+            trait, part = f"{trait}{clause.word}_", clause.kind.part
+        elif isinstance(clause.kind, Name):
+            return trait + clause.word
+        else:
+            return trait + form_of(clause).at(clause, item or None)
+    return trait
+
+
+def _difference(one: Any, other: Any, where: Where) -> Where:
+    """The place of the first value in which two objects of a class are not alike."""
+    for clause in clauses_of(type(one)):
+        mine, its = getattr(one, clause.attribute), getattr(other, clause.attribute)
+        at = where.key(clause.name)
+        if mine == its:
+            continue
+        if isinstance(clause.kind, Part) and type(mine) is type(its):
+            return _difference(mine, its, at)
+        if isinstance(clause.kind, Parts) and len(mine) == len(its):
+            index = next(index for index in range(len(mine)) if mine[index] != its[index])
+            return _difference(mine[index], its[index], at.item(index))
+        return at
+    return where

@@ -4,22 +4,18 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
+from kongming_sched.clauses.clause import Clause, clauses_of
+from kongming_sched.clauses.kinds import Choice, Cpus, Number, Part, Parts
 from kongming_sched.cpuset import MAX_CPU, CpuSet
-from kongming_sched.qos import LIMITS, QUOTA_US, Qos, group_quotas
-from kongming_sched.template import (
-    MAX_NODE_ID,
-    CpuPolicy,
-    EmulatorPolicy,
-    MemoryPolicy,
-    Override,
-    PinningTemplate,
-    TemplateCell,
-    ThreadPolicy,
-)
+from kongming_sched.qos import QUOTA_US, Qos, VcpuQos, group_quotas
+from kongming_sched.template import CpuPolicy, PinningTemplate, TemplateCell
+from kongming_sched.texts.whole_number import NODE_IDS
 
+T = TypeVar("T")
 MAX_VCPUS = 24
 
 
@@ -33,38 +29,66 @@ def cpu_sets(max_cpu: int = 300, min_size: int = 0) -> st.SearchStrategy[CpuSet]
     return st.sets(st.integers(0, max_cpu), min_size=min_size, max_size=40).map(CpuSet.of)
 
 
-def qos(vcpus: int) -> st.SearchStrategy[Qos]:
-    """QoS with any of its values left out, for a server of so many vCPUs."""
-
-    def within(allowed: range) -> st.SearchStrategy[int]:
-        return st.integers(allowed[0], allowed[-1])
-
-    own = st.dictionaries(st.integers(0, vcpus - 1), st.sampled_from([1000, 25000]) | within(QUOTA_US), max_size=vcpus)
-    return st.builds(
-        Qos,
-        **{name: st.none() | within(allowed) for name, allowed in LIMITS.items()},
-        vcpu_quotas_us=own.map(lambda quotas: group_quotas((CpuSet.of([vcpu]), quotas[vcpu]) for vcpu in quotas)),
+def keys() -> list[str]:
+    """The keys that a file can have."""
+    return sorted(
+        {clause.name for part in (PinningTemplate, TemplateCell, Qos, VcpuQos) for clause in clauses_of(part)}
     )
+
+
+def values(clause: Clause) -> st.SearchStrategy[Any]:
+    """Values that a clause may have, whatever the others are.
+
+    :raises TypeError: for a kind of values that nobody has taught to this function
+    """
+    match clause.kind:
+        case Choice(words):
+            return st.sampled_from(words)
+        case Number(allowed):
+            return st.integers(allowed[0], allowed[-1])
+        case Cpus():
+            return cpu_sets(min_size=1)
+        case Part(part):
+            return st.composite(objects)(part)
+    raise TypeError(f"tests/unit/strategies.py draws no {type(clause.kind).__name__}, as {clause.name} is one")
+
+
+def objects(draw: st.DrawFn, /, part: type[T], **drawn: Any) -> T:
+    """An object of a class of clauses.
+
+    :param drawn: the attributes that depend on each other, which the caller has drawn
+    """
+    for clause in clauses_of(part):
+        if clause.attribute in drawn or (clause.only and drawn[clause.only.attribute] != clause.only.value):
+            continue
+        given = values(clause)
+        drawn[clause.attribute] = draw(given if clause.is_required else st.just(clause.default) | given)
+    return part(**drawn)
 
 
 @st.composite
-def templates(draw: st.DrawFn) -> PinningTemplate:
-    """Templates that break no rule."""
+def qos(draw: st.DrawFn, vcpus: int) -> Qos:
+    """QoS with any of its values left out, for a server of so many vCPUs."""
+    quotas = st.sampled_from([1000, 25000]) | st.integers(QUOTA_US[0], QUOTA_US[-1])
+    own = draw(st.dictionaries(st.integers(0, vcpus - 1), quotas, max_size=vcpus))
+    return objects(draw, Qos, vcpu_quotas_us=group_quotas((CpuSet.of([vcpu]), own[vcpu]) for vcpu in own))
+
+
+@st.composite
+def templates(draw: st.DrawFn, template: type[PinningTemplate] = PinningTemplate) -> PinningTemplate:
+    """Templates that break no rule.
+
+    :param template: the class of the templates, which may have more clauses than PinningTemplate
+    """
     vcpus = draw(st.permutations(range(draw(st.integers(1, MAX_VCPUS)))))
     cuts = sorted(draw(st.sets(st.integers(1, max(len(vcpus) - 1, 1)), max_size=3)))
     bounds = [0, *[cut for cut in cuts if cut < len(vcpus)], len(vcpus)]
-    nodes = draw(st.lists(st.none() | st.integers(0, MAX_NODE_ID), min_size=len(bounds), unique_by=lambda node: node))
+    nodes = draw(st.lists(st.none() | st.sampled_from(NODE_IDS), min_size=len(bounds), unique_by=lambda node: node))
     cells = []
     for index, (start, end) in enumerate(itertools.pairwise(bounds)):
         node = nodes[index] if draw(st.booleans()) else None
-        cells.append(_cell(draw, CpuSet.of(vcpus[start:end]), index, node))
-    return PinningTemplate(
-        draw(names()),
-        tuple(cells),
-        draw(st.sampled_from(EmulatorPolicy)),
-        draw(qos(len(vcpus))),
-        draw(st.sampled_from(Override)),
-    )
+        cells.append(_cell(draw, cell_class(template), CpuSet.of(vcpus[start:end]), index, node))
+    return objects(draw, template, name=draw(names()), cells=tuple(cells), qos=draw(qos(len(vcpus))))
 
 
 @st.composite
@@ -79,12 +103,18 @@ def large_templates(draw: st.DrawFn) -> PinningTemplate:
     return PinningTemplate(draw(names()), (TemplateCell(CpuSet.of(range(count)), CpuPolicy.EXPLICIT, pins=pins),))
 
 
-def _cell(draw: st.DrawFn, vcpus: CpuSet, index: int, node: int | None) -> TemplateCell:
+def cell_class(template: type[PinningTemplate]) -> type[TemplateCell]:
+    """The class of a template's cells."""
+    (cells,) = (clause.kind for clause in clauses_of(template) if isinstance(clause.kind, Parts))
+    part: type[TemplateCell] = cells.part
+    return part
+
+
+def _cell(draw: st.DrawFn, cell: type[TemplateCell], vcpus: CpuSet, index: int, node: int | None) -> TemplateCell:
     """One cell; explicit cells draw host CPUs of a hundred of their own, so that cells stay disjoint."""
     policy = draw(st.sampled_from(CpuPolicy))
-    threads = draw(st.sampled_from(ThreadPolicy)) if policy is CpuPolicy.DEDICATED else ThreadPolicy.ANY
     pins: tuple[CpuSet, ...] = ()
     if policy is CpuPolicy.EXPLICIT:
         host_cpus = st.sets(st.integers(100 * index, 100 * index + 99), min_size=1, max_size=6).map(CpuSet.of)
         pins = (draw(host_cpus),) * len(vcpus) if draw(st.booleans()) else tuple(draw(host_cpus) for _ in vcpus)
-    return TemplateCell(vcpus, policy, threads, draw(st.sampled_from(MemoryPolicy)), pins, node)
+    return objects(draw, cell, vcpus=vcpus, cpus=policy, pins=pins, node=node)

@@ -15,8 +15,8 @@ from docutils.parsers.rst import directives as options
 from oslo_config.cfg import ConfigOpts
 from sphinx.util.docutils import SphinxDirective
 
-from kongming_reference import symbols
-from kongming_sched import exceptions, qos, schemas, validators
+from kongming_reference import clauses, symbols
+from kongming_sched import exceptions, schemas, validators
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.placement import codec, flavor, names
 from kongming_sched.status.command import Checks
@@ -30,7 +30,7 @@ class _Generated(SphinxDirective):
         """Have Sphinx read the text, in which an error is one of this directive's."""
         try:
             lines = list(self.lines())
-        except (exceptions.KongMingError, yaml.YAMLError, ImportError, AttributeError) as error:
+        except (exceptions.KongMingError, clauses.Incomplete, yaml.YAMLError, ImportError, AttributeError) as error:
             raise self.error(str(error)) from error
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
@@ -82,13 +82,27 @@ class Choices(_Generated):
         return _definitions(symbols.members(enum))
 
 
-class Limits(_Generated):
-    """What the fields of a template's ``qos`` may be."""
+class Clauses(_Generated):
+    """The clauses of a class: ``.. kongming-clauses:: kongming_sched.template.TemplateCell``.
+
+    In another language than English the content has a sentence for each clause in a line of its own (``vcpus: ...``),
+    the option ``head`` the titles of the four columns, and ``required`` the word for a clause that must not be left
+    out.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec = {"head": options.unchanged, "required": options.unchanged}  # noqa: RUF012  # docutils' way
 
     def lines(self) -> Iterator[str]:
-        """Each field with its range."""
-        rows = ((f"``{name}``", f"{span[0]} to {span[-1]}") for name, span in qos.LIMITS.items())
-        return _table(("field", "whole number"), "40 60", rows)
+        """A row for each clause."""
+        part = symbols.load(self.arguments[0])
+        if not isinstance(part, type):
+            raise AttributeError(f"{self.arguments[0]} is no class")
+        head = self.options.get("head", "key, value, default, meaning").split(", ")
+        translated = clauses.sentences(self.content) if self.content else None
+        rows = clauses.rows(part, translated, self.options.get("required", "required"))
+        return _table(head, "12 26 12 50", rows)
 
 
 class MetricTable(_Generated):
@@ -225,7 +239,7 @@ class Schemas(_Generated):
 ALL: dict[str, type[SphinxDirective]] = {
     "kongming-vocabulary": Vocabulary,
     "kongming-choices": Choices,
-    "kongming-limits": Limits,
+    "kongming-clauses": Clauses,
     "kongming-metrics": MetricTable,
     "kongming-exceptions": ExceptionTree,
     "kongming-extra-specs": ExtraSpecs,

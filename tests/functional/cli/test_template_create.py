@@ -57,7 +57,9 @@ def _add_to_aggregate(openstack: Shell, provider: str) -> None:
         pytest.param(b"name: \xff", ":1: is not UTF-8", id="not UTF-8"),
         pytest.param("", ": holds no template", id="empty"),
         pytest.param("name: a\nname: b\n", ":2: key 'name' is given twice, first in line 1", id="key twice"),
-        pytest.param(GOLD + "cpus: 3\n", ":7: template at cpus: unknown key; known are cells, ", id="unknown key"),
+        pytest.param(
+            GOLD + "cpus: 3\n", ":7: template 'gold' at cpus: unknown key; known are cells, ", id="unknown key"
+        ),
         pytest.param(
             GOLD.replace('"0-1"', '"0,^0"'), ":3: template 'gold' at cells[0].vcpus: '0,^0' leaves no CPU", id="no CPU"
         ),

@@ -64,7 +64,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["0", "1", "quota_us", "a"]), inner),
     max_leaves=4,
 )
-KEYS = st.sampled_from(["name", "vcpus", "cpus", "threads", "memory", "pins", "node", "qos", "quota_us", "shares", "x"])
+KEYS = st.sampled_from([*strategies.keys(), "x"])
 
 
 def places(data: Any) -> Iterator[tuple[Any, Any]]:
