@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from cliff import columns
 
 from kongming_sched import compat
+from kongming_sched.clauses.clause import Clause, clauses_of
+from kongming_sched.clauses.kinds import Parts
+from kongming_sched.clauses.pins import Pins
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell
+from kongming_sched.template import PinningTemplate, TemplateCell
 
 if TYPE_CHECKING:
     from cliff.columns import FormattableColumn
@@ -115,22 +118,33 @@ class Lines(FormattableColumn[Sequence[Mapping[str, Any]]]):
         return "\n".join(self._lines)
 
 
+def of_clause(clause: Clause, template: PinningTemplate) -> object:
+    """The value of a template's clause; as JSON and YAML it is as a file has it, or null if there is none."""
+    if isinstance(clause.kind, Parts):
+        return cells(template)
+    value = getattr(template, clause.attribute)
+    if value is None:
+        return Nothing(None)
+    plain = clause.kind.write(value, template)
+    return Fields(plain) if isinstance(plain, Mapping) else plain
+
+
 def cells(template: PinningTemplate) -> Lines:
-    """The cells of a template; as JSON and YAML they are as a template's file has them."""
-    value = template.to_mapping()["cells"]
-    return Lines(value, [_cell(cell) for cell in template.cells])  # type: ignore[arg-type]  # always a list of mappings
+    """The cells of a template, a line for each; as JSON and YAML they are as a template's file has them."""
+    value: Any = template.to_mapping()["cells"]
+    return Lines(value, [_cell(cell) for cell in template.cells])
 
 
 def _cell(cell: TemplateCell) -> str:
-    """As in ``vCPU 0-3: dedicated, threads isolate, node 1``."""
+    """As in ``vCPU 0-3: dedicated, threads isolate, node 1``: what only some cells have, and what is not as usual."""
     words = [str(cell.cpus)]
-    if cell.cpus is CpuPolicy.DEDICATED:
-        words.append(f"threads {cell.threads}")
-    if cell.memory is not MemoryPolicy.STRICT:
-        words.append(f"memory {cell.memory}")
-    if cell.node is not None:
-        words.append(f"node {cell.node}")
-    pins = "".join(f"; {pin}" for pin in _pins(cell))
+    pins = ""
+    for clause in clauses_of(type(cell)):
+        value = getattr(cell, clause.attribute)
+        if isinstance(clause.kind, Pins):
+            pins = "".join(f"; {pin}" for pin in _pins(cell))
+        elif not clause.is_required and clause.applies_to(cell) and (clause.only or value != clause.default):
+            words.append(f"{clause.name} {clause.kind.write(value, cell)}")
     return f"vCPU {cell.vcpus}: {', '.join(words)}{pins}"
 
 

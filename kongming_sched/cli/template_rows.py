@@ -6,25 +6,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from kongming_sched.clauses.clause import clauses_of
 from kongming_sched.cli import columns
 from kongming_sched.cloud.nodes import Node
 from kongming_sched.placement.templates import StoredTemplate
+from kongming_sched.template import PinningTemplate
 
 SHORT = ("name", "version", "vcpus", "cells", "hosts")
-LONG = ("name", "version", "vcpus", "cells", "emulator", "qos", "override", "aggregates", "hosts")
+LONG = ("name", "version", "vcpus", *(clause.name for clause in clauses_of(PinningTemplate)[1:]), "aggregates", "hosts")
 
 
 def fields_of(stored: StoredTemplate) -> dict[str, Any]:
     """A template by columns; those of a template's file have the file's names and values."""
-    mapping = stored.template.to_mapping()
+    clauses = clauses_of(type(stored.template))[1:]  # the name comes first
     return {
         "name": stored.template.name,
         "version": stored.version,
         "vcpus": stored.template.vcpus,
-        "cells": columns.cells(stored.template),
-        "emulator": mapping["emulator"],
-        "qos": columns.Fields(mapping.get("qos", {})),  # type: ignore[arg-type]  # a mapping where it is there
-        "override": mapping["override"],
+        **{clause.name: columns.of_clause(clause, stored.template) for clause in clauses},
         "aggregates": columns.Names(sorted(stored.aggregates)),
     }
 
