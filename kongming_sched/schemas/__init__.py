@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON schemas of templates and of what commands print as JSON.
 
-The number in a schema's name is its version. What is valid by a version stays valid by it: fields may be added to what
-commands print with ``--long`` alone, and everything else gets a schema of the next number.
+The number in a schema's name is its version. What is valid by a version stays valid by it: optional clauses may be
+added to templates, and fields to what commands print; everything else gets a schema of the next number.
 """
 
 from __future__ import annotations
