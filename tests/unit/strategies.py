@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kongming_sched.clauses.clause import Clause, clauses_of
 from kongming_sched.clauses.kinds import Choice, Cpus, Number, Part, Parts
+from kongming_sched.clauses.text import Text
 from kongming_sched.cpuset import MAX_CPU, CpuSet
 from kongming_sched.qos import QUOTA_US, Qos, VcpuQos, group_quotas
 from kongming_sched.template import CpuPolicy, PinningTemplate, TemplateCell
@@ -48,6 +49,10 @@ def values(clause: Clause) -> st.SearchStrategy[Any]:
             return st.integers(allowed[0], allowed[-1])
         case Cpus():
             return cpu_sets(min_size=1)
+        case Text(longest):
+            characters = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
+            texts = st.text(characters, min_size=1, max_size=longest).map(lambda text: text.strip(" "))
+            return texts.filter(bool)
         case Part(part):
             return st.composite(objects)(part)
     raise TypeError(f"tests/unit/strategies.py draws no {type(clause.kind).__name__}, as {clause.name} is one")

@@ -8,9 +8,11 @@ from typing import Any
 from kongming_sched.clauses.clause import Clause, Kind
 from kongming_sched.clauses.kinds import Choice, Cpus, Number
 from kongming_sched.clauses.pins import Pins
+from kongming_sched.clauses.text import Text
 from kongming_sched.placement.forms.cpus import CpusForm, PinsForm, VcpuQuotasForm
 from kongming_sched.placement.forms.form import Form
 from kongming_sched.placement.forms.plain import NumberForm, WordForm
+from kongming_sched.placement.forms.text import TextForm
 from kongming_sched.qos import VcpuQuotas
 
 FORMS: dict[type[Kind[Any]], Form] = {
@@ -19,6 +21,7 @@ FORMS: dict[type[Kind[Any]], Form] = {
     Cpus: CpusForm(),
     Pins: PinsForm(),
     VcpuQuotas: VcpuQuotasForm(),
+    Text: TextForm(),
 }
 """The form of each kind that stands in traits of its own."""
 
