@@ -128,7 +128,7 @@ class InvalidDomain(KongMingError):
 
 
 class GuestGone(KongMingError):
-    """A guest ended while it was looked at."""
+    """A guest ended while it was read."""
 
     def __init__(self, domain: str) -> None:
         self.domain = domain
@@ -208,7 +208,7 @@ class PlacementError(KongMingError):
 
 
 class PlacementConflict(PlacementError):
-    """Somebody else changed the object in between (409): observe again."""
+    """Another client has changed the object meanwhile (409): observe again."""
 
 
 class PlacementUnavailable(PlacementError):
@@ -248,7 +248,7 @@ class FlavorNotFound(KongMingError):
 class InvalidFlavor(KongMingError):
     """A flavor cannot ask for a template.
 
-    :ivar field: the extra spec, or the flavor's own field, that stands against it
+    :ivar field: the extra spec, or the flavor's own field, that is the obstacle
     """
 
     def __init__(self, flavor: str, template: str, field: str, reason: str) -> None:

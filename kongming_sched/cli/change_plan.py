@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a command is about to do: carried out, or with ``--dry-run`` told line by line."""
+"""What a command is about to do: carried out, or with ``--dry-run`` reported line by line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = ("effect", "subject", "host", "detail")
 
 
 class Effect(StrEnum):
-    """What a line of a report tells."""
+    """The kinds of lines of a report."""
 
     CHANGE = "change"
     """Is written, to Placement or to Nova."""
@@ -52,9 +52,9 @@ class Plan:
     """What a command is about to do.
 
     :ivar subject: what it is about, and ``host`` where that is, if it is on one
-    :ivar changes: what is written; nothing is done or looked for if that is nothing
-    :ivar refusals: why it cannot be, looked for one after the other
-    :ivar effects: what else happens, looked for in a dry run only, and only if nothing stands against it
+    :ivar changes: what is written; if it is empty, nothing is checked or done
+    :ivar refusals: errors that forbid it, computed one after the other
+    :ivar effects: gives what else happens; called in a dry run only, and only without refusals
     :ivar carry_out: writes
     """
 

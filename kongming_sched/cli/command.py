@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all commands have in common: clients, help, dry runs, and errors that become one message and exit code 1."""
+"""The base of all commands: clients, help, dry runs, and errors that become one message and exit code 1."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Change(Lister):
         return (), ()
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
-        """Do it, or tell what would be done."""
+        """Carry the plan out, or report what it would do."""
         plan = self.plan(parsed_args)
         if not parsed_args.dry_run:
             plan.run()

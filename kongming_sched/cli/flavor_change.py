@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``openstack kongming flavor``: what changes flavors."""
+"""``openstack kongming flavor``: the commands that change flavors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SetFlavor(Change):
         return _plan(flavor, steps, wanted, lambda: extra_specs.carry_out(self.compute, flavor, steps))
 
     def _threads_per_core(self, template: PinningTemplate) -> int:
-        """The one number that the nodes have which offer the template."""
+        """The number of the nodes that offer the template, if it is the same for all."""
         offering = [node for node in read_nodes(self.placement) if template.name in node.templates]
         found = sorted({node.threads_per_core for node in offering if node.threads_per_core})
         if len(found) == 1:
@@ -101,7 +101,7 @@ class UnsetFlavor(Change):
 def _plan(
     flavor: Flavor, steps: Sequence[extra_specs.Step], wanted: Mapping[str, str], carry_out: Callable[[], None]
 ) -> Plan:
-    """What changes between a flavor's keys as they are and as they are to be."""
+    """A plan with a line for each key that changes."""
     gone = [step for step in steps if isinstance(step, str)]
     written = {key for step in steps if not isinstance(step, str) for key in step}
     subject, present = f"flavor {flavor.name}", flavor.extra_specs

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``openstack kongming flavor``: what looks at flavors."""
+"""``openstack kongming flavor``: the commands that show flavors."""
 
 from __future__ import annotations
 

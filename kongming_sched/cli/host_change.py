@@ -20,7 +20,7 @@ from kongming_sched.texts.whole_number import NODE_IDS, whole_number_argument
 
 
 class _Switch(Change):
-    """What the two commands have in common."""
+    """The arguments of both commands, and the nodes that they name."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the host and its nodes."""
@@ -36,10 +36,10 @@ class _Switch(Change):
         return parser
 
     def states(self, parsed_args: argparse.Namespace) -> list[NodeState]:
-        """The nodes that are meant.
+        """The nodes that the arguments name.
 
         :raises HostNotFound: if there is no such host, or it has no nodes
-        :raises CommandError: if it has not this node
+        :raises CommandError: if it does not have one of these nodes
         """
         host = parsed_args.host
         if not self.placement.providers(name=host):
@@ -85,7 +85,7 @@ class DisableHost(_Switch):
         return Plan(subject, changes, carry_out, effects=partial(self._losses, states, parsed_args.host))
 
     def _losses(self, states: Iterable[NodeState], host: str) -> Iterator[Entry]:
-        """The templates that nobody else offers."""
+        """The templates that no other node offers."""
         mine = {state.uuid for state in states}
         lost = {name for state in states for name in offered_templates(state.traits)}
         for node in read_nodes(self.placement):
@@ -98,7 +98,7 @@ class DisableHost(_Switch):
 class EnableHost(_Switch):
     """Let a host, or some of its NUMA nodes, take servers of templates again.
 
-    Its agent offers the templates that it can honour with its next look.
+    Its agent offers the templates that it can honour in its next pass.
 
     Example::
 

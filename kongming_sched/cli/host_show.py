@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``openstack kongming host``: what looks at hosts."""
+"""``openstack kongming host``: the commands that show hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.tree import NodeState
 
 ENABLED, DISABLED, RETIRED = "enabled", "disabled", "retired"
-"""The states of a node: it takes servers, an operator keeps them away, or the host's agent does for it has no CPUs."""
+"""The states of a node: it takes servers, an operator has disabled it, or it has no CPUs for templates any more."""
 
 
 class ListHost(Lister):
@@ -128,7 +128,7 @@ def _fields(node: Node) -> dict[str, Any]:
 
 
 def state_of(state: NodeState) -> str:
-    """Whether a node takes servers."""
+    """The state of a node: enabled, disabled or retired."""
     marker = state.inventories.get(names.NODE)
     if marker is None or marker.capacity < 1:
         return RETIRED
@@ -136,7 +136,7 @@ def state_of(state: NodeState) -> str:
 
 
 def _node(state: NodeState) -> dict[str, Any]:
-    """A node by the columns of the list, and whether it takes servers at all."""
+    """A node by the columns of the list, and its state."""
     templates = offered_templates(state.traits)
     return {
         "node": node_id(state.name),
@@ -165,7 +165,7 @@ def _words_of_node(node: Mapping[str, Any]) -> str:
 
 
 def _servers(node: int, state: NodeState) -> list[dict[str, Any]]:
-    """What each consumer has of a node."""
+    """The allocations of each consumer on a node."""
     return [
         {"server": consumer, "node": node, "resources": amounts(resources)}
         for consumer, resources in sorted(state.allocations.items())

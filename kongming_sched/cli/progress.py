@@ -11,13 +11,13 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 PATIENCE_SECONDS = 1.0
-"""Shorter work is over before anybody has read of it."""
+"""Work that takes less time shows no progress."""
 
 _PERIOD_SECONDS = 0.1
 
 
 def tell(items: Iterable[_T], doing: str, clock: Callable[[], float] = time.monotonic) -> Iterator[_T]:
-    """Go through the items, and tell how far that is, and of how many if that is known.
+    """Go through the items and show how many are done, and of how many if that is known.
 
     :param doing: what is done to each, as in ``reading node``
     """

@@ -67,7 +67,7 @@ class ClusterServer:
 class ClusterHost:
     """A compute node with NUMA nodes for servers of templates.
 
-    :ivar servers: None if Nova has not told
+    :ivar servers: None if Nova has not listed them
     :ivar is_disabled: whether its compute service is disabled
     """
 
@@ -87,7 +87,7 @@ class ClusterTemplate:
 
     :ivar cells: a line for each of its cells
     :ivar hosts: how many hosts offer it
-    :ivar servers: how many servers have it; None if Nova has not told
+    :ivar servers: how many servers have it; None if Nova has not listed them
     :ivar room: how many more fit if nothing else comes
     """
 
@@ -103,7 +103,7 @@ class Cluster:
     """Everything.
 
     :ivar bare_hosts: compute nodes without nodes for servers of templates
-    :ivar servers: how many servers of templates there are; None if Nova has not told
+    :ivar servers: how many servers of templates there are; None if Nova has not listed them
     :ivar homeless: servers of templates that are on none of the hosts
     :ivar notes: what could not be read
     """
@@ -125,7 +125,7 @@ def read_cluster(
 ) -> Cluster:
     """The cloud, in three requests to Placement.
 
-    :param servers: all servers, or why Nova does not tell of them, or None if it was not asked
+    :param servers: all servers, or why Nova does not list them, or None if it was not asked
     """
     provider_names = {provider.uuid: provider.name for provider in placement.providers(required=names.HW_NUMA_ROOT)}
     summaries = placement.host_summaries()
@@ -165,7 +165,7 @@ def make_cluster(
 
 
 def read_servers(compute: ComputeClient) -> list[Server] | str:
-    """Every server, or why Nova does not tell: the page is of use without them."""
+    """Every server, or why Nova does not list them: the page is of use without them."""
     try:
         return list(progress.tell(compute.servers(), "reading server"))
     except exceptions.ComputeError as error:

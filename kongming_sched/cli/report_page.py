@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cloud as one HTML page: nothing but itself is needed to show it, and a search box finds what one looks for.
+"""The cloud as one HTML page, which needs no other file and has a search box.
 
 It is written for a thousand hosts and more. So attributes go without quotes and some elements without an end, as HTML
 allows, and each host is laid out by the browser when it comes into sight. Everything is there without JavaScript; that
-only hides what is not looked for, and sorts. Colours repeat what numbers say.
+only filters and sorts. Colours repeat what numbers say.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DISABLED = "<span class=tag>disabled</span>"
 def report_page(cluster: Cluster, at: datetime, title: str = "KongMing") -> str:
     """The whole document.
 
-    :param at: when the cloud was looked at
+    :param at: when the cloud was read
     :param title: what the page is called
     """
     shown = [name for name in _RESOURCES if cluster.total(name).total or cluster.total(name).used]
@@ -98,7 +98,7 @@ def _template(template: ClusterTemplate) -> str:
 
 
 def _finder(hosts: int) -> Iterator[str]:
-    """The box in which one looks for hosts. It stays in sight."""
+    """The search box for hosts, which stays on the screen."""
     yield "<form class=finder role=search><label for=find>Find</label>"
     yield "<input type=search id=find placeholder='host, server, template, or: full, disabled' autocomplete=off"
     yield "spellcheck=false aria-controls=hosts aria-describedby=found>"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``openstack kongming server``: what changes servers."""
+"""``openstack kongming server``: the commands that change servers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kongming_sched.request import TEMPLATE_KEY
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What is to become of a server's metadata."""
+    """Changes of a server's metadata: keys to set, and keys to delete."""
 
     set: Mapping[str, str]
     delete: tuple[str, ...]
@@ -32,7 +32,7 @@ class Steps:
 
 
 def change(before: Mapping[str, str], wanted: Mapping[str, str]) -> Steps:
-    """What leads from the keys that a server has to those that it shall have."""
+    """The changes from the keys that a server has to the wanted ones."""
     return Steps(
         {key: value for key, value in wanted.items() if before.get(key) != value},
         tuple(key for key in before if key not in wanted),
@@ -40,10 +40,10 @@ def change(before: Mapping[str, str], wanted: Mapping[str, str]) -> Steps:
 
 
 class _Write(Change):
-    """What the two commands have in common."""
+    """The plan of both commands."""
 
     def plan_of(self, server: Server, wanted: Mapping[str, str]) -> Plan:
-        """Check what a server's metadata shall be, and write it."""
+        """A plan that checks a server's wanted metadata and writes it."""
         before = select(server.metadata)
         steps = change(before, wanted)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``openstack kongming server``: what looks at servers."""
+"""``openstack kongming server``: the commands that show servers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.request import TEMPLATE_KEY
 
 Claims = Mapping[str, Mapping[int, Mapping[str, int]]]
-"""Server id to NUMA node to what the server has of it."""
+"""Server id to NUMA node to the server's allocation there."""
 
 
 class ListServer(Lister):
@@ -137,9 +137,9 @@ def _own_cpus(server: Server) -> str | None:
 
 
 def read_claims(client: PlacementClient, servers: Sequence[Server], nodes: Iterable[Provider]) -> Claims:
-    """What servers have of nodes, by asking about the ones or the others, whichever are fewer.
+    """The allocations of servers on nodes, read by server or by node, whichever are fewer.
 
-    Placement has no request that tells it of many.
+    Placement has no request for the allocations of many servers or many providers.
     """
     hosts = {server.host for server in servers}
     numbers = {node.uuid: node_id(node.name) for node in nodes if node_host(node.name) in hosts}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``openstack kongming template``: what changes templates."""
+"""``openstack kongming template``: the commands that change templates."""
 
 from __future__ import annotations
 
@@ -214,13 +214,13 @@ class DeleteTemplate(Change):
 
 
 def _subject(templates: Collection[str]) -> str:
-    """What a command about several templates is about."""
+    """The templates of a command by name, or their number if they are many."""
     few = len(templates) <= _SHOWN
     return f"template {', '.join(templates)}" if few else f"{len(templates)} templates"
 
 
 def _is_stored(template: PinningTemplate, aggregates: frozenset[str], stored: Mapping[str, StoredTemplate]) -> bool:
-    """Whether there is nothing to do for a template."""
+    """Whether a template is stored already, just so."""
     old = stored.get(template.name)
     return old is not None and (old.template, old.aggregates) == (template, aggregates)
 

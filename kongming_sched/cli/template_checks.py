@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a template must not do to other templates and to those who use it."""
+"""Checks of a new, changed or deleted template against other templates and against its users."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def overlaps(
 
 
 def uses(compute: ComputeClient, templates: Collection[str]) -> Iterator[exceptions.TemplateInUse]:
-    """Those of these templates that somebody names, so that they cannot be taken away.
+    """An error for each of these templates that has users, and so cannot be deleted.
 
     :raises ComputeError: if Nova does not say who uses them
     """
@@ -57,7 +57,7 @@ def uses(compute: ComputeClient, templates: Collection[str]) -> Iterator[excepti
 def other_demands(
     compute: ComputeClient, old: PinningTemplate | None, new: PinningTemplate
 ) -> Iterator[exceptions.TemplateInUse]:
-    """Who asks for other resources than a template is to take; what servers have was claimed for good.
+    """An error if users of a template ask for other resources than it is to take: a server's claim does not change.
 
     :param old: None if what is stored cannot be read
     :raises ComputeError: if Nova does not say who uses it

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pages of the agent and of the commands have in common: the frame of a document, its look, and its file."""
+"""What the HTML pages of the agent and of the commands share: the frame of a document, its style, and its file."""
