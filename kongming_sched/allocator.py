@@ -79,14 +79,14 @@ def allocate(cores: Sequence[Core], demands: Iterable[Demand], blocked: CpuSet =
     :param blocked: host CPUs of guests that are not among the demands and cannot be moved
     :raises ValueError: if two demands have one key or the cores differ in width
     """
-    everyone = sorted(demands, key=lambda demand: (not demand.takes_whole_cores, demand.key))
-    if len({demand.key for demand in everyone}) < len(everyone):
+    ordered = sorted(demands, key=lambda demand: (not demand.takes_whole_cores, demand.key))
+    if len({demand.key for demand in ordered}) < len(ordered):
         raise ValueError("two demands have the same key")
     accumulator = _Accumulator(cores, blocked)
     # The counts decide who gets a place, before anything moves; after that there is room for all of these. So no choice
     # below can fail, and each is free to be the one that moves the fewest vCPUs or keeps the most cores whole.
-    unplaced = accumulator.admit(everyone)
-    admitted = [demand for demand in everyone if demand.key not in unplaced]
+    unplaced = accumulator.admit(ordered)
+    admitted = [demand for demand in ordered if demand.key not in unplaced]
     accumulator.vacate_cores(admitted)
     for demand in sorted(admitted, key=accumulator.turn):
         accumulator.take_cores(demand)

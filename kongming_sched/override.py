@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server's own metadata asks for instead of its template, and which of that a template can give."""
+"""What a server's own metadata asks for in place of its template, and whether a template can grant it. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kongming_sched.texts.printable import quote
 
 CPUS_KEY = "kongming:cpus"
 OLD_CPUS_KEY = "kongming-vcpu-pinning"
-"""What the first generation of KongMing read; the same as :data:`CPUS_KEY`."""
+"""The key that the first generation of KongMing read, with the meaning of :data:`CPUS_KEY`."""
 
 KEYS = (TEMPLATE_KEY, CPUS_KEY, OLD_CPUS_KEY)
-"""The metadata of a server that means something here."""
+"""The keys of a server's metadata that KongMing reads."""
 
 GRAMMAR = "'5-6,9-11,^10' for all vCPUs alike or '0:5-6;1-3:9' for each"
 
@@ -57,17 +57,19 @@ class VcpuPins:
         return cls(key, tuple(groups))
 
     def of_vcpus(self, count: int) -> tuple[CpuSet, ...]:
-        """The host CPUs of each vCPU of a server that has so many.
+        """The host CPUs of each vCPU.
+
+        :param count: how many vCPUs the server has
 
         :raises InvalidOverride: if a vCPU has none, or one is named that the server does not have
         """
-        everyone = CpuSet.of(range(count))
+        all_vcpus = CpuSet.of(range(count))
         pins: dict[int, CpuSet] = {}
         for vcpus, cpus in self.groups:
-            if vcpus is not None and (unknown := vcpus - everyone):
-                raise exceptions.InvalidOverride(self.key, f"the server has no vCPU {unknown}; it has {everyone}")
-            pins |= dict.fromkeys(everyone if vcpus is None else vcpus, cpus)
-        if missing := everyone - CpuSet.of(pins):
+            if vcpus is not None and (unknown := vcpus - all_vcpus):
+                raise exceptions.InvalidOverride(self.key, f"the server has no vCPU {unknown}; it has {all_vcpus}")
+            pins |= dict.fromkeys(all_vcpus if vcpus is None else vcpus, cpus)
+        if missing := all_vcpus - CpuSet.of(pins):
             raise exceptions.InvalidOverride(self.key, f"vCPU {missing} has no host CPUs")
         return tuple(pins[vcpu] for vcpu in range(count))
 
@@ -101,12 +103,12 @@ class ServerOverride:
 
     @property
     def first_key(self) -> str:
-        """The key to name where all of it is refused."""
+        """The key to name in an error that concerns all of it."""
         return TEMPLATE_KEY if self.template is not None or self.cpus is None else self.cpus.key
 
 
 def select(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The part of a server's metadata that means something here."""
+    """The part of a server's metadata that KongMing reads."""
     return {key: metadata[key] for key in KEYS if key in metadata}
 
 
@@ -115,7 +117,7 @@ def overriding_template(
 ) -> PinningTemplate:
     """The template that a server has by its metadata: another one, or its flavor's.
 
-    That it takes what was claimed is for the caller to see, who knows the claim.
+    The caller, which knows the claim, has to check that it takes what was claimed.
 
     :param template: that of the server's flavor
     :param templates: those that there are, by name

@@ -25,7 +25,7 @@ OPTS = [
 Host CPUs that the template with explicit CPUs names, as in ``7`` or ``6-7``.
 
 They must be in the dedicated pool of the hosts, and no server may have them. While the tests of explicit CPUs run, the
-pool is smaller by the cores of these CPUs. Without a value these tests are skipped: no API tells which CPUs hosts have.
+pool is smaller by the cores of these CPUs. Without a value these tests are skipped: no API shows which CPUs hosts have.
 """,
     ),
     cfg.IntOpt(

@@ -32,7 +32,7 @@ class Answer:
 
 
 class TempestAdapter:
-    """Stands where the client expects an adapter of keystoneauth."""
+    """An adapter as the client expects it of keystoneauth, over Tempest's client."""
 
     def __init__(self, client: rest_client.RestClient) -> None:
         self._client = client
@@ -55,7 +55,7 @@ class TempestAdapter:
 
 
 class Placement(PlacementClient):
-    """What the tests ask beyond what KongMing asks."""
+    """KongMing's client of Placement with the further requests of the tests."""
 
     def claims(self, consumer: str) -> dict[str, dict[str, int]]:
         """Provider to what a consumer has of it."""

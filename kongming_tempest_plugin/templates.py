@@ -51,7 +51,7 @@ def threads_per_core(nodes: Sequence[ProviderSummary]) -> int:
 def obstacle(template: PinningTemplate, nodes: Sequence[ProviderSummary]) -> str:
     """Why no host of a cloud can have a template, by what the hosts are made of; empty if one can.
 
-    Whether they have room now, or offer it, is for the tests to find out.
+    Whether they have room now, or offer it, the tests find out.
     """
     if not nodes:
         return "no host has node providers of KongMing: does kongming-agent run?"

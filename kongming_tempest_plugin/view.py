@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Nova and Placement say of a server, and where they do not say the same. Only :func:`look` asks anybody."""
+"""A server by Nova and by Placement, and where the two disagree. Only :func:`read_view` sends requests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Resources = Mapping[str, int]
 
 
 SHARED_STORAGE = {"DISK_GB"}
-"""What a server may have of a provider that is not its host's."""
+"""Resources that a server may have of a provider that is not its host's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a server has of one provider.
+    """The allocation of a server on one provider.
 
     :ivar root: the id of the provider at the root of the provider's tree
     """
@@ -53,8 +53,12 @@ class View:
     left_over: Mapping[str, Mapping[str, Resources]] = field(default_factory=dict)
 
 
-def look(placement: Placement, server: str, host: str, migrations: Iterable[str]) -> View:
-    """See a server of which Nova says that it is on a host, and that it was in these migrations."""
+def read_view(placement: Placement, server: str, host: str, migrations: Iterable[str]) -> View:
+    """Read from Placement what a server and its migrations have.
+
+    :param host: the hypervisor that the server is on, by Nova
+    :param migrations: ids of the server's migrations, by Nova
+    """
     roots = placement.providers(name=host)
     claims = [
         Claim(uuid, provider.root_uuid, placement.traits(uuid), resources)
@@ -107,7 +111,7 @@ def _cpu_faults(claim: Claim) -> list[str]:
 
 
 def leftovers(view: View) -> list[str]:
-    """What is still held where the server is not any more."""
+    """Allocations that migrations of the server still have, in words."""
     return [
         f"migration {migration} still has {_words(resources)} of {provider}"
         for migration, providers in view.left_over.items()

@@ -13,7 +13,7 @@ from tempest.lib import decorators
 from kongming_sched.template import PinningTemplate
 from kongming_tempest_plugin.templates import threads_per_core
 from kongming_tempest_plugin.tests import base
-from kongming_tempest_plugin.view import View, faults, leftovers, look
+from kongming_tempest_plugin.view import View, faults, leftovers, read_view
 
 CONF = config.CONF
 FEATURES = CONF.compute_feature_enabled
@@ -23,10 +23,10 @@ NEEDS_TWO_HOSTS = testtools.skipIf(CONF.compute.min_compute_nodes < 2, "tempest.
 
 
 class ServerActionsBase(base.BaseKongmingTest):
-    """One server of a template, to which one thing after the other happens.
+    """One server of a template, with which one action after the other is tried.
 
-    After each of them Nova and Placement must say the same: the server has of the NUMA nodes of the host that it is on
-    exactly what its flavor asks for, and nothing anywhere else.
+    After each of them Nova and Placement must agree: the server has exactly what its flavor asks for, of the NUMA nodes
+    of the host that it is on, and nothing anywhere else.
 
     :cvar kind: the template, by its name in ``templates.CELLS``
     """
@@ -74,7 +74,7 @@ class ServerActionsBase(base.BaseKongmingTest):
 
     def _view(self) -> View:
         known = self.os_admin.migrations_client.list_migrations(instance_uuid=self.server)["migrations"]
-        return look(self.placement, self.server, self._host(), [migration["uuid"] for migration in known])
+        return read_view(self.placement, self.server, self._host(), [migration["uuid"] for migration in known])
 
     def _claim_faults(self) -> list[str]:
         memory_mb = self._show()["flavor"]["ram"]
@@ -89,7 +89,7 @@ class ServerActionsBase(base.BaseKongmingTest):
         self.assertEqual([], self._claim_faults())
 
     def check(self) -> None:
-        """The same, and nothing is left elsewhere."""
+        """The server has what its flavor asks for, where it is, and its migrations have nothing."""
         self.wait_until(lambda: not self._wrong())
         self.assertEqual([], self._wrong())
 
@@ -255,7 +255,7 @@ class ServerActionsBase(base.BaseKongmingTest):
     @testtools.skipUnless(FEATURES.live_migration, "tempest.conf says that servers cannot be migrated live")
     @NEEDS_TWO_HOSTS
     def test_live_migrate(self) -> None:
-        """The same while it runs."""
+        """A server that was migrated while it ran has its place on the new host, and none on the old one."""
         before = self._host()
 
         self.admin_servers_client.live_migrate_server(self.server, host=None, block_migration="auto")

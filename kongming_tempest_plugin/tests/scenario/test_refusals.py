@@ -38,12 +38,12 @@ class RefusalsTest(base.BaseKongmingTest):
 
     @decorators.idempotent_id("ea93afa6-4966-44bb-acc5-f20f82e97bdc")
     def test_no_such_template(self) -> None:
-        """Not of a template that nobody has made."""
+        """A server of a template that does not exist gets no host."""
         self.assert_no_host(self.flavor_of(self.template_of("any"), self.flavor_ref))
 
     @decorators.idempotent_id("2620f229-5821-4f4e-9ccd-f5dece75fb43")
     def test_template_without_groups(self) -> None:
-        """Not of a flavor that names a template and takes nothing of a node, which would land anywhere."""
+        """A server whose flavor names a template and takes nothing of a node gets no host: it could land anywhere."""
         model = self.flavors_client.show_flavor(self.flavor_ref)["flavor"]
         self.assert_no_host(self.flavor_with({TEMPLATE_KEY: self.template.name}, self.template.vcpus, model))
 

@@ -13,7 +13,7 @@ class DedicatedAnyTest(base.ServerActionsBase):
 
 
 class DedicatedPreferTest(base.ServerActionsBase):
-    """The same, on siblings where that can be."""
+    """A vCPU with a host CPU of its own, on sibling threads where possible."""
 
     kind = "prefer"
 
