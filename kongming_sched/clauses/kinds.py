@@ -12,7 +12,7 @@ from kongming_sched.clauses.clause import Clause, Kind, Schema, Where, clauses_o
 from kongming_sched.compat import StrEnum
 from kongming_sched.cpuset import MAX_CPU, CpuSet
 from kongming_sched.texts.printable import quote
-from kongming_sched.texts.whole_number import is_whole_number
+from kongming_sched.texts.whole_number import NODE_IDS, is_whole_number
 
 T = TypeVar("T")
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -164,6 +164,8 @@ class Parts(Kind[tuple[T, ...]]):
         """Take a list of mappings."""
         if not isinstance(value, list) or not value:
             raise where.error(f"must be a list of at least one {self.noun}")
+        if len(value) > len(NODE_IDS):  # each is on a NUMA node of its own
+            raise where.error(f"has {len(value)} {self.noun}s, and a host has {len(NODE_IDS)} NUMA nodes at most")
         return tuple(read(self.part, item, where.item(index)) for index, item in enumerate(value))
 
     def write(self, value: tuple[T, ...], _owner: Any) -> object:

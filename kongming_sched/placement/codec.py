@@ -20,6 +20,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.forms.form import Found, invalid
 from kongming_sched.placement.forms.table import form_of
 from kongming_sched.template import Name, PinningTemplate
+from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 
 PREFIX = "CUSTOM_KONGMING_"
 _ITEM = re.compile(r"C([0-9]{1,18})_(.+)")
@@ -119,7 +120,10 @@ class _Decoder:
         place = f"a template's {kind.noun}"
         for one in found:
             digits, _, text = one.text[1:].partition("_")
-            by_number.setdefault(int(digits), []).append(Found(one.template, one.trait, text, place))
+            number = find_whole_number(digits, AMOUNTS)
+            if number is None:
+                raise invalid(self.name, one.trait, f"has a number that is none of {place}")
+            by_number.setdefault(number, []).append(Found(one.template, one.trait, text, place))
         items = {number: self.part(kind.part, mine) for number, mine in by_number.items()}
         for number in range(max(items, default=0) + 1):
             if number not in items:

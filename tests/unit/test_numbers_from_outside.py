@@ -28,8 +28,10 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.override import VcpuPins
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.codec import decode, encode
 from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.request import PinningRequest
+from kongming_sched.template import PinningTemplate
 from kongming_sched.texts.whole_number import CPUS, find_whole_number, is_whole_number, read_whole_number
 from kongming_sched.topology import HostTopology
 from testbed.adapters import Answer, Canned
@@ -296,6 +298,23 @@ def test_orders_name_nodes_and_cells_by_numbers(field: str, value: str) -> None:
 def test_orders_of_many_brackets() -> None:
     """They are no order, and the agent goes on."""
     assert "this is no order" in str(carry_out("[" * 100_000, None, None, None)["error"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_the_traits_of_a_template(odd: str) -> None:
+    """A template's provider may have any trait: one that is no clause is named."""
+    traits = encode(PinningTemplate.from_mapping({"name": "gold", "cells": [{"vcpus": "0", "cpus": "dedicated"}]}))
+    for trait in ("CUSTOM_KONGMING_C{}_VCPUS_1", "CUSTOM_KONGMING_C0_NODE_{}", "CUSTOM_KONGMING_QOS_SHARES_{}"):
+        with pytest.raises(exceptions.InvalidTraits):
+            decode("gold", traits | {trait.format(ODD[odd])})
+
+
+def test_templates_have_no_more_cells_than_hosts_have_nodes() -> None:
+    """Each is on a node of its own."""
+    cells = [{"vcpus": str(number), "cpus": "dedicated"} for number in range(257)]
+    with pytest.raises(exceptions.InvalidTemplate, match="has 257 cells, and a host has 256 NUMA nodes at most"):
+        PinningTemplate.from_mapping({"name": "gold", "cells": cells})
+    assert 256 == PinningTemplate.from_mapping({"name": "gold", "cells": cells[:256]}).vcpus
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1e400", "-Infinity", "NaN", '"1"', "null", "9" * 400])
