@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from kongming_sched.clauses.clause import clauses_of
+from kongming_sched.template import PinningTemplate
+
 AGGREGATE = "a99e0000-0000-4000-8000-000000000001"
 OTHER = "a99e0000-0000-4000-8000-000000000002"
 
@@ -32,4 +35,6 @@ GOLD_FIELDS = {
     "aggregates": [],
     "hosts_offering": [],
     "hosts_not_offering": [],
+    **{clause.name: None for clause in clauses_of(PinningTemplate) if clause.default is None},
 }
+"""What show prints of GOLD, which has no clause without a default."""
