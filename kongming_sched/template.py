@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from kongming_sched.clauses.clause import Kind, Only, Schema, Where, clause, read, write
 from kongming_sched.clauses.kinds import Choice, Cpus, Number, Part, Parts
 from kongming_sched.clauses.pins import Pins
+from kongming_sched.clauses.text import Text
 from kongming_sched.compat import StrEnum
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.qos import NO_QOS, Qos
@@ -204,6 +205,10 @@ class PinningTemplate:
             "Whether a server's own metadata may replace the template's pins.",
             spelled_out=True,
         ),
+    )
+    description: str | None = field(
+        default=None,
+        metadata=clause(Text(120), "What the template is for, in 1 to 120 characters on one line.", blank=True),
     )
 
     @property
