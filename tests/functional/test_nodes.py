@@ -246,7 +246,7 @@ def test_a_host_that_was_deleted_and_made_anew_is_found_again(cloud: PlacementSe
     reconcile(nodes, NODE_0_ONLY, GOLD)
     for provider in (NODE_0, HOST):
         cloud.client.delete_provider(provider)
-    with pytest.raises(ProviderNotFound, match="it has gone"):
+    with pytest.raises(ProviderNotFound, match="it does not exist any more"):
         nodes.observe()
     cloud.add_host("compute1", OTHER_HOST)
     root, _, states = nodes.observe()
