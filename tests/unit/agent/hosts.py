@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
+from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.flavor import cell_requests
@@ -41,6 +43,9 @@ TEMPLATES = {
         template("bronze", {"vcpus": "0", "cpus": "shared"}),
         template("exact", {"vcpus": "0", "cpus": "explicit", "pins": {0: "15"}}),
         template("first", {"vcpus": "0", "cpus": "dedicated", "node": 0}),
+        template("cores", {"vcpus": "0-1", "cpus": "dedicated", "threads": "require"}),
+        template("alone", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}),
+        template("inside", {"vcpus": "0", "cpus": "dedicated"}, emulator="cell"),
         template("loose", {"vcpus": "0", "cpus": "dedicated", "memory": "none"}),
         template("twin", {"vcpus": "0", "cpus": "dedicated"}, {"vcpus": "1", "cpus": "dedicated"}),
     )
@@ -98,9 +103,13 @@ def host(*tenants: Tenant, templates: Sequence[str] = tuple(TEMPLATES), pools: H
     return view
 
 
-def preview(view: HostView, **changes: object) -> Preview:
-    """What the agent would do on a host of which all guests can be moved."""
-    layout = lay_out(view)
-    actions = tuple(plan(view.guests, layout.guests, view.pools.dedicated, view.pools.housekeeping))
-    found = Preview(view.cpus, view.guests, view.states, view.templates, layout, layout, actions, {}, ())
+def preview(view: HostView, *, left: Mapping[str, Problem] = MappingProxyType({}), **changes: object) -> Preview:
+    """What the agent would do on a host.
+
+    :param left: server id to why a guest cannot be moved now
+    """
+    layout, planned = lay_out(view), lay_out(replace(view, immovable=frozenset(left)))
+    housekeeping = view.pools.housekeeping
+    actions = tuple(plan(view.guests, planned.guests, view.pools.dedicated, housekeeping, left.keys()))
+    found = Preview(view.cpus, view.guests, view.states, view.templates, layout, planned, actions, left, ())
     return replace(found, **changes)  # type: ignore[arg-type]  # whatever a test wants to be another
