@@ -119,7 +119,7 @@ class _Reasons:
         self._preview = preview
         self._guests = {guest.uuid: guest for guest in preview.guests}
         units = units_of(preview.guests, preview.planned.guests, preview.left.keys())
-        self._units = {(unit.guest, unit.kind, unit.index): unit for unit in units}
+        self._units = {unit.key: unit for unit in units}
         self._occupancy = Occupancy(units, preview.cpus.pools.dedicated)
 
     def steps(self) -> list[Step]:
@@ -146,7 +146,7 @@ class _Reasons:
         return self._why_moved(template, guest, action)
 
     def _why_moved(self, template: PinningTemplate, guest: Guest, action: Action) -> str:
-        unit = self._units[action.guest, action.kind, action.index]
+        unit = self._units[action.key]
         if action.cpus != unit.target:
             return f"it steps aside for {self._heir(unit)}, for both wait for each other"
         if self._preview.cpus.topology.cpus <= unit.current:
