@@ -17,8 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks import report
-from kongming_sched.cli.report_cluster import Cluster, make_cluster
-from kongming_sched.cli.report_page import report_page
+from kongming_sched.cli.report.cluster import Cluster, make_cluster
+from kongming_sched.cli.report.page import report_page
 from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.cloud.hosts import hosts_of
 from kongming_sched.cloud.nodes import nodes_of

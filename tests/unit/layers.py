@@ -96,9 +96,6 @@ MAX_LINES = 300
 
 REASON = f"Over {MAX_LINES} lines because "
 
-LARGE_PACKAGES = {"cli"}
-"""Those that are still larger: the commands of the OpenStackClient, one module for a noun and what is done to it."""
-
 LONG_MODULES = {"agent.loop.reconcile"}
 """Those that are still longer and give no reason."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.cli.report_cluster import read_cluster
+from kongming_sched.cli.report.cluster import read_cluster
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from testbed.adapters import Counting
@@ -19,7 +19,7 @@ from tests.functional.cli.shell import Shell
 from tests.functional.cli.state import unchanged
 from tests.functional.cli.test_flavor import GOLD_SPECS
 from tests.functional.conftest import PlacementService
-from tests.unit.cli.test_report_page import Words
+from tests.unit.cli.report.test_page import Words
 
 BARE = "ba4e0000-0000-4000-8000-000000000001"
 

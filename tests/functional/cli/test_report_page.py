@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.cli.report_page import report_page
+from kongming_sched.cli.report.page import report_page
 from testbed.browser import PROGRAMS, Browser, browser
 from tests.functional.agent.test_map_page import CONTRASTS
-from tests.unit.cli.sample_clusters import NASTY, small_cloud
+from tests.unit.cli.report.sample_clusters import NASTY, small_cloud
 
 pytestmark = [
     pytest.mark.skipif(

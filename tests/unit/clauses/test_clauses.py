@@ -12,7 +12,7 @@ from hypothesis import given
 
 from kongming_sched.clauses.clause import Clause, Kind, Schema, Where, clause, clauses_of
 from kongming_sched.clauses.kinds import Choice, Parts
-from kongming_sched.cli.template_rows import fields_of
+from kongming_sched.cli.template.rows import fields_of
 from kongming_sched.compat import StrEnum
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import InvalidTemplate, InvalidTraits

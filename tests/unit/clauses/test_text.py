@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kongming_sched.clauses.clause import clause
 from kongming_sched.clauses.text import Text
-from kongming_sched.cli.template_rows import fields_of
+from kongming_sched.cli.template.rows import fields_of
 from kongming_sched.exceptions import InvalidTemplate, InvalidTraits
 from kongming_sched.placement import codec
 from kongming_sched.placement.templates import StoredTemplate

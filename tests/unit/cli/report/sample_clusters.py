@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from kongming_sched.cli.report_cluster import Amount, Cluster, ClusterHost, ClusterNode, ClusterServer, ClusterTemplate
+from kongming_sched.cli.report.cluster import Amount, Cluster, ClusterHost, ClusterNode, ClusterServer, ClusterTemplate
 
 NASTY = "<script>document.title='hacked'</script>"
 """A server's name, which its user chose."""

@@ -11,7 +11,7 @@ from typing import Any
 from kongming_sched import exceptions
 from kongming_sched.cli import columns
 from kongming_sched.cli.command import Command, Lister, ShowOne
-from kongming_sched.cli.template_rows import LONG, SHORT, fields_of, offering, rows_of
+from kongming_sched.cli.template.rows import LONG, SHORT, fields_of, offering, rows_of
 from kongming_sched.cloud.aggregates import aggregate_uuid, members_of
 from kongming_sched.cloud.nodes import read_nodes
 from kongming_sched.placement.templates import StoredTemplate

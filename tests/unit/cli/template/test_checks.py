@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.cli.template_checks import overlaps
+from kongming_sched.cli.template.checks import overlaps
 from kongming_sched.cloud.compute import Flavor
 from kongming_sched.cloud.users import User, already_asks_for, describe, has_same_demand
 from kongming_sched.placement.flavor import extra_specs

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from kongming_sched.cli.change_plan import Effect, Entry
-from kongming_sched.cli.template_effects import consequences, differences, of_pools, of_servers
+from kongming_sched.cli.template.effects import consequences, differences, of_pools, of_servers
 from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.cloud.nodes import Node
 from kongming_sched.placement import names

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kongming_sched.cli.report_cluster import Amount, Cluster, ClusterHost, ClusterNode, ClusterServer, ClusterTemplate
+from kongming_sched.cli.report.cluster import Amount, Cluster, ClusterHost, ClusterNode, ClusterServer, ClusterTemplate
 from kongming_sched.pages.document import asset, document, escape
 
 
@@ -57,7 +57,7 @@ def report_page(cluster: Cluster, at: datetime, title: str = "KongMing") -> str:
         *_others(cluster),
         "</main>",
     ]
-    return document(escape(title), asset(__package__, "report_page.css"), body, asset(__package__, "report_page.js"))
+    return document(escape(title), asset(__package__, "page.css"), body, asset(__package__, "page.js"))
 
 
 def _header(cluster: Cluster, at: datetime, title: str) -> Iterator[str]:

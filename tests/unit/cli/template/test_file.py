@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import given
 
-from kongming_sched.cli.template_file import MAX_BYTES, STDIN, TemplateFile
+from kongming_sched.cli.template.file import MAX_BYTES, STDIN, TemplateFile
 from kongming_sched.exceptions import InvalidTemplateFile
 from kongming_sched.template import PinningTemplate
 from tests.unit.strategies import templates

@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kongming_sched import exceptions
-from kongming_sched.cli import progress, template_checks, template_effects
+from kongming_sched.cli import progress
 from kongming_sched.cli.change_plan import Effect, Entry, Plan, changed
 from kongming_sched.cli.command import Change
-from kongming_sched.cli.template_file import read_template, read_templates
-from kongming_sched.cli.template_rows import SHORT, rows_of
+from kongming_sched.cli.template import checks, effects
+from kongming_sched.cli.template.file import read_template, read_templates
+from kongming_sched.cli.template.rows import SHORT, rows_of
 from kongming_sched.cloud.aggregates import aggregate_uuid, members_of
 from kongming_sched.cloud.nodes import Node, read_nodes
 from kongming_sched.cpuset import CpuSet
@@ -77,7 +78,7 @@ class CreateTemplate(Change):
             yield from (exceptions.TemplateExists(item.name) for item in new if item.name in known)
             mates = {item.name: StoredTemplate(item, 0, aggregates) for item in new}
             for item in new:
-                yield from template_checks.overlaps(item, aggregates, {**stored, **mates})
+                yield from checks.overlaps(item, aggregates, {**stored, **mates})
                 del mates[item.name]  # each pair once
 
         def create() -> None:
@@ -97,7 +98,7 @@ class CreateTemplate(Change):
         explicit = [template for template in new if template.host_cpus]
         subject = _subject([template.name for template in explicit])
         cpus = CpuSet.union(template.host_cpus for template in explicit)
-        return template_effects.of_pools(subject, None, cpus, nodes)
+        return effects.of_pools(subject, None, cpus, nodes)
 
     def result(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:  # noqa: ARG002
         """The templates as they are stored."""
@@ -156,8 +157,8 @@ class SetTemplate(Change):
         aggregates = given if given is not None else old.aggregates if old else frozenset()
 
         def refusals() -> Iterator[exceptions.KongMingError]:
-            yield from template_checks.overlaps(template, aggregates, found.templates)
-            yield from template_checks.other_demands(self.compute, old.template if old else None, template)
+            yield from checks.overlaps(template, aggregates, found.templates)
+            yield from checks.other_demands(self.compute, old.template if old else None, template)
 
         return Plan(
             f"template {template.name}",
@@ -169,12 +170,12 @@ class SetTemplate(Change):
 
     def _effects(self, old: StoredTemplate | None, new: PinningTemplate, aggregates: frozenset[str]) -> Iterator[Entry]:
         before = old.template if old else None
-        if before and template_effects.consequences(before, new):
+        if before and effects.consequences(before, new):
             servers = self.compute.servers()
             mine = (server for server in servers if server.flavor.extra_specs.get(TEMPLATE_KEY) == new.name)
-            yield from template_effects.of_servers(mine, before, new)
+            yield from effects.of_servers(mine, before, new)
         nodes = _asked(self.placement, read_nodes(self.placement), aggregates)
-        yield from template_effects.of_pools(f"template {new.name}", before, new.host_cpus, nodes)
+        yield from effects.of_pools(f"template {new.name}", before, new.host_cpus, nodes)
 
 
 class DeleteTemplate(Change):
@@ -207,7 +208,7 @@ class DeleteTemplate(Change):
                 if not self.placement.providers(name=names.template_provider_name(name)):
                     yield exceptions.TemplateNotFound(name)
             if not parsed_args.force:
-                yield from template_checks.uses(self.compute, templates)
+                yield from checks.uses(self.compute, templates)
 
         changes = [Entry(Effect.CHANGE, f"template {name}", "deleted") for name in templates]
         return Plan(_subject(templates), changes, delete, refusals())
@@ -230,7 +231,7 @@ def _changes(old: StoredTemplate | None, new: PinningTemplate, aggregates: froze
     if old is None:
         details = ["what is stored cannot be read, and is written anew"]
     else:
-        details = template_effects.differences(old.template, new)
+        details = effects.differences(old.template, new)
         if old.aggregates != aggregates:
             words = [", ".join(sorted(some)) or "all hosts" for some in (old.aggregates, aggregates)]
             details.append(f"aggregates: {changed(*words)}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.cli import columns, progress
-from kongming_sched.cli.template_rows import offering
+from kongming_sched.cli.template.rows import offering
 from kongming_sched.cloud.capacity import HostRoom, demand_of
 from kongming_sched.cloud.compute import ComputeClient, Server
 from kongming_sched.cloud.hosts import hosts_of, read_bare_hosts

@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from kongming_sched.cli.command import Command
-from kongming_sched.cli.report_cluster import read_cluster, read_servers
-from kongming_sched.cli.report_page import report_page
+from kongming_sched.cli.report.cluster import read_cluster, read_servers
+from kongming_sched.cli.report.page import report_page
 from kongming_sched.pages.document import write_page
 from kongming_sched.texts.printable import clean_lines
 

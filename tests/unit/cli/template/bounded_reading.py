@@ -9,7 +9,7 @@ import resource
 import sys
 from pathlib import Path
 
-from kongming_sched.cli.template_file import TemplateFile
+from kongming_sched.cli.template.file import TemplateFile
 from kongming_sched.exceptions import InvalidTemplateFile
 
 HEADROOM = 256 << 20

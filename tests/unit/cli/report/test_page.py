@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kongming_sched.cli.report_cluster import NOTHING, Amount, Cluster, make_cluster
-from kongming_sched.cli.report_page import report_page
+from kongming_sched.cli.report.cluster import NOTHING, Amount, Cluster, make_cluster
+from kongming_sched.cli.report.page import report_page
 from kongming_sched.cloud.capacity import DISABLED
 from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.cloud.hosts import hosts_of
@@ -23,7 +23,7 @@ from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.placement.templates import StoredTemplate, TemplateList
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import PinningTemplate
-from tests.unit.cli.sample_clusters import NASTY, node, server, small_cloud
+from tests.unit.cli.report.sample_clusters import NASTY, node, server, small_cloud
 
 AT = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 ROOT, OTHER = "c1c1c1c1-0000-4000-8000-000000000001", "c2c2c2c2-0000-4000-8000-000000000002"
