@@ -174,7 +174,7 @@ def test_the_journals_lines(station: Station) -> None:
         pytest.param(
             {"libvirt_uri": "test:///no/such/file"},
             "libvirt",
-            "error: libvirt could not tell its version",
+            "error: libvirt could not report its version",
             id="libvirt",
         ),
         pytest.param(
