@@ -33,7 +33,7 @@ from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.pools import HostPools
+from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import PinningTemplate
 from testbed.lab.compute_host import AGENT, ComputeHost, compute_host
 from testbed.lab.guests import Affinity, Guest
@@ -293,12 +293,12 @@ def test_guest_dies_between_look_and_pin(stage: Stage) -> None:
     reconciler = Reconciler(libvirt, Host(), stage.host.client, stage.host.name, Backoff(1))
     housekeeping = CpuSet.of([stage.other])
     pools = HostPools(stage.dedicated, housekeeping, housekeeping, 100.0, 0)
-    reconciler.run(libvirt.topology(), pools)
+    reconciler.run(HostCpus(libvirt.topology(), pools))
     with stage.guest(stage.gold) as gold, stage.guest(stage.bronze) as bronze:
         libvirt.victim = gold
-        first = reconciler.run(libvirt.topology(), pools)
+        first = reconciler.run(HostCpus(libvirt.topology(), pools))
         survivor = stage.is_pinned(bronze)
-        second = reconciler.run(libvirt.topology(), pools)
+        second = reconciler.run(HostCpus(libvirt.topology(), pools))
         libvirt.close()
 
     assert libvirt.victim is None
