@@ -21,12 +21,14 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.topology import HostTopology
@@ -83,7 +85,15 @@ class FakeHost:
         self.name = name
         self._cpus = HostCpus(topology, choose_pools(topology))
         self._machine = SimulatedHost(topology, self._cpus.pools.dedicated)
-        self._reconciler = Reconciler(self._machine, self._machine, client, name, Backoff(INTERVAL_SECONDS))
+        self._reconciler = Reconciler(
+            ReconcilerParts(
+                self._machine,
+                self._machine,
+                NodeRegistry(client, name),
+                TemplateStore(client),
+                Backoff(INTERVAL_SECONDS),
+            )
+        )
         self._servers: frozenset[Server] = frozenset()
         self._next_look = 0.0
         self._problems: tuple[Problem, ...] = ()
@@ -102,9 +112,9 @@ class FakeHost:
             self._report(outcome)
 
     def _report(self, outcome: Outcome) -> None:
-        for change in outcome.changes:
+        for change in outcome.placement.changes:
             LOG.info("%s: Placement: %s", self.name, change)
-        for subject, action in outcome.done:
+        for subject, action in outcome.pinning.done:
             LOG.info("%s: %s: %s", self.name, subject, action)
         for problem in outcome.problems:
             if problem not in self._problems:

@@ -4,30 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
 from kongming_sched.agent.host.ports import Hypervisor, Kernel, pin_thread
 from kongming_sched.agent.model.guest import RunningGuest
-from kongming_sched.agent.model.problem import Problem, Reason, Subject, server
+from kongming_sched.agent.model.outcome import UnmanagedResult
+from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import Released
 from kongming_sched.pools import HostCpus
 from kongming_sched.topology import HostTopology
-
-
-@dataclass(frozen=True, slots=True)
-class Unmanaged:
-    """What was done with the guests that have no template.
-
-    :ivar confined: what was pinned of which guest to keep it off the pool, or given back
-    :ivar problems: why guests are still on the pool, or have still what a template gave them
-    """
-
-    confined: tuple[tuple[Subject, str], ...] = ()
-    problems: tuple[Problem, ...] = ()
 
 
 class UnmanagedGuests:
@@ -55,7 +43,7 @@ class UnmanagedGuests:
         cpus: HostCpus,
         history: History,
         released: Released,
-    ) -> Unmanaged:
+    ) -> UnmanagedResult:
         """Bring them to where they should be.
 
         :param history: of the guests of templates, one of which may have lost its template while it ran
@@ -78,7 +66,8 @@ class UnmanagedGuests:
             return self._confine_unmanaged and not released.covers(*guest.run)
 
         confined = self._confinement.run(unmanaged, cpus.pools.dedicated, cpus.topology.cpus, is_wanted)
-        return Unmanaged(
+        return UnmanagedResult(
+            len(unmanaged),
             tuple((server(guest), what) for guest, what in confined.done),
             tuple(Problem(Reason.UNMANAGED, server(guest), text) for guest, text in (*confined.problems, *failed)),
         )

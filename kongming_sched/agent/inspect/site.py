@@ -15,6 +15,7 @@ from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.read_only import ReadOnly
+from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import ObservedGuest, identify_or_fault
 from kongming_sched.agent.settings import Settings, placement_adapter, read_files, read_settings
@@ -24,6 +25,8 @@ from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
 from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.pools import HostCpus
 
 
@@ -63,11 +66,17 @@ class Site:
         """
         client = PlacementClient(ReadOnly(placement_adapter(self.conf)))
         reservations = Reservations.read_only(self.settings.run_directory / RESERVATIONS_NAME)
-        backoff = Backoff(self.settings.interval_seconds)
-        metadata = Metadata(self.settings.run_directory / METADATA_NAME)
-        whom = ReleasedFile(self.released_path)
-        reconciler = Reconciler(self.hypervisor, self.kernel, client, self.name, backoff, reservations, metadata, whom)
-        return reconciler.preview(self.cpus)
+        parts = ReconcilerParts(
+            self.hypervisor,
+            self.kernel,
+            NodeRegistry(client, self.name),
+            TemplateStore(client),
+            Backoff(self.settings.interval_seconds),
+            reservations,
+            Metadata(self.settings.run_directory / METADATA_NAME),
+            ReleasedFile(self.released_path),
+        )
+        return Reconciler(parts).preview(self.cpus)
 
 
 def open_site(config_files: Sequence[str] | None) -> Site:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One reconcile pass: observe, plan, apply. Keeps nothing between passes except caches."""
+"""One reconcile pass: observe, decide, act. Keeps nothing between passes except caches."""
 
 from __future__ import annotations
 
@@ -8,387 +8,252 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from kongming_sched import exceptions
+from kongming_sched.agent.act.definitions import Definitions
 from kongming_sched.agent.act.pages import MemoryCheck
-from kongming_sched.agent.act.pinning import Pinner
+from kongming_sched.agent.act.pinning import Pinned, Pinner
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.preview import Preview
-from kongming_sched.agent.host.ports import Hypervisor, Kernel
-from kongming_sched.agent.model.guest import Guest, Identities, RunningGuest
-from kongming_sched.agent.model.outcome import Outcome, pins_of, pool_use
-from kongming_sched.agent.model.problem import (
-    PLACEMENT,
-    RELEASED_GUESTS,
-    Problem,
-    Reason,
-    Subject,
-    SubjectKind,
-    server,
-)
+from kongming_sched.agent.loop.observe import Observation, Observer, PlacementView
+from kongming_sched.agent.loop.parts import ReconcilerParts
+from kongming_sched.agent.model.actions import Action
+from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.outcome import Answer, Outcome, PinningResult, PlacementResult, pins_of, pool_use
+from kongming_sched.agent.model.problem import PLACEMENT, Problem, Reason, Subject, one_per_subject, server
 from kongming_sched.agent.model.view import HostLayout, HostView
-from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.history import History
-from kongming_sched.agent.state.released import ReleasedFile
-from kongming_sched.agent.state.reservations import IncomingMigrations, Reservations
-from kongming_sched.agent.state.server_metadata import Metadata
-from kongming_sched.placement.client import PlacementClient, Provider
-from kongming_sched.placement.nodes import NodeRegistry
-from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostCpus
-from kongming_sched.template import PinningTemplate
 
 _ATTEMPTS = 5
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class _PlacementView:
-    """What Placement said."""
+class _Decided:
+    """What a host should be, once Placement has taken it or has not answered.
 
-    root: Provider
-    states: Mapping[str, NodeState]
-    templates: Mapping[str, PinningTemplate]
+    :ivar placement: what Placement held, now or when it last answered
+    :ivar problem: why Placement could not be asked or written
+    """
+
+    placement: PlacementView
+    layout: HostLayout
+    result: PlacementResult
+    problem: Problem | None = None
 
     @property
-    def consumers(self) -> set[str]:
-        """Whoever has claimed something on this host."""
-        return {consumer for state in self.states.values() for consumer in state.allocations}
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong in Placement."""
+        return self.placement.problems if self.problem is None else (*self.placement.problems, self.problem)
 
 
 class Reconciler:
-    """Brings a host to what Placement, its templates and its guests say, step by safe step.
+    """Brings a host to what Placement, its templates and its guests say, step by safe step."""
 
-    :param host_name: the name of the compute node's provider
-    :param reservations: the CPUs of guests on their way
-    :param metadata: what is known of servers' own metadata
-    :param released: guests to be left alone
-    :param unmanaged: looks after guests without a template
-    """
-
-    def __init__(
-        self,
-        hypervisor: Hypervisor,
-        kernel: Kernel,
-        client: PlacementClient,
-        host_name: str,
-        backoff: Backoff,
-        reservations: Reservations | None = None,
-        metadata: Metadata | None = None,
-        released: ReleasedFile | None = None,
-        unmanaged: UnmanagedGuests | None = None,
-    ) -> None:
-        self._hypervisor = hypervisor
-        self._kernel = kernel
-        self._registry = NodeRegistry(client, host_name)
-        self._store = TemplateStore(client)
-        self._backoff = backoff
-        self._reservations = Reservations() if reservations is None else reservations
-        self._metadata = Metadata() if metadata is None else metadata
-        self._released = ReleasedFile() if released is None else released
-        self._unmanaged = UnmanagedGuests(hypervisor, kernel) if unmanaged is None else unmanaged
-        self._memory = MemoryCheck(hypervisor, kernel)
-        self._identities = Identities()
+    def __init__(self, parts: ReconcilerParts) -> None:
+        self._parts = parts
         self._history = History()
-        self._evenly_limited: set[str] = set()
-        self._unmanaged_seen: list[RunningGuest] = []
-        self._repaired: set[str] = set()
+        self._observer = Observer(parts, self._history)
+        self._unmanaged = parts.unmanaged or UnmanagedGuests(parts.hypervisor, parts.kernel)
+        self._memory = MemoryCheck(parts.hypervisor, parts.kernel)
+        self._definitions = Definitions(parts.hypervisor)
+        self._evenly_limited: frozenset[str] = frozenset()
         self._met: frozenset[tuple[str, str]] = frozenset()
-        self._last: _PlacementView | None = None
+        self._last: PlacementView | None = None
 
-    def run(self, cpus: HostCpus, incoming_guest: Sequence[str] = ()) -> Outcome:
-        """Look once, and do what is to be done.
+    def run(self, cpus: HostCpus, questions: Sequence[str] = ()) -> Outcome:
+        """Observe the host, and do what is to be done.
 
         Without Placement the guests are held to what it said last.
 
-        :param incoming_guest: the XML of guests on their way, for which a hook asks
-        :raises HypervisorError: if libvirt cannot tell what runs
+        :param questions: the XML of incoming guests, for which a hook asks
+        :raises HypervisorError: if libvirt does not say what runs
         """
-        outcome = Outcome()
-        self._read_released(outcome)
-        self._pin_started(cpus, outcome)
-        asked = self._ask_placement(outcome)  # first, for libvirt tells of a guest that starts only when it has started
-        guests = self._observe_guests(outcome)
-        expected = self._reservations.expect(incoming_guest, [guest.uuid for guest in guests], cpus.topology.cpus)
-        outcome.answers = dict(expected.refused)
-        self._look_after_unmanaged(cpus, outcome)
-        layout = self._agree_with_placement(cpus, guests, expected, asked, outcome)
-        if layout is not None:
-            outcome.refusals = layout.tree.refusals
-            self._metadata.grant([guest.uuid for guest in guests], layout.granted)
-            self._pin(cpus, guests, expected, layout, outcome)
-        self._repair_definitions(guests, outcome)
-        self._backoff.keep_only(guest.uuid for guest in guests)
-        outcome.retry_seconds = self._backoff.next_seconds()
-        return outcome
+        started = self._pin_started(cpus)
+        # Placement first, for libvirt reports a guest that starts only when it has started, and has claimed.
+        asked = self._ask_placement()
+        seen = self._observer.observe(cpus, questions, self._evenly_limited)
+        unmanaged = self._unmanaged.run(seen.unmanaged, cpus, self._history, seen.released)
+        decided = self._decide(seen, asked)
+        problems = [*seen.problems, *unmanaged.problems]
+        placement, pinning, answers = PlacementResult(), PinningResult(), dict(seen.incoming.refused)
+        if isinstance(decided, _Decided):
+            self._parts.metadata.grant([guest.uuid for guest in seen.guests], decided.layout.granted)
+            placement = decided.result
+            pinning, pinning_problems, answers = self._pin(seen, decided)
+            problems += (*decided.problems, *pinning_problems)
+        else:
+            problems.append(decided)
+        repaired, definition_problems = self._definitions.repair(seen.guests)
+        self._parts.backoff.keep_only(guest.uuid for guest in seen.guests)
+        return Outcome(
+            one_per_subject([*problems, *definition_problems]),
+            placement,
+            replace(pinning, done=(*started, *pinning.done)),
+            unmanaged,
+            answers,
+            repaired,
+            self._parts.backoff.next_seconds(),
+        )
 
     def view(self, cpus: HostCpus) -> HostView:
         """The host and its claims as they are now; nothing is done.
 
-        :raises HypervisorError: if libvirt cannot tell what runs
-        :raises PlacementError: if Placement cannot tell what is claimed
+        :raises HypervisorError: if libvirt does not say what runs
+        :raises PlacementError: if Placement does not say what is claimed
         """
-        outcome = Outcome()
-        self._read_released(outcome)
-        guests = self._observe_guests(outcome)
-        expected = self._reservations.expect((), [guest.uuid for guest in guests], cpus.topology.cpus)
-        seen = self._observe_placement(outcome)
-        return self._view(cpus, (*guests, *expected.guests), seen)
+        seen = self._observer.observe(cpus, (), self._evenly_limited)
+        return self._observer.view(seen, self._observer.placement())
 
     def guests(self) -> tuple[Guest, ...]:
         """The running guests of flavors that name a template.
 
-        :raises HypervisorError: if libvirt cannot tell what runs
+        :raises HypervisorError: if libvirt does not say what runs
         """
-        return self._observe_guests(Outcome())
+        return self._observer.guests(self._evenly_limited).managed
 
-    def reset_backoff(self, server: str) -> None:
+    def reset_backoff(self, server_id: str) -> None:
         """Do not leave a guest alone although a change of it has failed."""
-        self._backoff.forget(server)
+        self._parts.backoff.forget(server_id)
 
     def preview(self, cpus: HostCpus) -> Preview:
-        """What a look would find and do now. Nothing is done.
+        """What a pass would find and do now. Nothing is done.
 
-        :raises HypervisorError: if libvirt cannot tell what runs
-        :raises PlacementError: if Placement cannot tell what is claimed
+        :raises HypervisorError: if libvirt does not say what runs
+        :raises PlacementError: if Placement does not say what is claimed
         """
-        outcome = Outcome()
-        self._read_released(outcome)
-        guests = self._observe_guests(outcome)
-        seen = self._observe_placement(outcome)
-        expected = self._reservations.expect((), [guest.uuid for guest in guests], cpus.topology.cpus)
-        self._reservations.forget_unclaimed(expected, seen.consumers)
-        layout = self._lay_out(cpus, (*guests, *expected.guests), seen)
-        planned, actions, left = self._pinner(cpus, expected, seen, outcome).first_plan(layout, guests)
-        states, templates = seen.states, seen.templates
-        return Preview(cpus, guests, states, templates, layout, planned, actions, left, outcome.problems)
+        seen = self._observer.observe(cpus, (), self._evenly_limited)
+        placement = self._observer.placement()
+        self._parts.reservations.forget_unclaimed(seen.incoming, placement.consumers)
+        layout = lay_out(self._observer.view(seen, placement))
+        planned, actions, left = self._pinner(seen, placement).first_plan(layout, seen.guests)
+        problems = one_per_subject([*seen.problems, *placement.problems])
+        return Preview(
+            cpus, seen.guests, placement.states, placement.templates, layout, planned, actions, left, problems
+        )
 
-    def _read_released(self, outcome: Outcome) -> None:
-        """See whom to leave alone; what the file said before holds if it cannot be read."""
-        try:
-            self._released.read()
-        except exceptions.ConfigurationError as error:
-            outcome.blame([Problem(Reason.CONFIGURATION, RELEASED_GUESTS, str(error))])
-
-    def _observe_guests(self, outcome: Outcome) -> tuple[Guest, ...]:
-        """The running guests of flavors that name a template; all others are kept as strangers."""
-        guests = []
-        self._unmanaged_seen = []
-        for domain, identity in self._identities.of(self._hypervisor.domains()):
-            if isinstance(identity, exceptions.KongMingError):
-                subject = Subject(SubjectKind.SERVER, domain.name, domain.uuid)
-                outcome.blame([Problem(Reason.DOMAIN, subject, str(identity))])
-                continue
-            if identity.request is None:
-                self._unmanaged_seen.append(RunningGuest(domain, identity))
-                continue
-            try:
-                threads = self._kernel.threads(domain)
-                quotas = {} if domain.uuid in self._evenly_limited else self._kernel.vcpu_quotas(domain)
-            except exceptions.GuestGone:
-                continue
-            guests.append(Guest(domain, identity, threads, identity.request, quotas))
-        return tuple(guests)
-
-    def _look_after_unmanaged(self, cpus: HostCpus, outcome: Outcome) -> None:
-        released = self._released.last
-        unmanaged = self._unmanaged.run(self._unmanaged_seen, cpus, self._history, released)
-        outcome.confined = list(unmanaged.confined)
-        outcome.without_template = len(self._unmanaged_seen)
-        outcome.blame(unmanaged.problems)
-
-    def _agree_with_placement(
-        self,
-        cpus: HostCpus,
-        guests: tuple[Guest, ...],
-        expected: IncomingMigrations,
-        asked: _PlacementView | exceptions.PlacementError,
-        outcome: Outcome,
-    ) -> HostLayout | None:
-        """Decide, and write the node providers; again from the start if somebody wrote in between.
-
-        :param asked: what Placement said before the guests were read. Who has no place by that and was never met may
-            have claimed since
-        """
-        met, self._met = self._met, frozenset((guest.uuid, guest.identity.start) for guest in guests)
-        strange = {uuid for uuid, _ in self._met - met}
-        for attempt in range(_ATTEMPTS):
-            try:
-                seen = self._last = _unless_error(asked if attempt == 0 else self._ask_placement(outcome))
-                self._reservations.forget_unclaimed(expected, seen.consumers)
-                layout = self._lay_out(cpus, (*guests, *expected.guests), seen)
-                if attempt == 0 and strange & layout.problems.keys():
-                    continue
-                outcome.use = pool_use(layout.tree, seen.states)
-                outcome.changes += self._registry.write(seen.root, layout.tree.nodes, seen.states)
-                return layout
-            except exceptions.PlacementError as error:
-                if error.status == 409 and attempt + 1 < _ATTEMPTS:
-                    continue
-                outcome.blame([Problem(Reason.PLACEMENT, PLACEMENT, str(error))])
-                break
-        if self._last is None:
-            return None
-        return self._lay_out(cpus, (*guests, *expected.guests), self._last)
-
-    def _pin_started(self, cpus: HostCpus, outcome: Outcome) -> None:
+    def _pin_started(self, cpus: HostCpus) -> tuple[tuple[Subject, Action], ...]:
         """Pin guests that have just started by what Placement said last, for to ask it again takes longer than pinning.
 
-        That mostly knows them: a guest is defined, which is an event, before it starts. Nobody else is moved for them;
-        who needs that waits for the rest of the look, as does who has no place by what was said.
-        """
-        seen, started = self._last, self._hypervisor.take_started()
-        if seen is None or seen.consumers.isdisjoint(started):
-            return
-        self._evenly_limited |= started  # libvirt makes the control groups of each run anew, and all alike
-        guests = self._observe_guests(Outcome())
-        self._evenly_limited -= started
-        expected = self._reservations.expect((), [guest.uuid for guest in guests], cpus.topology.cpus)
-        others = {*self._backoff.waiting(), *(guest.uuid for guest in guests if guest.uuid not in started)}
-        everyone = (*guests, *expected.guests)
-        layout = self._lay_out(cpus, everyone, seen, frozenset(others))
-        others |= layout.problems.keys()
-        pinned = self._pinner(cpus, expected, seen, outcome).run(layout, guests, {}, others)
-        subjects = {guest.uuid: server(guest) for guest in guests}
-        outcome.done += [(subjects[action.guest], action) for action in pinned.done]
-        self._backoff.record(_texts(pinned.failed), ())
+        Placement mostly knew them then: a guest is defined, which is an event, before it starts. Nothing else is moved
+        for them; a guest that needs that waits for the rest of the pass, as does one that has no place by that.
 
-    def _ask_placement(self, outcome: Outcome) -> _PlacementView | exceptions.PlacementError:
-        """What Placement says, or why it does not; whoever needs it deals with that."""
+        :returns: the actions that hold, each with its guest
+        """
+        placement, started = self._last, self._parts.hypervisor.take_started()
+        if placement is None or placement.consumers.isdisjoint(started):
+            return ()
+        # libvirt makes the control groups of each run anew, and gives all vCPUs one quota.
+        seen = self._observer.observe(cpus, (), self._evenly_limited | started)
+        self._evenly_limited -= started
+        others = {*self._parts.backoff.waiting(), *(guest.uuid for guest in seen.guests if guest.uuid not in started)}
+        layout = lay_out(self._observer.view(seen, placement, others))
+        pinner = self._pinner(seen, placement)
+        pinned = pinner.run(layout, seen.guests, {}, others | layout.problems.keys())
+        self._parts.backoff.record(_texts(pinned.failed), ())
+        return _with_subjects(seen.guests, pinned)
+
+    def _ask_placement(self) -> PlacementView | exceptions.PlacementError:
+        """What Placement says, or why it does not: that becomes a problem only where it is used."""
         try:
-            return self._observe_placement(outcome)
+            return self._observer.placement()
         except exceptions.PlacementError as error:
             return error
 
-    def _observe_placement(self, outcome: Outcome) -> _PlacementView:
-        root, aggregates, states = self._registry.observe()
-        stored = self._store.list()
-        for broken in stored.broken:
-            outcome.blame([Problem(Reason.TEMPLATE, Subject(SubjectKind.TEMPLATE, broken.name), str(broken))])
-        templates = {name: item.template for name, item in stored.templates.items() if item.is_offered_to(aggregates)}
-        return _PlacementView(root, states, templates)
+    def _decide(self, seen: Observation, asked: PlacementView | exceptions.PlacementError) -> _Decided | Problem:
+        """Lay the host out, and write the node providers; again from the start if they were changed in between.
 
-    def _lay_out(
-        self,
-        cpus: HostCpus,
-        guests: tuple[Guest, ...],
-        seen: _PlacementView,
-        immovable: frozenset[str] = frozenset(),
-    ) -> HostLayout:
-        view = self._view(cpus, guests, seen)
-        return lay_out(replace(view, immovable=view.immovable | immovable))
+        :param asked: what Placement said before the guests were read. A guest that has no place by that, and that no
+            pass has met, may have claimed since
+        :returns: why nothing can be decided, if Placement has never answered
+        """
+        met, self._met = self._met, frozenset(guest.run for guest in seen.guests)
+        new = {uuid for uuid, _ in self._met - met}
+        result = PlacementResult()
+        for attempt in range(_ATTEMPTS):
+            try:
+                placement = self._last = _unless_error(asked) if attempt == 0 else self._observer.placement()
+                self._parts.reservations.forget_unclaimed(seen.incoming, placement.consumers)
+                layout = lay_out(self._observer.view(seen, placement))
+                if attempt == 0 and new & layout.problems.keys():
+                    continue
+                result = PlacementResult((), layout.tree.refusals, pool_use(layout.tree, placement.states))
+                changes = self._parts.registry.write(placement.root, layout.tree.nodes, placement.states)
+                return _Decided(placement, layout, replace(result, changes=tuple(changes)))
+            except exceptions.PlacementError as error:
+                if error.status != 409 or attempt + 1 == _ATTEMPTS:
+                    problem = Problem(Reason.PLACEMENT, PLACEMENT, str(error))
+                    break
+        if self._last is None:
+            return problem
+        layout = lay_out(self._observer.view(seen, self._last))
+        return _Decided(self._last, layout, replace(result, refusals=layout.tree.refusals), problem)
 
-    def _view(self, cpus: HostCpus, guests: tuple[Guest, ...], seen: _PlacementView) -> HostView:
-        released = self._released_of(guests)
-        return HostView(
-            cpus,
-            seen.root.uuid,
-            seen.root.name,
-            seen.states,
-            {} if self._released.last.everyone else seen.templates,
-            guests,
-            self._kernel.default_shares(),
-            released,
-            self._metadata.requests(),
-            self._history.assigned(guests),
-            released,
-        )
-
-    def _released_of(self, guests: Iterable[Guest]) -> frozenset[str]:
-        released = self._released.last
-        return frozenset(guest.uuid for guest in guests if released.covers(guest.uuid, guest.identity.start))
-
-    def _pin(
-        self,
-        cpus: HostCpus,
-        guests: tuple[Guest, ...],
-        expected: IncomingMigrations,
-        layout: HostLayout,
-        outcome: Outcome,
-    ) -> None:
+    def _pin(self, seen: Observation, decided: _Decided) -> tuple[PinningResult, Iterable[Problem], dict[int, Answer]]:
         """Pin the guests that can be pinned now, then answer for the incoming ones."""
-        subjects = {guest.uuid: server(guest) for guest in (*guests, *expected.guests)}
-        seen = self._last
-        if seen is None:
-            return
-        pinner = self._pinner(cpus, expected, seen, outcome)
-        released = self._released_of(guests)
-        outcome.released = [subjects[uuid] for uuid in sorted(released)]
+        subjects = {guest.uuid: server(guest) for guest in (*seen.guests, *seen.incoming.guests)}
+        released = {guest.uuid for guest in seen.guests if seen.released.covers(*guest.run)}
         failed_before = {
             uuid: Problem(Reason.REFUSED, subjects[uuid], text)
-            for uuid, text in self._backoff.waiting().items()
+            for uuid, text in self._parts.backoff.waiting().items()
             if uuid in subjects and uuid not in released
         }
+        pinner = self._pinner(seen, decided.placement)
         try:
-            pinned = pinner.run(layout, guests, failed_before, released)
+            pinned = pinner.run(decided.layout, seen.guests, failed_before, released)
         except exceptions.HypervisorError:
             self._history.lose_track()
             raise
-        outcome.done += [(subjects[action.guest], action) for action in pinned.done]
-        wrong = {**pinned.left, **pinned.failed}
-        targets = {**pinned.layout.guests, **_only(layout.guests, wrong)}
-        outcome.pins = pins_of(guests, targets, pinned.done, pinned.seen)
-        layout, outcome.memory_elsewhere = pinned.layout, dict(pinned.layout.memory_elsewhere)
+        layout, wrong = pinned.layout, {**pinned.left, **pinned.failed}
+        targets = {**layout.guests, **_only(decided.layout.guests, wrong)}
+        guests = [guest for guest in seen.guests if guest.uuid in targets]  # the others have ended meanwhile
         settled = [guest for guest in guests if guest.uuid not in {*wrong, *released, *layout.unplaced}]
-        outcome.drift = self._history.record(guests, targets, outcome.pins, {guest.uuid for guest in settled})
+        pins = pins_of(guests, targets, pinned.done, pinned.seen)
+        drift = self._history.record(guests, targets, pins, {guest.uuid for guest in settled})
+        self._evenly_limited = frozenset(guest.uuid for guest in settled if _is_evenly_limited(guest, layout))
         pages = {
             uuid: Problem(Reason.MEMORY, subjects[uuid], text)
-            for uuid, text in self._settle(settled, layout, cpus).items()
+            for uuid, text in self._memory.run(settled, layout.guests, seen.cpus.topology.memory_nodes).items()
         }
-        outcome.blame({**layout.problems, **pages, **wrong}.values())
-        self._backoff.record(_texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
-        outcome.answers = self._reservations.reserve(
-            expected, layout.guests, _texts(layout.problems), pinned.occupancy, pinner.housekeeping
+        self._parts.backoff.record(_texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
+        answers = self._parts.reservations.reserve(
+            seen.incoming, layout.guests, _texts(layout.problems), pinned.occupancy, pinner.housekeeping
+        )
+        return (
+            PinningResult(
+                _with_subjects(seen.guests, pinned),
+                pins,
+                drift,
+                tuple(subjects[uuid] for uuid in sorted(released)),
+                layout.memory_elsewhere,
+            ),
+            {**layout.problems, **pages, **wrong}.values(),
+            answers,
         )
 
-    def _pinner(
-        self,
-        cpus: HostCpus,
-        expected: IncomingMigrations,
-        seen: _PlacementView,
-        outcome: Outcome,
-    ) -> Pinner:
+    def _pinner(self, seen: Observation, placement: PlacementView) -> Pinner:
         def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:
-            return self._lay_out(cpus, (*guests, *expected.guests), seen, immovable)
+            return lay_out(self._observer.view(replace(seen, guests=guests), placement, immovable))
 
         return Pinner(
-            self._hypervisor,
-            self._kernel,
+            self._parts.hypervisor,
+            self._parts.kernel,
             lay_out_round,
-            lambda: self._observe_guests(outcome),
-            expected.reserved.values(),
-            cpus.pools.dedicated,
-            cpus.housekeeping,
+            self.guests,
+            seen.incoming.reserved.values(),
+            seen.cpus.pools.dedicated,
+            seen.cpus.housekeeping,
         )
 
-    def _settle(self, settled: Sequence[Guest], layout: HostLayout, cpus: HostCpus) -> dict[str, str]:
-        """Count the pages of guests that are as they should be, and note whose vCPUs need no quota of their own.
 
-        :returns: server id to what is wrong with its pages
-        """
-        even = [guest.uuid for guest in settled if len(set(guest.quotas.values())) <= 1]
-        self._evenly_limited = {uuid for uuid in even if not layout.guests[uuid].quotas}
-        return self._memory.run(settled, layout.guests, cpus.topology.memory_nodes)
+def _is_evenly_limited(guest: Guest, layout: HostLayout) -> bool:
+    """Whether all vCPUs of a guest that is as it should be have one quota, and shall."""
+    return len(set(guest.quotas.values())) <= 1 and not layout.guests[guest.uuid].quotas
 
-    def _repair_definitions(self, guests: Iterable[Guest], outcome: Outcome) -> None:
-        """Take the pins out of the definition that a migrated guest brought along, once it is there."""
-        running = {guest.uuid: guest.domain for guest in guests}
-        self._repaired &= running.keys()
-        for uuid in sorted(running.keys() - self._repaired):
-            try:
-                repaired = self._hypervisor.repair_definition(running[uuid])
-            except exceptions.GuestGone:
-                continue
-            except exceptions.HypervisorUnavailable:
-                raise
-            except exceptions.HypervisorError as error:
-                subject = Subject(SubjectKind.DEFINITION, running[uuid].name)
-                outcome.blame([Problem(Reason.DEFINITION, subject, str(error))])
-                continue
-            if repaired is not None:
-                self._repaired.add(uuid)
-            if repaired:
-                outcome.repaired.append(running[uuid].name)
+
+def _with_subjects(guests: Iterable[Guest], pinned: Pinned) -> tuple[tuple[Subject, Action], ...]:
+    subjects = {guest.uuid: server(guest) for guest in guests}
+    return tuple((subjects[action.guest], action) for action in pinned.done)
 
 
 def _only(values: Mapping[str, _T], servers: Iterable[str]) -> dict[str, _T]:
@@ -400,7 +265,7 @@ def _texts(problems: Mapping[str, Problem]) -> dict[str, str]:
     return {uuid: problem.text for uuid, problem in problems.items()}
 
 
-def _unless_error(asked: _PlacementView | exceptions.PlacementError) -> _PlacementView:
+def _unless_error(asked: PlacementView | exceptions.PlacementError) -> PlacementView:
     if isinstance(asked, exceptions.PlacementError):
         raise asked
     return asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import FrameType
 
 from oslo_config import cfg
@@ -21,9 +22,10 @@ from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.ipc.listener import Listener, Question
 from kongming_sched.agent.loop.orders import HostLooks, carry_out
+from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
-from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
+from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind, one_per_subject
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
@@ -37,6 +39,8 @@ from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.agent.triggers import base as triggers
 from kongming_sched.agent.triggers.event_sources import EventSources
 from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.pools import HostCpus
 
 LOG = log.getLogger(__name__)
@@ -198,8 +202,7 @@ class Agent:
             LOG.exception("a reconcile pass failed; trying again")
             problem = Problem(Reason.AGENT, Subject(SubjectKind.AGENT), "a reconcile pass failed")
         else:
-            self._report(outcome)
-            self._telemetry.end(outcome)
+            outcome = self._report(outcome)
             self._follow_memory(outcome)
             soon = interval if outcome.is_placement_well else _RETRY_SECONDS
             return min(interval, soon, outcome.retry_seconds or soon)
@@ -217,11 +220,11 @@ class Agent:
 
     def _follow_memory(self, outcome: Outcome) -> None:
         """Bring guests whose memory cannot be moved to where it is."""
-        if self._reconciler is None or not outcome.memory_elsewhere:
+        if self._reconciler is None or not outcome.pinning.memory_elsewhere:
             return
         try:
             mover = Mover(self._looks(self._reconciler), self._hypervisor, self._client)
-            for line in self._follower.run(outcome.memory_elsewhere, mover):
+            for line in self._follower.run(outcome.pinning.memory_elsewhere, mover):
                 LOG.info("%s, where its memory is", line)
         except exceptions.KongMingError as error:
             LOG.warning("servers do not follow their memory: %s", error)
@@ -231,10 +234,7 @@ class Agent:
     def _looks(self, reconciler: Reconciler) -> HostLooks:
         def reconcile(cpus: HostCpus) -> Outcome:
             self._telemetry.begin()
-            outcome = reconciler.run(cpus)
-            self._report(outcome)
-            self._telemetry.end(outcome)
-            return outcome
+            return self._report(reconciler.run(cpus))
 
         return HostLooks(reconciler, self._settings.host_cpus(self._hypervisor.topology()), reconcile)
 
@@ -256,10 +256,14 @@ class Agent:
         self._event_sources.seen()
         return self._event_sources.interval_seconds
 
-    def _report(self, outcome: Outcome) -> None:
+    def _report(self, outcome: Outcome) -> Outcome:
+        """Log a pass and count it; gives its outcome, with what keeps event sources from hearing anything."""
         if self._event_sources is not None:
-            outcome.blame(self._event_sources.problems)
+            problems = one_per_subject([*outcome.problems, *self._event_sources.problems])
+            outcome = replace(outcome, problems=problems)
         self._log.report(outcome)
+        self._telemetry.end(outcome)
+        return outcome
 
     def _make_reconciler(self) -> Reconciler:
         name = self._settings.host or self._hypervisor.host_name()
@@ -270,14 +274,15 @@ class Agent:
         lookout.start()
         self._event_sources = lookout
         confinement = Confinement(self._hypervisor, host, directory / confine.FILE_NAME)
-        return Reconciler(
+        parts = ReconcilerParts(
             self._hypervisor,
             host,
-            self._client,
-            name,
+            NodeRegistry(self._client, name),
+            TemplateStore(self._client),
             backoff,
             Reservations(directory / RESERVATIONS_NAME),
             metadata,
             ReleasedFile(directory / released.FILE_NAME),
             UnmanagedGuests(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
         )
+        return Reconciler(parts)

@@ -140,45 +140,69 @@ class Answer:
     reason: str = ""
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a reconcile pass found and did.
+@dataclass(frozen=True, slots=True)
+class PlacementResult:
+    """What a pass found and changed in Placement.
 
-    :ivar changes: a line for each change in Placement
-    :ivar done: the actions that hold now, by libvirt
-    :ivar problems: what is wrong now, one problem for each subject
+    :ivar changes: a line for each change
     :ivar refusals: templates that this host's nodes do not offer
-    :ivar answers: what the guests on their way are told, by the number of the question
-    :ivar repaired: domains whose persistent definition held the pins of another host
-    :ivar drift: what something else has changed of guests since the agent left it right
-    :ivar released: guests that an administrator has taken into his own hands
-    :ivar confined: guests without a template, and what was pinned of them to keep them off the pool, or given back
-    :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
-    :ivar retry_seconds: when to look again at the latest; None for the usual time
-    :ivar without_template: how many guests run that are none of the agent's business
-    :ivar pins: the threads of all others; None if nothing could be decided about them
     :ivar use: how full the pools of the nodes are
     """
 
-    changes: list[str] = field(default_factory=list)
-    done: list[tuple[Subject, Action]] = field(default_factory=list)
-    problems: tuple[Problem, ...] = ()
+    changes: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    answers: dict[int, Answer] = field(default_factory=dict)
-    repaired: list[str] = field(default_factory=list)
-    drift: DriftReport = field(default_factory=DriftReport)
-    released: list[Subject] = field(default_factory=list)
-    confined: list[tuple[Subject, str]] = field(default_factory=list)
-    memory_elsewhere: dict[str, MemoryElsewhere] = field(default_factory=dict)
-    retry_seconds: float | None = None
-    without_template: int = 0
-    pins: Pins | None = None
     use: tuple[PoolUse, ...] = ()
 
-    def blame(self, problems: Iterable[Problem]) -> None:
-        """Add problems; each takes the place of one of the same subject."""
-        found = {problem.subject: problem for problem in (*self.problems, *problems)}
-        self.problems = tuple(found.values())
+
+@dataclass(frozen=True, slots=True)
+class PinningResult:
+    """What a pass found and did of the guests of templates.
+
+    :ivar done: the actions that hold now, each with its guest
+    :ivar pins: the threads of all guests; None if nothing could be decided about them
+    :ivar drift: what something else has changed of guests since the agent left it right
+    :ivar released: guests that are left alone, because an administrator has released them
+    :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
+    """
+
+    done: tuple[tuple[Subject, Action], ...] = ()
+    pins: Pins | None = None
+    drift: DriftReport = field(default_factory=DriftReport)
+    released: tuple[Subject, ...] = ()
+    memory_elsewhere: Mapping[str, MemoryElsewhere] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UnmanagedResult:
+    """What a pass found and did of the guests without a template.
+
+    :ivar count: how many there are
+    :ivar confined: what was pinned of which guest to keep it off the pool, or given back
+    :ivar problems: why guests are still on the pool, or have still what a template gave them
+    """
+
+    count: int = 0
+    confined: tuple[tuple[Subject, str], ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a reconcile pass found and did.
+
+    :ivar problems: what is wrong now, one problem for each subject
+    :ivar answers: those to the hooks of incoming guests, by the number of the question
+    :ivar repaired: domains whose persistent definition held the pins of another host
+    :ivar retry_seconds: when the next pass is due at the latest; None for the usual time
+    """
+
+    problems: tuple[Problem, ...] = ()
+    placement: PlacementResult = field(default_factory=PlacementResult)
+    pinning: PinningResult = field(default_factory=PinningResult)
+    unmanaged: UnmanagedResult = field(default_factory=UnmanagedResult)
+    answers: Mapping[int, Answer] = field(default_factory=dict)
+    repaired: tuple[str, ...] = ()
+    retry_seconds: float | None = None
 
     def problem_of(self, subject: Subject) -> Problem | None:
         """What is wrong with a subject."""

@@ -7,6 +7,7 @@ subjects, and never read a text.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kongming_sched.agent.model.guest import RunningGuest
@@ -111,3 +112,8 @@ class Problem:
 
     def __str__(self) -> str:
         return self.text if self.subject.kind in _SERVICES else f"{self.subject}: {self.text}"
+
+
+def one_per_subject(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The last problem of each subject, in the order in which the subjects came up."""
+    return tuple({problem.subject: problem for problem in problems}.values())

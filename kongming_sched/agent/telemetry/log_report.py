@@ -24,16 +24,16 @@ class LogReport:
 
     def report(self, outcome: Outcome) -> None:
         """Log a pass."""
-        for change in outcome.changes:
+        for change in outcome.placement.changes:
             LOG.info("Placement: %s", change)
-        for drift in outcome.drift.found:
+        for drift in outcome.pinning.drift.found:
             if drift not in self._drift:
                 LOG.warning("%s: %s", drift.server, drift)
-        self._drift = frozenset(outcome.drift.found)
+        self._drift = frozenset(outcome.pinning.drift.found)
         self._report_released(outcome)
-        for subject, what in outcome.confined:
+        for subject, what in outcome.unmanaged.confined:
             LOG.info("%s has no template: %s", subject, what)
-        for subject, action in outcome.done:
+        for subject, action in outcome.pinning.done:
             LOG.info("%s: %s", subject, action)
         for name in outcome.repaired:
             LOG.info("took another host's pins out of the definition of domain %s", name)
@@ -41,10 +41,10 @@ class LogReport:
             LOG.info(
                 "%s on its way here: %s%s", answer.server, answer.pins, f" ({answer.reason})" * bool(answer.reason)
             )
-        for refusal in outcome.refusals:
+        for refusal in outcome.placement.refusals:
             if refusal not in self._refusals:
                 LOG.info("template %s is not offered on node %d: %s", refusal.template, refusal.node_id, refusal.reason)
-        self._refusals = frozenset(outcome.refusals)
+        self._refusals = frozenset(outcome.placement.refusals)
         self.report_problems(outcome.problems)
 
     def report_problems(self, problems: Iterable[Problem]) -> None:
@@ -59,7 +59,7 @@ class LogReport:
         self._problems = now
 
     def _report_released(self, outcome: Outcome) -> None:
-        now = frozenset(outcome.released)
+        now = frozenset(outcome.pinning.released)
         for subject in sorted(now - self._released, key=str):
             LOG.info("%s is released: it is left alone until it is adopted or started anew", subject)
         for subject in sorted(self._released - now, key=str):

@@ -176,18 +176,18 @@ class Metrics:
         """
         is_fine = outcome.is_placement_well
         self._note_pass(is_fine, seconds)
-        for _, action in outcome.done:
+        for _, action in outcome.pinning.done:
             self._actions.labels(_label(action.kind)).inc()
-        self._found.inc(sum(drift.is_thread for drift in outcome.drift.found))
-        self._repaired.inc(outcome.drift.repaired)
-        if waited is not None and any(action.is_pin for _, action in outcome.done):
+        self._found.inc(sum(drift.is_thread for drift in outcome.pinning.drift.found))
+        self._repaired.inc(outcome.pinning.drift.repaired)
+        if waited is not None and any(action.is_pin for _, action in outcome.pinning.done):
             self._latency.observe(waited)
         previous = self._snapshot.now
         self._snapshot.now = _Now(
-            previous.pins if outcome.pins is None else outcome.pins,
-            outcome.use if is_fine else previous.use,
+            previous.pins if outcome.pinning.pins is None else outcome.pinning.pins,
+            outcome.placement.use if is_fine else previous.use,
             self._note_problems(outcome.problems),
-            outcome.without_template,
+            outcome.unmanaged.count,
         )
 
     def record_failure(self, problem: Problem, seconds: float) -> None:

@@ -56,7 +56,7 @@ class Telemetry:
         waited = None if self._waiting_since is None else now - self._waiting_since
         self._waiting_since = None
         self.metrics.record(outcome, now - self._began, waited)
-        self._status = "; ".join([*_pinned(outcome.pins), _status(outcome.problems)])
+        self._status = "; ".join([*_pinned(outcome.pinning.pins), _status(outcome.problems)])
 
     def fail(self, problem: Problem) -> None:
         """The pass failed.

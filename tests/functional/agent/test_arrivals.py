@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 
-from kongming_sched.agent.loop.reconcile import Reconciler
-from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.reservations import PATIENCE_SECONDS, Answer, Reservations
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from testbed.adapters import Answer as Canned500
 from testbed.adapters import Canned
@@ -30,11 +27,9 @@ class Destination(World):
     file: Path
     now = 0.0
 
-    def start_agent(self) -> None:
-        """A new process of the agent, which finds the bookings of the one before."""
-        client = PlacementClient(self.adapter)
-        reservations = Reservations(self.file, lambda: self.now)
-        self.agent = Reconciler(self.host, self.host, client, self.name, Backoff(10, lambda: self.clock), reservations)
+    def reserve(self) -> Reservations:
+        """A new process of the agent finds the reservations of the one before."""
+        return Reservations(self.file, lambda: self.now)
 
     def ask(self, server: str, specs: dict[str, str], memory: str = "1", mode: str = "restrictive") -> Answer:
         """A hook asks for a guest with the pins of another host; the agent looks and answers."""
@@ -79,7 +74,7 @@ def test_told_what_it_would_get_if_it_ran(world: Destination) -> None:
     assert {"vcpupin": {"0": "3"}, "emulatorpin": "0,4", "iothreadpin": {}, "memory": "0"} == answer.pins
     assert "" == answer.reason
     assert () == outcome.problems
-    pins = [action for _, action in outcome.done if action.is_pin]
+    pins = [action for _, action in outcome.pinning.done if action.is_pin]
     assert [] == pins
     assert CpuSet() == world.host.shared_at_any_time
 
@@ -134,12 +129,12 @@ def test_guest_that_never_comes(world: Destination) -> None:
     """What is booked for it is free again after a while."""
     specs = world.claim("coming", "gold", 0)
     world.ask("coming", specs)
-    booked = len(world.agent._reservations)
+    booked = len(world.reservations)
 
     world.now += PATIENCE_SECONDS + 1
     world.look()
 
-    assert (1, 0) == (booked, len(world.agent._reservations))
+    assert (1, 0) == (booked, len(world.reservations))
 
 
 def test_guest_whose_move_failed(world: Destination) -> None:
@@ -150,8 +145,8 @@ def test_guest_whose_move_failed(world: Destination) -> None:
     world.placement.adapter.delete(f"/allocations/{world.servers['coming']}")
     outcome = world.agent.run(world.cpus)
 
-    assert 0 == len(world.agent._reservations)
-    assert ([], ()) == (outcome.changes, outcome.problems)
+    assert 0 == len(world.reservations)
+    assert ((), ()) == (outcome.placement.changes, outcome.problems)
     assert before == world.tree()
 
 
@@ -164,7 +159,7 @@ def test_guest_that_came_and_went(world: Destination) -> None:
 
     world.start_agent()
 
-    assert 0 == len(world.agent._reservations)
+    assert 0 == len(world.reservations)
 
 
 def test_guest_that_has_come_is_not_booked(world: Destination) -> None:
@@ -175,7 +170,7 @@ def test_guest_that_has_come_is_not_booked(world: Destination) -> None:
 
     world.look()
 
-    assert 0 == len(world.agent._reservations)
+    assert 0 == len(world.reservations)
 
 
 def test_two_come_at_once(world: Destination) -> None:
@@ -196,7 +191,7 @@ def test_asked_for_again(world: Destination) -> None:
     answers = [world.ask("coming", specs) for _ in range(3)]
 
     assert answers[0] == answers[1] == answers[2]
-    assert 1 == len(world.agent._reservations)
+    assert 1 == len(world.reservations)
 
 
 @pytest.mark.parametrize("mode", ["strict", "preferred"])
@@ -235,7 +230,7 @@ def test_of_a_template_that_is_gone(world: Destination) -> None:
 def test_while_placement_is_away(world: Destination) -> None:
     """A claim that cannot be read keeps the guest off the pool; it is pinned when Placement is back."""
     specs = world.claim("coming", "gold", 0)
-    world.agent._registry._client.transport.adapter = Canned(Canned500(500, "away"))
+    world.client.transport.adapter = Canned(Canned500(500, "away"))
 
     answer = world.ask("coming", specs)
 
@@ -252,7 +247,7 @@ def test_before_placement_was_ever_seen(world: Destination) -> None:
     outcome = world.agent.run(world.cpus, [xml])
 
     assert {} == outcome.answers
-    assert 0 == len(world.agent._reservations)
+    assert 0 == len(world.reservations)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +298,7 @@ def test_broken_file_of_bookings(world: Destination, tmp_path: Path) -> None:
     for text in ("", "{", "[1]", '[{"xml": "<a/>", "vcpus": [], "emulator": "", "until": 1}]'):
         (tmp_path / "arrivals.json").write_text(text)
         world.start_agent()
-        assert 0 == len(world.agent._reservations)
+        assert 0 == len(world.reservations)
 
 
 def test_guest_that_migrates_is_left_alone(world: Destination) -> None:
@@ -335,6 +330,6 @@ def test_other_hosts_pins_leave_the_definition(world: Destination) -> None:
     world.host.log.clear()
     again = world.look()
 
-    assert [f"instance-{server[-8:]}"] == outcome.repaired
-    assert ([], set()) == (again.repaired, world.host.stale_definitions)
+    assert (f"instance-{server[-8:]}",) == outcome.repaired
+    assert ((), set()) == (again.repaired, world.host.stale_definitions)
     assert "repair_definition" not in world.host.log

@@ -136,7 +136,7 @@ def test_started_twice(world: World) -> None:
 
     outcome = world.look()
 
-    assert ([], []) == (outcome.changes, outcome.done)
+    assert ((), ()) == (outcome.placement.changes, outcome.pinning.done)
     assert before == state(world)
 
 
@@ -230,17 +230,35 @@ def test_placement_away(world: World, answer: Answer | Exception) -> None:
     """Without Placement the guests keep their pins, restarted ones get them again, and all is said once it is back."""
     world.settle()
     want, pins = state(world), world.pins()
-    real, world.agent._registry._client.transport.adapter = world.placement.adapter, Canned(answer)
+    real, world.client.transport.adapter = world.placement.adapter, Canned(answer)
     world.host.respawn(world.servers["gold-1"])
 
     outcome = world.look()
     during = world.pins()
-    world.agent._registry._client.transport.adapter = real
+    world.client.transport.adapter = real
     world.settle()
 
     assert [PLACEMENT] == [problem.subject for problem in outcome.problems]
     assert pins == during
     assert want == state(world)
+
+
+def test_a_guest_that_ends_while_others_are_planned_anew(world: World) -> None:
+    """A guest that ends after the change of another one has failed is no matter to the rest of the pass."""
+    failing, ending = world.servers["silver-1"], world.servers["bronze-1"]
+
+    def fail(name: str) -> None:
+        if name == "pin_emulator" and world.host.pins()[failing][:2] == ("2", "10"):
+            if ending in world.host.pins():
+                world.host.destroy(ending)
+            raise exceptions.HypervisorError("pin the emulator", "injected", 38)
+
+    world.host.on_call = fail
+    outcome = world.look()
+
+    assert [failing] == [problem.subject.id for problem in outcome.problems]
+    assert outcome.pinning.pins is not None
+    assert ending not in outcome.pinning.pins.servers
 
 
 def test_guest_that_fails_does_not_keep_others(world: World) -> None:

@@ -27,11 +27,13 @@ import pytest
 
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Domain
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
+from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import PinningTemplate
@@ -290,7 +292,9 @@ def test_guest_dies_between_look_and_pin(stage: Stage) -> None:
             super().pin_emulator(domain, cpus)
 
     libvirt = Deadly("qemu:///system")
-    reconciler = Reconciler(libvirt, Host(), stage.host.client, stage.host.name, Backoff(1))
+    client = stage.host.client
+    registry, store = NodeRegistry(client, stage.host.name), TemplateStore(client)
+    reconciler = Reconciler(ReconcilerParts(libvirt, Host(), registry, store, Backoff(1)))
     housekeeping = CpuSet.of([stage.other])
     pools = HostPools(stage.dedicated, housekeeping, housekeeping, 100.0, 0)
     reconciler.run(HostCpus(libvirt.topology(), pools))

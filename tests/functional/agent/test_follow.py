@@ -29,7 +29,7 @@ def world(placement: PlacementService) -> World:
 
 def follow(world: World, follower: Follower) -> list[str]:
     """The agent looks, and then makes them follow."""
-    memory_elsewhere = world.look().memory_elsewhere
+    memory_elsewhere = world.look().pinning.memory_elsewhere
     looks = HostLooks(world.agent, world.cpus)
     return follower.run(memory_elsewhere, Mover(looks, world.host, PlacementClient(world.adapter)))
 
@@ -52,7 +52,7 @@ def test_the_claim_goes_where_the_memory_is_and_the_vcpus_follow(world: World) -
     done = follow(world, Follower(Backoff(10, lambda: world.clock)))
 
     assert (1, [1], [1]) == (len(done), claimed_nodes(world), nodes_of_vcpus(world))
-    assert ((), {}) == (world.look().problems, world.look().memory_elsewhere)
+    assert ((), {}) == (world.look().problems, world.look().pinning.memory_elsewhere)
 
 
 def test_they_wait_for_room(world: World) -> None:

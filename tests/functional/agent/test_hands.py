@@ -63,9 +63,9 @@ def test_puts_back_and_tells(world: World, cpus: str) -> None:
 
     server = Subject(SubjectKind.SERVER, f"server-instance-{uuid[-8:]}", uuid)
     expected = Drift(server, Kind.VCPU, "vCPU 1", "CPU 14", f"CPU {cpus}", "CPU 14")
-    assert DriftReport((expected,), 1) == outcome.drift
+    assert DriftReport((expected,), 1) == outcome.pinning.drift
     assert before == world.pins()
-    assert DriftReport() == after.drift
+    assert DriftReport() == after.pinning.drift
 
 
 def test_first_pins_are_no_drift(world: World) -> None:
@@ -73,7 +73,7 @@ def test_first_pins_are_no_drift(world: World) -> None:
     world.boot("bronze-2", "bronze", 1)
     world.host.respawn(world.servers["silver-1"])
 
-    assert DriftReport() == world.look().drift
+    assert DriftReport() == world.look().pinning.drift
 
 
 def test_quality_of_service_drifts_too(world: World) -> None:
@@ -84,7 +84,9 @@ def test_quality_of_service_drifts_too(world: World) -> None:
 
     outcome = world.look()
 
-    assert [("QoS", "vcpu_quota -1", "vcpu_quota 50000")] == [(d.what, d.found, d.wanted) for d in outcome.drift.found]
+    assert [("QoS", "vcpu_quota -1", "vcpu_quota 50000")] == [
+        (item.what, item.found, item.wanted) for item in outcome.pinning.drift.found
+    ]
     assert 50_000 == world.host.scheduler_of(uuid)["vcpu_quota"]
 
 
@@ -98,9 +100,9 @@ def test_released_guest_is_left_alone(world: World) -> None:
     second = world.settle()
 
     assert ("6", "15") == world.pins()["silver-2"][:2]
-    assert (DriftReport(), ()) == (first.drift, first.problems)
-    assert first.released == second.released
-    assert 1 == len(first.released)
+    assert (DriftReport(), ()) == (first.pinning.drift, first.problems)
+    assert first.pinning.released == second.pinning.released
+    assert 1 == len(first.pinning.released)
 
 
 def test_nobody_gets_a_released_guests_cpus(world: World) -> None:
@@ -143,7 +145,7 @@ def test_release_ends_with_the_run(world: World) -> None:
 
     outcome = world.settle()
 
-    assert [] == outcome.released
+    assert () == outcome.pinning.released
     pins = [CpuSet.parse(cpus) for cpus in world.pins()["silver-2"][:2]]
     assert [1, 1] == [len(cpus) for cpus in pins]
 
@@ -284,7 +286,7 @@ def test_vcpus_follow_the_memory(world: World) -> None:
     outcome = world.settle()
 
     assert ("8", "emulator 0,4", "memory 0") == world.pins()["bronze-2"]
-    assert ((), {}) == (outcome.problems, outcome.memory_elsewhere)
+    assert ((), {}) == (outcome.problems, outcome.pinning.memory_elsewhere)
 
 
 def test_released_guest_is_not_moved(world: World) -> None:
@@ -307,6 +309,6 @@ def test_memory_bound_for_good(world: World) -> None:
 
     fact = "its memory was bound to node 0 (strict) at its start and its claim is of node 1; "
     assert [fact + "its claim and its vCPUs follow it there next"] == [problem.text for problem in with_room.problems]
-    assert {world.servers["bronze-2"]: MemoryElsewhere(1, 0, "")} == with_room.memory_elsewhere
+    assert {world.servers["bronze-2"]: MemoryElsewhere(1, 0, "")} == with_room.pinning.memory_elsewhere
     obstacle = "node 0 has no place for it: needs CUSTOM_KONGMING_VCPU=1, free 0"
     assert [fact + obstacle] == [problem.text for problem in without.problems]

@@ -14,7 +14,6 @@ from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect.compare import Comparison, compare, libvirt_pins
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
-from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.reservations import Reservations
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
@@ -22,7 +21,7 @@ from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
 from testbed.adapters import Counting
 from testbed.simulated_host import domain_xml
-from tests.functional.agent.world import World, store_templates
+from tests.functional.agent.world import World, parts, store_templates
 from tests.functional.conftest import PlacementService
 
 EVERYWHERE = CpuSet.parse("0-15")
@@ -40,7 +39,8 @@ def world(placement: PlacementService) -> World:
 def preview(world: World, reservations: Reservations | None = None) -> Preview:
     """What a command sees that looks at the host while the agent runs; it may not write anything."""
     client = PlacementClient(ReadOnly(world.placement.adapter))
-    return Reconciler(world.host, world.host, client, world.name, Backoff(10), reservations).preview(world.cpus)
+    more = {"reservations": reservations} if reservations else {}
+    return Reconciler(parts(world.host, client, world.name, **more)).preview(world.cpus)
 
 
 def reasons(world: World) -> list[tuple[str, str, str]]:
@@ -71,7 +71,7 @@ def test_what_it_says_is_what_the_agent_does(world: World) -> None:
     outcome = world.look()
 
     assert before == untouched
-    assert [(str(subject), str(action)) for subject, action in outcome.done] == [
+    assert [(str(subject), str(action)) for subject, action in outcome.pinning.done] == [
         (step.subject, step.action) for step in steps
     ]
 
@@ -85,7 +85,7 @@ def test_only_questions_reach_placement(world: World, placement: PlacementServic
     counting = Counting(placement.adapter)
 
     client = PlacementClient(counting)
-    found = Reconciler(world.host, world.host, client, world.name, Backoff(10)).preview(world.cpus)
+    found = Reconciler(parts(world.host, client, world.name)).preview(world.cpus)
 
     assert {"GET"} == {method for method, _ in counting.requests}
     assert [
@@ -237,7 +237,7 @@ def test_guests_on_their_way_keep_their_cpus(world: World, tmp_path: Path) -> No
     specs = world.claim("coming", "gold", 0)
     xml = domain_xml("instance-coming", world.servers["coming"], 1, specs, "1")
     path = tmp_path / "arrivals.json"
-    agent = Reconciler(world.host, world.host, world.placement.client, world.name, Backoff(10), Reservations(path))
+    agent = Reconciler(parts(world.host, world.placement.client, world.name, reservations=Reservations(path)))
     told = agent.run(world.cpus, [xml]).answers[0].pins
     before = path.read_bytes()
     world.boot("other", "gold", 0)

@@ -336,7 +336,7 @@ class Host(RuleBasedStateMachine):
     @rule(step=st.integers(0, 12), failure=st.sampled_from(Failure))
     def look_without_a_request(self, step: int, failure: Failure) -> None:
         """A request to Placement fails."""
-        client = self.world.agent._registry._client
+        client = self.world.client
         real, client.transport.adapter = client.transport.adapter, Failing(self.placement.adapter, step, failure)
         self.look(15)
         client.transport.adapter = real
@@ -344,7 +344,7 @@ class Host(RuleBasedStateMachine):
     @rule(step=st.integers(0, 12))
     def killed_at_a_request(self, step: int) -> None:
         """The agent dies before or after a request to Placement."""
-        client = self.world.agent._registry._client
+        client = self.world.client
         client.transport.adapter = Interrupted(self.placement.adapter, Countdown(step, Killed()))
         with contextlib.suppress(Killed):
             self.look(15)
@@ -394,7 +394,7 @@ class Host(RuleBasedStateMachine):
         assert self.stranger_is_on == self.world.host.affinities()[self.stranger]
         self.world.start_agent()
         again = self.world.look()
-        assert ([], []) == (again.changes, again.done)
+        assert ((), ()) == (again.placement.changes, again.pinning.done)
 
     def teardown(self) -> None:
         """At the end of every story."""

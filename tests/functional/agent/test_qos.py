@@ -78,7 +78,7 @@ def test_lost_quota_is_put_back(world: World) -> None:
     outcome = world.look()
 
     assert [-1, 30_000] == quotas(world)
-    assert ["QoS of vCPU 0", "QoS of vCPU 1"] == [drift.what for drift in outcome.drift.found]
+    assert ["QoS of vCPU 0", "QoS of vCPU 1"] == [drift.what for drift in outcome.pinning.drift.found]
 
 
 def test_left_over_quota_is_found_after_a_start(world: World) -> None:

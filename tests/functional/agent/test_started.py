@@ -27,7 +27,7 @@ def pins_at_requests(world: World) -> list[dict[str, tuple[str, ...]]]:
     """Grows by the pins of all servers whenever the agent asks Placement, from now on."""
     found: list[dict[str, tuple[str, ...]]] = []
     meddling = Meddling(world.placement.adapter, lambda *_: found.append(world.pins()))
-    world.agent._registry._client.transport.adapter = meddling
+    world.client.transport.adapter = meddling
     return found
 
 
@@ -43,7 +43,7 @@ def test_pinned_before_placement_is_asked(world: World) -> None:
     assert [("1", "9", "emulator 1,9", "memory 0")] == list(found[0].values())
     assert found[0] == world.pins()
     assert () == outcome.problems
-    assert 4 == len(outcome.done)
+    assert 4 == len(outcome.pinning.done)
 
 
 def test_started_anew(world: World) -> None:

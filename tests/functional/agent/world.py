@@ -8,21 +8,25 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.ipc.listener import Listener
 from kongming_sched.agent.loop.orders import HostLooks, carry_out
+from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import FILE_NAME, ReleasedFile
+from kongming_sched.agent.state.reservations import Reservations
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.flavor import cell_requests, extra_specs
+from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.transport import Adapter
 from kongming_sched.pools import HostCpus, HostPools
@@ -55,6 +59,14 @@ TEMPLATES = {
         },
     )
 }
+
+
+def parts(
+    host: SimulatedHost, client: PlacementClient, name: str, backoff: Backoff | None = None, **more: Any
+) -> ReconcilerParts:
+    """What an agent on a simulated host is made of, with further parts by their names."""
+    registry, store = NodeRegistry(client, name), TemplateStore(client)
+    return ReconcilerParts(host, host, registry, store, backoff or Backoff(10), **more)
 
 
 def store_templates(client: PlacementClient) -> None:
@@ -93,6 +105,7 @@ class World:
     :ivar confine: its option confine_unmanaged
     :ivar topology: of the host
     :ivar pools: its CPUs
+    :ivar client: by which the agent reaches Placement
     :ivar adapter: what the agent reaches Placement by; the test's own hands always use the real one
     """
 
@@ -117,20 +130,28 @@ class World:
     def start_agent(self) -> None:
         """A new process of the agent, which remembers nothing."""
         backoff = Backoff(10, lambda: self.clock)
+        self.reservations = self.reserve()
         self.metadata = Metadata(self.metadata_file)
         released = ReleasedFile(self.directory / FILE_NAME if self.directory else None)
         records = Confinement(self.host, self.host, self.directory / "confined.json" if self.directory else None)
         unmanaged = UnmanagedGuests(self.host, self.host, records, self.confine)
+        self.client = PlacementClient(self.adapter)
         self.agent = Reconciler(
-            self.host,
-            self.host,
-            PlacementClient(self.adapter),
-            self.name,
-            backoff,
-            metadata=self.metadata,
-            released=released,
-            unmanaged=unmanaged,
+            parts(
+                self.host,
+                self.client,
+                self.name,
+                backoff,
+                reservations=self.reservations,
+                metadata=self.metadata,
+                released=released,
+                unmanaged=unmanaged,
+            )
         )
+
+    def reserve(self) -> Reservations:
+        """The reservations of a new process of the agent; these are kept in memory."""
+        return Reservations()
 
     @property
     def cpus(self) -> HostCpus:
@@ -149,7 +170,7 @@ class World:
                 outcome = self.look()
             except exceptions.KongMingError:
                 continue
-            if not outcome.done and not outcome.changes and outcome.is_placement_well:
+            if not outcome.pinning.done and not outcome.placement.changes and outcome.is_placement_well:
                 return outcome
         raise AssertionError("the agent does not come to rest")
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from kongming_sched.agent.telemetry.metrics import Metrics
+from testbed.adapters import Answer
 from tests.unit.agent.telemetry.test_metrics import full_outcome
 
 DASHBOARD = json.loads((Path(__file__).parents[4] / "etc" / "grafana" / "kongming.json").read_text())
@@ -26,11 +27,18 @@ LABELS = {"job", "instance"}
 """What Prometheus adds to every sample."""
 
 
+class Answering:
+    """Stands for a Placement that answers."""
+
+    def request(self, url: str, method: str, **_: Any) -> Answer:  # noqa: ARG002  # the adapter's signature
+        return Answer(200)
+
+
 def exported() -> dict[str, set[str]]:
     """Every sample that the agent tells, with its labels."""
     metrics = Metrics()
     metrics.record(full_outcome(), 0.1, 0.2)
-    metrics._requests.labels("GET", "200").inc()
+    metrics.count_requests(Answering()).request("/traits", "GET")
     found: dict[str, set[str]] = {}
     for family in metrics.registry.collect():
         for sample in family.samples:

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from kongming_sched.agent.model.actions import Kind
-from kongming_sched.agent.model.outcome import Drift, DriftReport, Outcome
+from kongming_sched.agent.model.outcome import Drift, DriftReport, Outcome, PinningResult
 from kongming_sched.agent.model.problem import Subject, SubjectKind
 from kongming_sched.agent.telemetry.log_report import LogReport
 
@@ -27,7 +27,7 @@ def test_drift_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     reporter = LogReport()
 
     for found in ((DRIFT,), (DRIFT,), (), (DRIFT,)):
-        reporter.report(Outcome(drift=DriftReport(found)))
+        reporter.report(Outcome(pinning=PinningResult(drift=DriftReport(found))))
 
     message = "server web (1): vCPU 0 is on CPU 0-7 and should be on CPU 2; it is put back"
     assert [("WARNING", message)] * 2 == [(record.levelname, record.getMessage()) for record in caplog.records]
@@ -37,8 +37,8 @@ def test_released_servers_are_told_once(caplog: pytest.LogCaptureFixture) -> Non
     """The log says when a server is released, and when it is not any more."""
     reporter = LogReport()
 
-    for released in ([WEB], [WEB], []):
-        reporter.report(Outcome(released=released))
+    for released in ((WEB,), (WEB,), ()):
+        reporter.report(Outcome(pinning=PinningResult(released=released)))
 
     assert [
         "server web (1) is released: it is left alone until it is adopted or started anew",

@@ -12,7 +12,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from prometheus_client import REGISTRY, generate_latest
 
 from kongming_sched.agent.model.actions import Action, Kind, Unit
-from kongming_sched.agent.model.outcome import Outcome, Pins, PoolUse
+from kongming_sched.agent.model.outcome import Outcome, PinningResult, Pins, PlacementResult, PoolUse, UnmanagedResult
 from kongming_sched.agent.model.problem import PLACEMENT, Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.cpuset import CpuSet
@@ -36,10 +36,13 @@ def value(metrics: Metrics, family: str, /, **labels: str) -> float | None:
 
 def full_outcome() -> Outcome:
     """A look that found and did something of everything."""
-    outcome = Outcome(pins=PINS, use=(PoolUse(0, "dedicated", 6, 2), PoolUse(0, "shared", 8, 3)), without_template=4)
-    outcome.done = [(WEB, Action("a", Kind.VCPU, 0, ONE)), (WEB, Action("a", Kind.IOTHREAD, 1, ONE))]
-    outcome.problems = (Problem(Reason.NO_PLACE, DB, "no room on node 0"),)
-    return outcome
+    done = ((WEB, Action("a", Kind.VCPU, 0, ONE)), (WEB, Action("a", Kind.IOTHREAD, 1, ONE)))
+    return Outcome(
+        (Problem(Reason.NO_PLACE, DB, "no room on node 0"),),
+        PlacementResult(use=(PoolUse(0, "dedicated", 6, 2), PoolUse(0, "shared", 8, 3))),
+        PinningResult(done, PINS),
+        UnmanagedResult(4),
+    )
 
 
 def test_pins_wanted_and_actual() -> None:
@@ -55,7 +58,7 @@ def test_pins_wanted_and_actual() -> None:
 def test_names_that_no_encoding_can_write() -> None:
     """Are shown by another character, and all else is told as ever."""
     metrics = Metrics()
-    metrics.record(Outcome(pins=Pins({"b": "a\x1b[2J\n\ud800"}, {}, (), UNITS[3:])), 0.1, None)
+    metrics.record(Outcome(pinning=PinningResult(pins=Pins({"b": "a\x1b[2J\n\ud800"}, {}, (), UNITS[3:]))), 0.1, None)
 
     text = generate_latest(metrics.registry).decode()
 
@@ -66,7 +69,7 @@ def test_a_guest_that_ended_leaves_nothing() -> None:
     """The next look replaces what was told of guests."""
     metrics = Metrics()
     metrics.record(full_outcome(), 0.1, None)
-    metrics.record(Outcome(pins=Pins({"b": "db"}, {}, (), UNITS[3:])), 0.1, None)
+    metrics.record(Outcome(pinning=PinningResult(pins=Pins({"b": "db"}, {}, (), UNITS[3:]))), 0.1, None)
 
     assert value(metrics, "kongming_guest_pins_wanted", server="a", name='web "1"') is None
     assert 1 == value(metrics, "kongming_guest_pins_wanted", server="b", name="db")
@@ -118,9 +121,9 @@ def test_failures_by_reason() -> None:
 
 def test_a_look_that_came_to_nothing() -> None:
     """It counts as a failure, is no news of success, and what was known of the guests stays."""
-    metrics = Metrics(lambda: 1000.0)
+    times = iter([1000.0, 2000.0])
+    metrics = Metrics(lambda: next(times))
     metrics.record(full_outcome(), 0.1, None)
-    metrics._clock = lambda: 2000.0
     metrics.record_failure(Problem(Reason.LIBVIRT, Subject(SubjectKind.LIBVIRT), "libvirtd went away"), 0.2)
     metrics.record(Outcome(problems=(Problem(Reason.PLACEMENT, PLACEMENT, "it did not answer"),)), 0.1, None)
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reconciler is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kongming_sched.agent.act.unmanaged import UnmanagedGuests
+from kongming_sched.agent.host.ports import Hypervisor, Kernel
+from kongming_sched.agent.state.backoff import Backoff
+from kongming_sched.agent.state.released import ReleasedFile
+from kongming_sched.agent.state.reservations import Reservations
+from kongming_sched.agent.state.server_metadata import Metadata
+from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.placement.templates import TemplateStore
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilerParts:
+    """The edges and the memory of a reconciler.
+
+    :ivar registry: the node providers of this host in Placement
+    :ivar store: the templates in Placement
+    :ivar backoff: which guests are left alone because a change of them failed
+    :ivar reservations: the CPUs of incoming guests
+    :ivar metadata: what is known of servers' own metadata
+    :ivar released: the file that lists the guests to be left alone
+    :ivar unmanaged: looks after guests without a template; None for one that confines nothing
+    """
+
+    hypervisor: Hypervisor
+    kernel: Kernel
+    registry: NodeRegistry
+    store: TemplateStore
+    backoff: Backoff
+    reservations: Reservations = field(default_factory=Reservations)
+    metadata: Metadata = field(default_factory=Metadata)
+    released: ReleasedFile = field(default_factory=ReleasedFile)
+    unmanaged: UnmanagedGuests | None = None
