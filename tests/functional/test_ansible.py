@@ -68,7 +68,13 @@ class Play:
             "ANSIBLE_LOCALHOST_WARNING": "False",
             "LC_ALL": "C.UTF-8",
         }
-        command = [BIN / "ansible-playbook", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+        command: list[str | Path] = [
+            BIN / "ansible-playbook",
+            "-c",
+            "local",
+            "-e",
+            f"ansible_python_interpreter={sys.executable}",
+        ]
         return subprocess.run(
             [*command, *options, book], env=env, cwd=self.home, capture_output=True, text=True, check=False
         )
@@ -180,7 +186,13 @@ def test_every_variable_of_the_specification_has_a_default() -> None:
 
 def test_the_example_is_a_playbook(play: Play) -> None:
     """Ansible knows all that it says."""
-    command = [BIN / "ansible-playbook", "--syntax-check", "-i", "localhost,", ANSIBLE / "kongming.yml"]
+    command: list[str | Path] = [
+        BIN / "ansible-playbook",
+        "--syntax-check",
+        "-i",
+        "localhost,",
+        ANSIBLE / "kongming.yml",
+    ]
     done = subprocess.run(
         command, env=os.environ | {"ANSIBLE_HOME": str(play.home)}, capture_output=True, text=True, check=False
     )

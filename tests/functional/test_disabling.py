@@ -80,7 +80,7 @@ def test_disabling_goes_on_when_the_agent_writes_in_between(placement: Placement
     provider = placement.client.create_provider(uuid, "node")
     trait = names.template_trait("gold")
     placement.client.ensure_traits([trait, names.node_trait(0), names.DISABLED])
-    written = []
+    written: list[object] = []
 
     def meddle(method: str, url: str) -> None:
         if method == "PUT" and url.endswith(f"{uuid}/traits") and not written:

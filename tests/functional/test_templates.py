@@ -105,7 +105,7 @@ def test_a_name_taken_at_the_last_moment_is_refused(placement: PlacementService)
 def test_two_who_take_up_the_same_half_do_not_mix(placement: PlacementService) -> None:
     """The one whose write comes second finds the name taken."""
     placement.client.create_provider(names.template_uuid("gold"), names.template_provider_name("gold"))
-    done = []
+    done: list[str] = []
 
     def meddle(method: str, url: str) -> None:
         if method == "PUT" and url.startswith("/resource_providers") and not done:
@@ -184,7 +184,7 @@ def test_a_template_deleted_by_somebody_else_first_is_not_found(placement: Place
 
 def test_a_template_deleted_while_it_is_listed_is_left_out(placement: PlacementService) -> None:
     """Also if the store knew an older version of it; the others are listed."""
-    deleted = []
+    deleted: list[str] = []
 
     def meddle(_: str, url: str) -> None:
         if armed and url.endswith(f"{names.template_uuid('gold')}/traits") and not deleted:
@@ -277,7 +277,7 @@ def test_an_update_is_tried_again_after_a_conflict(placement: PlacementService) 
     """Somebody else changed the aggregates in between: their change and this one both hold."""
     store(placement.adapter).create(GOLD)
     uuid = names.template_uuid("gold")
-    done = []
+    done: list[str] = []
 
     def meddle(method: str, url: str) -> None:
         if (method, url) == ("PUT", f"/resource_providers/{uuid}/traits") and not done:

@@ -235,7 +235,7 @@ class Cloud:
     def restart_services(self) -> None:
         """Start again what does not run."""
         assert self.plan
-        command = [REPOSITORY / "tools/cloud", "--directory", self.plan.directory, "up"]
+        command: list[str | Path] = [REPOSITORY / "tools/cloud", "--directory", self.plan.directory, "up"]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800, env=_outer_environment())
 
 

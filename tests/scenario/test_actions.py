@@ -18,7 +18,7 @@ from tests.scenario.cloud import PREFIX, Cloud
 from tests.scenario.machines import HostCpus
 from tests.scenario.table import Table
 
-TEMPLATES = {
+TEMPLATES: dict[str, list[dict[str, object]]] = {
     "any": [{"vcpus": "0", "cpus": "dedicated"}],
     "prefer": [{"vcpus": "0", "cpus": "dedicated", "threads": "prefer"}],
     "require": [{"vcpus": "0-1", "cpus": "dedicated", "threads": "require"}],

@@ -39,7 +39,13 @@ def plan(cloud: Cloud, hosts: list[str], folder: Path) -> str:
     nodes = {"0": ["2,34", "3,35", "4,36"], "1": ["18,50"]}
     path = folder / "functions.json"
     path.write_text(json.dumps({"nodes": nodes, "functions": functions}))
-    words = [sys.executable, REPOSITORY / "doc/examples/planner.py", path, "--aggregate", cloud.gather(hosts)]
+    words: list[str | Path] = [
+        sys.executable,
+        REPOSITORY / "doc/examples/planner.py",
+        path,
+        "--aggregate",
+        cloud.gather(hosts),
+    ]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert (0, "") == (done.returncode, done.stderr)

@@ -96,9 +96,6 @@ MAX_LINES = 300
 
 REASON = f"Over {MAX_LINES} lines because "
 
-LONG_MODULES = {"agent.loop.reconcile"}
-"""Those that are still longer and give no reason."""
-
 
 @functools.cache
 def sources() -> Mapping[str, str]:

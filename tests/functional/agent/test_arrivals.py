@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kongming_sched.agent.state.reservations import PATIENCE_SECONDS, Answer, Reservations
+from kongming_sched.agent.model.outcome import Answer
+from kongming_sched.agent.state.reservations import PATIENCE_SECONDS, Reservations
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.templates import TemplateStore
 from testbed.adapters import Answer as Canned500
@@ -16,6 +18,12 @@ from testbed.adapters import Canned
 from testbed.simulated_host import domain_xml
 from tests.functional.agent.world import TEMPLATES, World, store_templates
 from tests.functional.conftest import PlacementService
+
+
+def pins(answer: Answer) -> Mapping[str, Any]:
+    """What a hook is told to put in place of the pins; the agent could say."""
+    assert answer.pins is not None
+    return answer.pins
 
 
 class Destination(World):
@@ -40,12 +48,12 @@ class Destination(World):
     def arrive(self, server: str, specs: dict[str, str], answer: Answer) -> None:
         """The guest runs, with the pins that it was told."""
         assert answer.pins is not None
-        cpus: Any = answer.pins["vcpupin"]
+        cpus: Any = pins(answer)["vcpupin"]
         self.host.spawn(self.servers[server], len(cpus), specs)
         running = self.host._running[self.servers[server]]
         running.vcpus = [CpuSet.parse(cpus[str(vcpu)]) for vcpu in range(len(cpus))]
-        running.emulator = CpuSet.parse(str(answer.pins["emulatorpin"]))
-        running.memory_nodes = str(answer.pins["memory"])
+        running.emulator = CpuSet.parse(str(pins(answer)["emulatorpin"]))
+        running.memory_nodes = str(pins(answer)["memory"])
 
 
 @pytest.fixture
@@ -97,7 +105,7 @@ def test_others_make_room_before_it_is_told(world: Destination) -> None:
     answer = world.ask("coming", specs)
 
     assert answer.pins is not None
-    told = CpuSet.parse(answer.pins["vcpupin"]["0"])  # type: ignore[index]
+    told = CpuSet.parse(pins(answer)["vcpupin"]["0"])
     core = next(core.cpus for core in world.topology.nodes[0].cores if told <= core.cpus)
     others = CpuSet.union(CpuSet.parse(cpu) for name in ("a", "b") for cpu in world.pins()[name][:2])
     assert core.isdisjoint(others)
@@ -108,7 +116,7 @@ def test_cpus_are_booked_until_it_runs(world: Destination) -> None:
     """A guest that starts meanwhile gets other CPUs, also if the agent was killed in between."""
     specs = world.claim("coming", "silver", 0)
     answer = world.ask("coming", specs)
-    told = CpuSet.union(CpuSet.parse(cpus) for cpus in answer.pins["vcpupin"].values())  # type: ignore[union-attr, attr-defined]
+    told = CpuSet.union(CpuSet.parse(cpus) for cpus in pins(answer)["vcpupin"].values())
 
     world.start_agent()
     world.host.destroy(world.servers["gold-1"])
@@ -179,9 +187,9 @@ def test_two_come_at_once(world: Destination) -> None:
 
     answers = [world.ask("first", first), world.ask("second", second)]
 
-    told = [CpuSet.union(map(CpuSet.parse, answer.pins["vcpupin"].values())) for answer in answers]  # type: ignore[union-attr, index, attr-defined]
+    told = [CpuSet.union(map(CpuSet.parse, pins(answer)["vcpupin"].values())) for answer in answers]
     assert told[0].isdisjoint(told[1])
-    assert ["0", "1"] == [answer.pins["memory"] for answer in answers]  # type: ignore[index]
+    assert ["0", "1"] == [pins(answer)["memory"] for answer in answers]
 
 
 def test_asked_for_again(world: Destination) -> None:
@@ -202,7 +210,7 @@ def test_memory_that_somebody_else_bound(world: Destination, mode: str) -> None:
     answer = world.ask("coming", specs, "1", mode)
 
     assert answer.pins is not None
-    assert "" == answer.pins["memory"]
+    assert "" == pins(answer)["memory"]
     assert f"its memory was bound to node 1 ({mode}) at its start" in answer.reason
 
 
@@ -224,7 +232,7 @@ def test_of_a_template_that_is_gone(world: Destination) -> None:
 
     answer = world.ask("coming", specs)
 
-    assert {"0": "0,4"} == answer.pins["vcpupin"]  # type: ignore[index]
+    assert {"0": "0,4"} == pins(answer)["vcpupin"]
 
 
 def test_while_placement_is_away(world: Destination) -> None:
@@ -234,7 +242,7 @@ def test_while_placement_is_away(world: Destination) -> None:
 
     answer = world.ask("coming", specs)
 
-    assert {"0": "0,4"} == answer.pins["vcpupin"]  # type: ignore[index]
+    assert {"0": "0,4"} == pins(answer)["vcpupin"]
 
 
 def test_before_placement_was_ever_seen(world: Destination) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from keystoneauth1 import exceptions as ksa_exceptions
@@ -14,6 +14,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from kongming_sched import exceptions
 from kongming_sched.agent.model.problem import PLACEMENT
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.transport import Adapter, Response
 from testbed.adapters import CONFLICT, Answer, Canned, Failing, Failure
 from tests.functional.agent.world import DEDICATED, World, store_templates
@@ -62,7 +63,7 @@ class Interrupted:
         return self.adapter.request(url, method, **kwargs)
 
 
-State = tuple[dict[str, object], dict[str, list[str]]]
+State: TypeAlias = tuple[dict[str, tuple[list[str], list[tuple[str, Inventory]]]], dict[str, list[str]]]
 
 
 @pytest.fixture

@@ -377,7 +377,7 @@ def test_clock_set_back(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "clock.c").write_text(CLOCK)
     library, sign = tmp_path / "clock.so", tmp_path / "back"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c"], check=True)
-    words = ["env", f"LD_PRELOAD={library}", f"CLOCK_SET_BACK={sign}", AGENT]
+    words: list[str | Path] = ["env", f"LD_PRELOAD={library}", f"CLOCK_SET_BACK={sign}", AGENT]
     with stage.running(*words, interval_seconds=2) as agent, stage.guest(stage.bronze) as bronze:
         stage.wait_until_pinned(bronze)
         before = agent.wait_for("a line", lambda: last_time(agent.log))

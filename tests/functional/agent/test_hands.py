@@ -160,7 +160,7 @@ def test_everybody_released(world: World) -> None:
     outcome = world.settle()
 
     after = world.pins()
-    traits = {trait for found, _ in world.tree().values() for trait in found}  # type: ignore[misc,attr-defined]
+    traits = {trait for found, _ in world.tree().values() for trait in found}
     assert CpuSet.parse("0-15") == CpuSet.parse(after.pop("bronze-2")[0])
     assert before == after
     assert set() == {trait for trait in traits if trait.startswith(names.template_trait(""))}

@@ -38,7 +38,7 @@ def installed(tmp_path: Path) -> HookFile:
 def run(file: HookFile, xml: bytes, *words: str) -> tuple[int, bytes, float]:
     """Call the hook as libvirt does; gives the exit code, the output and the seconds."""
     started = time.monotonic()
-    command = [file.path, "instance-1", *(words or ("migrate", "begin")), "-"]
+    command: list[str | Path] = [file.path, "instance-1", *(words or ("migrate", "begin")), "-"]
     done = subprocess.run(command, input=xml, capture_output=True, timeout=60, check=False, env={"PATH": "/bin"})
     return done.returncode, done.stdout, time.monotonic() - started
 
@@ -172,7 +172,7 @@ def test_something_else_at_the_socket(
 )
 def test_other_operations(installed: HookFile, words: tuple[str, ...]) -> None:
     """Any other operation ends at once without output, also if nobody writes or closes its input."""
-    command = [installed.path, *(("instance-1", *words, "-") if words else ())]
+    command: list[str | Path] = [installed.path, *(("instance-1", *words, "-") if words else ())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         code = process.wait(5)
         assert process.stdout
@@ -289,7 +289,7 @@ def test_somebody_else_has_no_answer() -> None:
     with tempfile.TemporaryDirectory() as directory, Loop(Path(directory)) as loop:
         Path(directory).chmod(0o755)
         loop.listener.path.chmod(0o666)
-        command = ["/usr/bin/python3", "-c", script, loop.listener.path]
+        command: list[str | Path] = ["/usr/bin/python3", "-c", script, loop.listener.path]
         done = subprocess.run(command, user=65534, capture_output=True, text=True, check=False)
 
     assert ("answer b''\n", "") == (done.stdout, done.stderr)
@@ -390,7 +390,15 @@ def test_closed_while_a_hook_waits(tmp_path: Path) -> None:
 def host(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run kongming-host hook."""
     (tmp_path / "agent.conf").write_text(f"[kongming_agent]\nrun_directory = {tmp_path}/run\n")
-    command = [*HOST, "hook", *words, "--directory", tmp_path / "hooks", "--config-file", tmp_path / "agent.conf"]
+    command: list[str | Path] = [
+        *HOST,
+        "hook",
+        *words,
+        "--directory",
+        tmp_path / "hooks",
+        "--config-file",
+        tmp_path / "agent.conf",
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -175,12 +175,12 @@ def test_guest_is_confined_and_given_back(libvirt: LibvirtHypervisor, guest: Gue
     if len(cpus) < 2:
         pytest.skip("this machine has one CPU")
     pool = CpuSet.of([max(cpus)])
-    guest, host = RunningGuest(domain, identify(domain)), Host()
+    running, host = RunningGuest(domain, identify(domain)), Host()
     before = host.threads(domain)
 
-    Confinement(libvirt, host, tmp_path / "confined.json").run([guest], pool, cpus, lambda _: True)
+    Confinement(libvirt, host, tmp_path / "confined.json").run([running], pool, cpus, lambda _: True)
     confined = host.threads(domain)
-    Confinement(libvirt, host, tmp_path / "confined.json").run([guest], pool, cpus, lambda _: False)
+    Confinement(libvirt, host, tmp_path / "confined.json").run([running], pool, cpus, lambda _: False)
 
     rest = cpus - pool
     assert Threads({0: rest, 1: rest}, rest, {1: rest}) == confined

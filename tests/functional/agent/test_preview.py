@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def world(placement: PlacementService) -> World:
 def preview(world: World, reservations: Reservations | None = None) -> Preview:
     """What a command sees that looks at the host while the agent runs; it may not write anything."""
     client = PlacementClient(ReadOnly(world.placement.adapter))
-    more = {"reservations": reservations} if reservations else {}
+    more: dict[str, Any] = {"reservations": reservations} if reservations else {}
     return Reconciler(parts(world.host, client, world.name, **more)).preview(world.cpus)
 
 

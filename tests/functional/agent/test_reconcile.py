@@ -26,7 +26,7 @@ def test_registers_nodes(world: World) -> None:
     """Each node offers the templates that it can honour, less what explicit ones set aside."""
     tree = world.tree()
 
-    traits, inventories = tree["_kongming_numa1"]  # type: ignore[misc]
+    traits, inventories = tree["_kongming_numa1"]
     amounts = {name: inventory.capacity for name, inventory in inventories}
     assert ["_kongming_numa0", "_kongming_numa1"] == sorted(tree)
     assert {

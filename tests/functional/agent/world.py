@@ -24,7 +24,7 @@ from kongming_sched.agent.state.reservations import Reservations
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
-from kongming_sched.placement.client import PlacementClient
+from kongming_sched.placement.client import Inventory, PlacementClient
 from kongming_sched.placement.flavor import cell_requests, extra_specs
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
@@ -206,7 +206,7 @@ class World:
         by_id = self.host.pins()
         return {name: by_id[server] for name, server in sorted(self.servers.items()) if server in by_id}
 
-    def tree(self) -> dict[str, object]:
+    def tree(self) -> dict[str, tuple[list[str], list[tuple[str, Inventory]]]]:
         """The node providers as Placement has them, without what differs between two hosts."""
         client = self.placement.client
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Nova:
         memory_mb: int = 1024,
         public: bool = True,
         flavor_id: str | None = None,
-        **specs: str,
+        specs: Mapping[str, str] | None = None,
     ) -> str:
         """A flavor with a disk and these extra specs; gives its id."""
         flavor = {"name": name, "vcpus": vcpus, "ram": memory_mb, "disk": 1, "os-flavor-access:is_public": public}

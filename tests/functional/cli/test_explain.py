@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -66,11 +66,12 @@ def set_traits(placement: PlacementService, uuid: str, traits: Iterable[str]) ->
     placement.client.set_traits(uuid, provider.generation, traits)
 
 
-def add_flavor(nova: Nova, template: str, threads: int = 1, **more: str) -> dict[str, str]:
+def add_flavor(nova: Nova, template: str, threads: int = 1, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """A flavor f of 256 MiB that asks for a template; gives its extra specs."""
     vcpus = TEMPLATES[template].vcpus
-    specs = flavor.extra_specs(TEMPLATES[template], {}, vcpus=vcpus, memory_mb=256, threads_per_core=threads) | more
-    nova.create_flavor("f", vcpus, 256, **specs)
+    specs = flavor.extra_specs(TEMPLATES[template], {}, vcpus=vcpus, memory_mb=256, threads_per_core=threads)
+    specs |= more or {}
+    nova.create_flavor("f", vcpus, 256, specs=specs)
     return specs
 
 
@@ -116,7 +117,7 @@ def test_explain_says_what_is_wrong_with_the_flavor(
     openstack_with_nova: Shell, nova: Nova, hosts: dict[str, str], key: str, value: str, reason: str
 ) -> None:
     """It is so for every host, as nowhere could it be honoured."""
-    add_flavor(nova, "duo", **{key: value})
+    add_flavor(nova, "duo", more={key: value})
     rows = openstack_with_nova.json("kongming explain --flavor f")
     assert [row["host"] for row in rows] == sorted(hosts)
     assert {row["obstacle"] for row in rows} == {"flavor"}
@@ -145,7 +146,7 @@ def test_explain_agrees_with_the_scheduler(
     """
     conf.register_opts(scheduler_side.CONF)
     set_traits(placement, hosts["off"], {"COMPUTE_NODE"})
-    specs = add_flavor(nova, "duo", **{"kongming:numa_strategy": "spread"})
+    specs = add_flavor(nova, "duo", more={"kongming:numa_strategy": "spread"})
     counted = sum(row["servers"] for row in openstack_with_nova.json("kongming explain --flavor f"))
     assert counted == 8
     scheduled = 0

@@ -64,7 +64,7 @@ def flavor_id(nova: Nova) -> str:
     """A private flavor ``m1`` of two vCPUs, after a page of others."""
     for index in range(4):
         nova.create_flavor(f"a{index}")
-    return nova.create_flavor("m1", vcpus=2, memory_mb=512, public=False, **FOREIGN)
+    return nova.create_flavor("m1", vcpus=2, memory_mb=512, public=False, specs=FOREIGN)
 
 
 def test_set_writes_what_the_template_takes(openstack: Shell, nova: Nova, flavor_id: str) -> None:
@@ -164,7 +164,7 @@ def test_set_refuses_a_flavor_that_cannot_work(
     openstack: Shell, nova: Nova, placement: PlacementService, specs: Mapping[str, str], message: str
 ) -> None:
     """The flavor stays as it is."""
-    flavor_id = nova.create_flavor("m2", vcpus=2, **specs)
+    flavor_id = nova.create_flavor("m2", vcpus=2, specs=specs)
     with unchanged(placement.client):
         done = openstack("kongming flavor set m2 --template gold")
     assert (done.code, done.out) == (1, "")
@@ -306,7 +306,7 @@ def test_show_says_what_is_wrong_with_a_flavor(
     openstack: Shell, nova: Nova, specs: Mapping[str, str], problem: str, remedy: str
 ) -> None:
     """As an operator may have written it by hand; the other command says the same, and ends with 1."""
-    nova.create_flavor("m2", vcpus=2, memory_mb=512, **specs)
+    nova.create_flavor("m2", vcpus=2, memory_mb=512, specs=specs)
     shown = openstack.json("kongming flavor show m2")
     assert (shown["problem"], shown["remedy"][: len(remedy)]) == (problem, remedy)
     done = openstack("kongming flavor validate -f json")

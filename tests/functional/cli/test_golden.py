@@ -50,7 +50,7 @@ def own_nova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnNova]:
         rack = client.call("POST", "/os-aggregates", aggregate={"name": "rack1", "availability_zone": None})
         servers = {}
         for name, template in (("web", "pair"), ("db", "exact")):
-            flavor = client.create_flavor(f"of-{name}", 2, 512, **{"kongming:template": template})
+            flavor = client.create_flavor(f"of-{name}", 2, 512, specs={"kongming:template": template})
             servers[name] = client.create_server(name, flavor)
             api.build(servers[name], "c1" if name == "web" else "c2")
         client.clear()

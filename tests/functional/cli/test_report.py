@@ -42,7 +42,7 @@ def test_the_page_holds_the_cloud(openstack: Shell, placement: PlacementService,
     node = next(item for item in client.providers(in_tree=root.uuid) if item.name == "c1_kongming_numa0")
     placement.allocate(str(uuid.uuid4()), {node.uuid: {"CUSTOM_KONGMING_PCPU": 4, "CUSTOM_KONGMING_MEMORY_MB": 512}})
     mark = f"page-{uuid.uuid4()}"
-    server = nova.create_server(mark, nova.create_flavor("gold.2", vcpus=2, memory_mb=512, **GOLD_SPECS))
+    server = nova.create_server(mark, nova.create_flavor("gold.2", vcpus=2, memory_mb=512, specs=GOLD_SPECS))
     path = tmp_path / "cloud.html"
 
     with unchanged(client):

@@ -20,7 +20,7 @@ def in_use(openstack_with_nova: Shell, write: Write, nova: Nova) -> str:
     name = f"t{uuid.uuid4().hex[:12]}"
     openstack_with_nova("kongming template create --file", write(GOLD.replace("gold", name)))
     for index in range(4):
-        nova.create_flavor(f"a{index}", **{"kongming:template": "other"})
+        nova.create_flavor(f"a{index}", specs={"kongming:template": "other"})
     nova.create_flavor("m1.gold", vcpus=2, memory_mb=64, public=False)
     done = openstack_with_nova("kongming flavor set m1.gold --threads-per-core 2 --template", name)
     assert (done.code, done.err) == (0, "")

@@ -106,7 +106,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         cloud = Cloud(PlacementService(placement_api.endpoint, TOKEN, service), Nova(nova_api.endpoint), path)
         TemplateStore(cloud.placement.client).create(GOLD)
         cloud.register("c1", GOLD)
-        cloud.nova.create_flavor("gold.2", vcpus=2, memory_mb=512, **GOLD_SPECS)
+        cloud.nova.create_flavor("gold.2", vcpus=2, memory_mb=512, specs=GOLD_SPECS)
         yield cloud
 
 
@@ -304,7 +304,7 @@ def test_templates_that_nobody_can_honour(desk: Desk, cloud: Cloud) -> None:
 )
 def test_flavors_with_half_a_set_of_keys(desk: Desk, cloud: Cloud, specs: dict[str, str], words: str) -> None:
     """What a flavor lacks is named, with the command that mends it; private flavors are looked at too."""
-    flavor = cloud.nova.create_flavor("half", vcpus=2, memory_mb=512, public=False, **specs)
+    flavor = cloud.nova.create_flavor("half", vcpus=2, memory_mb=512, public=False, specs=specs)
     code, results = desk.check()
     cloud.nova.call("DELETE", f"/flavors/{flavor}")
 
