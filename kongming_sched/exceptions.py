@@ -184,6 +184,10 @@ class AgentError(KongMingError):
     """The agent of this host cannot be asked, or did not do what was asked for."""
 
 
+class InvalidOrder(KongMingError):
+    """What came over the agent's socket is no order that it can carry out."""
+
+
 class ControlGroupError(HypervisorError):
     """The kernel refused to change a control group of a guest, or there is none."""
 

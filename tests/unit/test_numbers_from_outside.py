@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kongming_sched import exceptions
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.inspect.compare import libvirt_pins
-from kongming_sched.agent.loop.orders import carry_out
+from kongming_sched.agent.loop.orders import parse_order
 from kongming_sched.agent.model.guest import Domain, identify
 from kongming_sched.agent.settings import read_files
 from kongming_sched.agent.state.reservations import incoming_guest
@@ -291,13 +291,14 @@ def test_orders_name_nodes_and_cells_by_numbers(field: str, value: str) -> None:
     """Anything else is no order, and nothing else of the agent is asked for."""
     order = {"order": '"move"', "server": '"web"', "node": "1", field: value}
     text = "{" + ", ".join(f'"{name}": {each}' for name, each in order.items()) + "}"
-    answer = carry_out(text, None, None, None)  # type: ignore[arg-type]  # they are not reached
-    assert "this is no order" in str(answer["error"])
+    with pytest.raises(exceptions.InvalidOrder, match="this is no order"):
+        parse_order(text)
 
 
 def test_orders_of_many_brackets() -> None:
     """They are no order, and the agent goes on."""
-    assert "this is no order" in str(carry_out("[" * 100_000, None, None, None)["error"])  # type: ignore[arg-type]
+    with pytest.raises(exceptions.InvalidOrder, match="this is no order"):
+        parse_order("[" * 100_000)
 
 
 @pytest.mark.parametrize("odd", ODD)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moves the claims of guests whose memory is bound for good to where it is; their vCPUs follow. See strict.py."""
+"""Moves the claims of guests to where their memory is bound for good; their vCPUs follow. See bound_memory.py."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ class Follower:
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
-        self._said: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     def run(self, memory_elsewhere: Mapping[str, MemoryElsewhere], mover: Mover) -> list[str]:
         """Move each that can be moved; gives what was done, line by line.
 
-        What fails is undone, said, and tried again after a while.
+        What fails is undone, logged once, and tried again after a while.
 
-        :param memory_elsewhere: server id to the way of its claim, as the last look found it
+        :param memory_elsewhere: server id to where its claim has to go, as the last pass found it
         """
         self._backoff.keep_only(memory_elsewhere)
-        self._said = {server: reason for server, reason in self._said.items() if server in memory_elsewhere}
+        self._logged = {server: reason for server, reason in self._logged.items() if server in memory_elsewhere}
         waiting = self._backoff.waiting()
         done: list[str] = []
-        for server, stray in sorted(memory_elsewhere.items()):
-            if stray.obstacle or server in waiting:
+        for server, elsewhere in sorted(memory_elsewhere.items()):
+            if elsewhere.obstacle or server in waiting:
                 continue
             try:
-                done += mover.move(server, stray.bound)
+                done += mover.move(server, elsewhere.bound)
             except exceptions.KongMingError as error:
-                if self._said.get(server) != str(error):
+                if self._logged.get(server) != str(error):
                     LOG.warning("the vCPUs of server %s do not follow its memory: %s", server, error)
-                self._said[server] = str(error)
+                self._logged[server] = str(error)
                 self._backoff.record({server: str(error)}, ())
         return done

@@ -23,12 +23,12 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Claim, PlacementClient
 
 
-class Looks(Protocol):
-    """What a move needs of the agent; see HostLooks."""
+class HostAccess(Protocol):
+    """What a move needs of the agent; see loop.orders.ReconcilerAccess."""
 
     def view(self) -> HostView: ...  # noqa: D102
     def guests(self) -> tuple[Guest, ...]: ...  # noqa: D102
-    def look(self) -> Outcome: ...  # noqa: D102
+    def reconcile(self) -> Outcome: ...  # noqa: D102
     def reset_backoff(self, server: str) -> None: ...  # noqa: D102
 
 
@@ -43,7 +43,7 @@ class _Decided:
     move: Move
     problem: Problem | None
 
-    def astray(self, guests: tuple[Guest, ...], node_id: int) -> str | None:
+    def why_elsewhere(self, guests: tuple[Guest, ...], node_id: int) -> str | None:
         """Why the cell is not on a node now; None if it is."""
         guest = self.move.guest
         threads = next((each.threads for each in guests if each.uuid == guest.uuid), None)
@@ -60,11 +60,11 @@ class _Decided:
 class Mover:
     """Moves the guests of one host, one at a time.
 
-    :param looks: the agent's own, so that nobody else changes the host meanwhile
+    :param agent: the running one, so that nothing else changes the host meanwhile
     """
 
-    def __init__(self, looks: Looks, hypervisor: Hypervisor, client: PlacementClient) -> None:
-        self._looks = looks
+    def __init__(self, agent: HostAccess, hypervisor: Hypervisor, client: PlacementClient) -> None:
+        self._agent = agent
         self._hypervisor = hypervisor
         self._client = client
 
@@ -105,7 +105,7 @@ class Mover:
         raise exceptions.MoveFailed(str(move.guest), reason, self._undo(decided, claim, moved))
 
     def _decide(self, server: str, node: int, cell: int | None) -> _Decided | None:
-        view = self._looks.view()
+        view = self._agent.view()
         guest, layout = guest_to_move(view.guests, server), lay_out(view)
         move = decide_move(view, layout, guest, node, cell)
         if move is None:
@@ -123,15 +123,15 @@ class Mover:
         return self._follow(decided, decided.move.target)
 
     def _follow(self, decided: _Decided, node: int) -> str | None:
-        """Look once; gives why the guest is not on a node then, or None if it is."""
+        """Run a pass; gives why the guest is not on a node then, or None if it is."""
         guest = decided.move.guest
-        self._looks.reset_backoff(guest.uuid)
+        self._agent.reset_backoff(guest.uuid)
         try:
-            outcome = self._looks.look()
+            outcome = self._agent.reconcile()
             problem = outcome.problem_of(server(guest))
             if problem is None or problem == decided.problem:
                 problem = outcome.problem_of(PLACEMENT)
-            return problem.text if problem else decided.astray(self._looks.guests(), node)
+            return problem.text if problem else decided.why_elsewhere(self._agent.guests(), node)
         except exceptions.KongMingError as error:
             return str(error)
 

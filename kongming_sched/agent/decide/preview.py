@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a look would do, and why: for the operator who asks first. Pure."""
+"""What a pass would do, and why: for an operator who asks first. Pure."""
 
 from __future__ import annotations
 

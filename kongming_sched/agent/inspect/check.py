@@ -39,7 +39,7 @@ _PATIENCE_SECONDS = 15.0
 
 
 def check(conf: cfg.ConfigOpts, stream: TextIO = sys.stdout) -> int:
-    """Look, and print what was found; 1 if the agent cannot work here, else 0."""
+    """Check the host, and print what was found; 1 if the agent cannot work here, else 0."""
     logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of is found anyway, in other words
     found = Checkup(conf).run()
     if conf.brief:
@@ -52,7 +52,7 @@ def check(conf: cfg.ConfigOpts, stream: TextIO = sys.stdout) -> int:
 
 
 class Checkup:
-    """Looks at the host part by part. A part that needs what an earlier one did not get is left out.
+    """Checks the host part by part. A part that needs what an earlier one did not get is left out.
 
     :param conf: parsed options
     :param hooks: libvirt's directory of hooks
@@ -221,7 +221,7 @@ class Checkup:
 
 
 def _is_listening(family: int, address: str | Sequence[object]) -> bool:
-    """Whether somebody takes connections there."""
+    """Whether a program takes connections there."""
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.settimeout(_PROBE_SECONDS)
         return probe.connect_ex(address) == 0  # type: ignore[arg-type]  # a path, or a host and a port

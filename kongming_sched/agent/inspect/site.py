@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This host as the commands of kongming-host reach it: to look at, and not to change."""
+"""This host as the commands of kongming-host reach it: to read, and not to change."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Site:
     def preview(self) -> Preview:
         """What the agent would do now. Nothing is written, here or in Placement.
 
-        :raises PlacementError: if Placement does not tell what is claimed
+        :raises PlacementError: if Placement does not say what is claimed
         :raises ConfigurationError: if its credentials are missing
         """
         client = PlacementClient(ReadOnly(placement_adapter(self.conf)))

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does what an operator orders, in the agent's own loop, so that nobody works beside it; see order_client.py."""
+"""Carries out what an operator orders, in the agent's own loop, so that nothing else changes the host meanwhile.
+
+An order comes as JSON over the agent's socket (ipc/client.py). It is read into a value before anything is done.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
@@ -16,11 +20,65 @@ from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.pools import HostCpus
-from kongming_sched.texts.printable import quote
+from kongming_sched.texts.printable import clean, quote
 from kongming_sched.texts.whole_number import NODE_IDS, is_whole_number
 
 
-class HostLooks:
+@dataclass(frozen=True, slots=True)
+class MoveOrder:
+    """Move a server to another NUMA node.
+
+    :ivar server: its id, its name, or libvirt's name of it
+    :ivar cell: the cell of its template that moves; None if there is one alone
+    :ivar is_dry_run: whether only to say what would be done
+    """
+
+    server: str
+    node: int
+    cell: int | None = None
+    is_dry_run: bool = False
+
+    def __str__(self) -> str:
+        cell = "" if self.cell is None else f", cell {self.cell},"
+        return f"move server {clean(self.server)}{cell} to node {self.node}{' (dry run)' * self.is_dry_run}"
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceOrder:
+    """Find the moves that would make the most room."""
+
+    def __str__(self) -> str:
+        return "find the moves that make the most room"
+
+
+Order = MoveOrder | RebalanceOrder
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAnswer:
+    """The answer to an order.
+
+    :ivar lines: what was done or would be done
+    :ivar moves: for a rebalance, the moves to order next, as the command reads them
+    :ivar error: why it was not done; empty if it was
+    """
+
+    lines: tuple[str, ...] = ()
+    moves: tuple[Mapping[str, object], ...] | None = None
+    error: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """The answer as the command reads it."""
+        if self.error:
+            return {"error": self.error}
+        moves = {} if self.moves is None else {"moves": list(self.moves)}
+        return {"lines": list(self.lines), **moves}
+
+    def __str__(self) -> str:
+        return f"not done: {self.error}" if self.error else "; ".join(self.lines)
+
+
+class ReconcilerAccess:
     """What an order needs of the running agent.
 
     :param reconcile: runs a reconcile pass, and reports it; by default the reconciler's own, which reports nothing
@@ -44,43 +102,55 @@ class HostLooks:
         """The running guests of templates."""
         return self._reconciler.guests()
 
-    def look(self) -> Outcome:
+    def reconcile(self) -> Outcome:
         """Bring the host to what the claims say."""
         return self._reconcile(self._cpus)
 
     def reset_backoff(self, server: str) -> None:
-        """Do not leave a guest alone although a change of it has just failed."""
+        """Let a guest be changed although a change of it has just failed."""
         self._reconciler.reset_backoff(server)
 
 
-def carry_out(text: str, looks: HostLooks, hypervisor: Hypervisor, client: PlacementClient) -> dict[str, object]:
-    """Do what an order says; gives the answer.
+def parse_order(text: str) -> Order:
+    """Read an order.
 
     :param text: the order as it came
-    :raises KongMingError: if it cannot be done
+    :raises InvalidOrder: if it is none, or one that this agent does not know
     """
     try:
         order = json.loads(text)
         name, server = order["order"], order.get("server")
         if name == "rebalance":
-            return _rebalance(looks, hypervisor)
+            return RebalanceOrder()
         if name != "move" or not isinstance(server, str):
-            return {"error": f"this agent knows no order {name!r}; it may be of another release than the command"}
+            reason = f"this agent knows no order {quote(name)}; it may be of another release than the command"
+            raise exceptions.InvalidOrder(reason)
         node, cell, is_dry_run = order["node"], order.get("cell"), bool(order.get("dry_run"))
-        if not is_whole_number(node, NODE_IDS) or not (cell is None or is_whole_number(cell, NODE_IDS)):
-            return {"error": f"this is no order: node {quote(node)}, cell {quote(cell)}"}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        return {"error": f"this is no order: {error!r}"}
-    mover = Mover(looks, hypervisor, client)
-    return {"lines": (mover.explain if is_dry_run else mover.move)(server, node, cell)}
+        raise exceptions.InvalidOrder(f"this is no order: {error!r}") from error
+    if not is_whole_number(node, NODE_IDS) or not (cell is None or is_whole_number(cell, NODE_IDS)):
+        raise exceptions.InvalidOrder(f"this is no order: node {quote(node)}, cell {quote(cell)}")
+    return MoveOrder(server, node, cell, is_dry_run)
 
 
-def _rebalance(looks: HostLooks, hypervisor: Hypervisor) -> dict[str, object]:
+def carry_out(order: Order, agent: ReconcilerAccess, hypervisor: Hypervisor, client: PlacementClient) -> OrderAnswer:
+    """Do what an order says.
+
+    :raises KongMingError: if it cannot be done
+    """
+    if isinstance(order, RebalanceOrder):
+        return _rebalance(agent, hypervisor)
+    mover = Mover(agent, hypervisor, client)
+    lines = (mover.explain if order.is_dry_run else mover.move)(order.server, order.node, order.cell)
+    return OrderAnswer(tuple(lines))
+
+
+def _rebalance(agent: ReconcilerAccess, hypervisor: Hypervisor) -> OrderAnswer:
     """The moves that would make the most room. The command orders them one by one."""
-    view = looks.view()
+    view = agent.view()
     found = rebalance(rooms_of(view, {guest.uuid for guest in view.guests if _is_busy(hypervisor, guest)}))
-    moves = [{"server": move.server, "name": move.name, "node": move.target} for move in found.moves]
-    return {"lines": describe(found), "moves": moves}
+    moves = tuple({"server": move.server, "name": move.name, "node": move.target} for move in found.moves)
+    return OrderAnswer(tuple(describe(found)), moves)
 
 
 def _is_busy(hypervisor: Hypervisor, guest: Guest) -> bool:

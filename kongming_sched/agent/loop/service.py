@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kongming-agent: looks at the host whenever something happened, and every so often."""
+"""kongming-agent's loop: reconciles the host whenever something has happened, and every so often."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
 
@@ -21,7 +21,7 @@ from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.ipc.listener import Listener, Question
-from kongming_sched.agent.loop.orders import HostLooks, carry_out
+from kongming_sched.agent.loop.orders import Order, OrderAnswer, ReconcilerAccess, carry_out, parse_order
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
@@ -50,7 +50,7 @@ _RETRY_SECONDS = 5.0
 
 
 class Agent:
-    """The loop. Events, signals and time only say when to look.
+    """The loop. Events, signals and time only say when to reconcile.
 
     :param conf: parsed options, which SIGHUP reads again
     :param connect: makes the hypervisor; handed the libvirt URI and what to call on an event
@@ -76,13 +76,13 @@ class Agent:
         self._reconciler: Reconciler | None = None
         self._started = False
         self._listener: Listener | None = None
-        self._deaf_because = ""
+        self._unheard_because = ""
         self._telemetry = Telemetry(Systemd())
         self._follower = Follower(Backoff(_RETRY_SECONDS))
         self._configure(read_settings(conf))
 
     def stop(self, *_: int | FrameType | None) -> None:
-        """End after the look that is under way; guests keep their pins."""
+        """End after the pass that is under way; guests keep their pins."""
         self._stopping = True
         self._wake.set()
 
@@ -92,9 +92,9 @@ class Agent:
         self._wake.set()
 
     def run(self) -> None:
-        """Look until stopped.
+        """Reconcile until stopped.
 
-        :raises ConfigurationError: if another agent works on this host, or if at the first look the host cannot have
+        :raises ConfigurationError: if another agent works on this host, or if at the first pass the host cannot have
             what the options ask for
         """
         self._lock_on_host.claim(self._settings.run_directory)
@@ -103,13 +103,13 @@ class Agent:
             if self._reload:
                 self._reread()
             self._listen()
-            pause = self._look()
-            self._obey()
+            pause = self._reconcile()
+            self._answer_orders()
             self._telemetry.rest(self._settings, self._wake, pause)
         self._telemetry.close()
         if self._listener is not None:
             self._listener.close()
-        self._stop_lookout()
+        self._stop_event_sources()
         self._hypervisor.close()
         LOG.info("stopped; the servers keep their pins")
 
@@ -120,19 +120,19 @@ class Agent:
         self._client = client
         self._hypervisor = self._connect(settings.libvirt_uri, self._hear)
         self._reconciler = None
-        self._stop_lookout()
+        self._stop_event_sources()
 
-    def _stop_lookout(self) -> None:
-        lookout, self._event_sources = self._event_sources, None
-        if lookout is not None:
-            lookout.stop()
+    def _stop_event_sources(self) -> None:
+        sources, self._event_sources = self._event_sources, None
+        if sources is not None:
+            sources.stop()
 
     def _hear(self) -> None:
         self._telemetry.hear()
         self._events()
 
     def _listen(self) -> None:
-        """Be there for libvirt's hook; without that, guests that arrive are pinned a little later."""
+        """Listen for libvirt's hook and for orders; without that, incoming guests are pinned a little later."""
         directory = self._settings.run_directory
         if self._listener is not None and self._listener.path.parent == directory:
             return
@@ -143,11 +143,11 @@ class Agent:
         try:
             listener.open()
         except exceptions.ConfigurationError as error:
-            if self._deaf_because != str(error):
-                LOG.warning("guests that arrive here are pinned once they run: %s", error)
-            self._deaf_because = str(error)
+            if self._unheard_because != str(error):
+                LOG.warning("incoming guests are pinned once they run: %s", error)
+            self._unheard_because = str(error)
             return
-        self._listener, self._deaf_because = listener, ""
+        self._listener, self._unheard_because = listener, ""
 
     def _reread(self) -> None:
         """Take the changed configuration files, or none of them if something is wrong."""
@@ -170,16 +170,16 @@ class Agent:
         previous.close()
         LOG.info("read the configuration again")
 
-    def _look(self) -> float:
-        """One look, with an answer to every hook that asked; gives the seconds until the next."""
+    def _reconcile(self) -> float:
+        """Run a pass, and answer every hook that asks; gives the seconds until the next one."""
         questions = self._listener.take() if self._listener else []
         try:
-            return self._look_for(questions)
+            return self._run_pass(questions)
         finally:
             for question in questions:
                 question.answer(None)
 
-    def _look_for(self, questions: Sequence[Question]) -> float:
+    def _run_pass(self, questions: Sequence[Question]) -> float:
         self._telemetry.begin()
         try:
             cpus = self._settings.host_cpus(self._hypervisor.topology())
@@ -189,7 +189,7 @@ class Agent:
             for number, answer in outcome.answers.items():
                 questions[number].answer(answer.pins)
             self._started = True
-            interval = self._after_look()
+            interval = self._after_pass()
         except exceptions.ConfigurationError as error:
             if not self._started:
                 raise
@@ -210,47 +210,55 @@ class Agent:
         self._log.report_problems((problem,))
         return min(_RETRY_SECONDS, self._settings.interval_seconds)
 
-    def _obey(self) -> None:
-        """Do what an operator has ordered meanwhile."""
-        for order in self._listener.take_orders() if self._listener else ():
-            LOG.info("an operator orders %s", order.xml)
-            answer = self._carry_out(order.xml)
-            LOG.info("told the operator %s", answer)
-            order.answer(answer)
+    def _answer_orders(self) -> None:
+        """Carry out what operators have ordered meanwhile."""
+        for question in self._listener.take_orders() if self._listener else ():
+            question.answer(self._answer_order(question.xml).as_json())
+
+    def _answer_order(self, text: str) -> OrderAnswer:
+        try:
+            order = parse_order(text)
+        except exceptions.InvalidOrder as error:
+            LOG.warning("an operator's order is refused: %s", error)
+            return OrderAnswer(error=str(error))
+        LOG.info("an operator orders: %s", order)
+        answer = self._carry_out(order)
+        LOG.info("answered the operator: %s", answer)
+        return answer
 
     def _follow_memory(self, outcome: Outcome) -> None:
         """Bring guests whose memory cannot be moved to where it is."""
         if self._reconciler is None or not outcome.pinning.memory_elsewhere:
             return
         try:
-            mover = Mover(self._looks(self._reconciler), self._hypervisor, self._client)
+            mover = Mover(self._access(self._reconciler), self._hypervisor, self._client)
             for line in self._follower.run(outcome.pinning.memory_elsewhere, mover):
                 LOG.info("%s, where its memory is", line)
         except exceptions.KongMingError as error:
             LOG.warning("servers do not follow their memory: %s", error)
-        except Exception:  # part of the outermost loop: the next look may find what this one stumbled over
+        except Exception:  # part of the outermost loop: the next pass may find what this one stumbled over
             LOG.exception("servers could not follow their memory; trying again")
 
-    def _looks(self, reconciler: Reconciler) -> HostLooks:
+    def _access(self, reconciler: Reconciler) -> ReconcilerAccess:
         def reconcile(cpus: HostCpus) -> Outcome:
             self._telemetry.begin()
             return self._report(reconciler.run(cpus))
 
-        return HostLooks(reconciler, self._settings.host_cpus(self._hypervisor.topology()), reconcile)
+        return ReconcilerAccess(reconciler, self._settings.host_cpus(self._hypervisor.topology()), reconcile)
 
-    def _carry_out(self, order: str) -> Mapping[str, object]:
+    def _carry_out(self, order: Order) -> OrderAnswer:
         if self._reconciler is None:
-            return {"error": "the agent has not seen this host yet; its log says what keeps it from that"}
+            return OrderAnswer(error="the agent has not seen this host yet; its log says what keeps it from that")
         try:
-            return carry_out(order, self._looks(self._reconciler), self._hypervisor, self._client)
+            return carry_out(order, self._access(self._reconciler), self._hypervisor, self._client)
         except exceptions.KongMingError as error:
-            return {"error": str(error)}
+            return OrderAnswer(error=str(error))
         except Exception:  # part of the outermost loop: no order may end the agent
             LOG.exception("an order failed")
-            return {"error": "the agent failed; see its log"}
+            return OrderAnswer(error="the agent failed; see its log")
 
-    def _after_look(self) -> float:
-        """Hand on what was seen; gives how long to wait for the next look if nothing happens, in seconds."""
+    def _after_pass(self) -> float:
+        """Hand on which servers run; gives how long to wait for the next pass if nothing happens, in seconds."""
         if self._event_sources is None:
             return float(self._settings.interval_seconds)
         self._event_sources.seen()
@@ -270,9 +278,9 @@ class Agent:
         backoff = Backoff(self._settings.interval_seconds)
         directory, host = self._settings.run_directory, self._kernel
         metadata = Metadata(directory / METADATA_NAME)
-        lookout = EventSources(self._conf, self._settings, name, self._wake.set, self._events, metadata)
-        lookout.start()
-        self._event_sources = lookout
+        sources = EventSources(self._conf, self._settings, name, self._wake.set, self._events, metadata)
+        sources.start()
+        self._event_sources = sources
         confinement = Confinement(self._hypervisor, host, directory / confine.FILE_NAME)
         parts = ReconcilerParts(
             self._hypervisor,

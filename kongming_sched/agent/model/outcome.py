@@ -10,6 +10,7 @@ from kongming_sched.agent.model.actions import Action, Kind, Unit
 from kongming_sched.agent.model.guest import Guest, Threads
 from kongming_sched.agent.model.problem import Problem, Reason, Subject
 from kongming_sched.agent.model.view import GuestLayout, MemoryElsewhere, units_of
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, NodeState, Refusal
 
@@ -130,14 +131,36 @@ def pool_use(tree: DesiredTree, states: Mapping[str, NodeState]) -> tuple[PoolUs
 class Answer:
     """The answer to a hook.
 
-    :ivar server: the guest's name and id
-    :ivar pins: as the hook reads them; None if the agent knows none
+    :ivar server: the guest's name and id; empty if they cannot be read
+    :ivar threads: the host CPUs of each thread; None if the agent knows none
+    :ivar memory_nodes: host NUMA nodes to bind its memory to; empty if that is to stay as it is
     :ivar reason: why it knows none, or why they are not those of the guest's template
     """
 
     server: str
-    pins: Mapping[str, object] | None
+    threads: Threads | None
+    memory_nodes: CpuSet = field(default_factory=CpuSet)
     reason: str = ""
+
+    @property
+    def pins(self) -> dict[str, object] | None:
+        """The pins as the hook reads them."""
+        if self.threads is None:
+            return None
+        return {
+            "vcpupin": {str(vcpu): str(cpus) for vcpu, cpus in self.threads.vcpus.items()},
+            "emulatorpin": str(self.threads.emulator),
+            "iothreadpin": {str(number): str(cpus) for number, cpus in self.threads.iothreads.items()},
+            "memory": str(self.memory_nodes),
+        }
+
+    def __str__(self) -> str:
+        guest = f"server {self.server}" if self.server else "a guest"
+        if self.threads is None:
+            return f"{guest} comes without pins: {self.reason}"
+        places = [f"{thread} on CPU {cpus}" for thread, cpus in self.threads.by_key().items()]
+        places += [f"memory on node {self.memory_nodes}"] * bool(self.memory_nodes)
+        return f"{guest} comes with {', '.join(places)}{f' ({self.reason})' * bool(self.reason)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,10 +108,10 @@ class Reservations:
             try:
                 guest = incoming_guest(xml, anywhere)
             except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
-                expected.refused[number] = Answer("an incoming guest", None, str(error))
+                expected.refused[number] = Answer("", None, reason=str(error))
                 continue
             if guest.uuid in here:
-                expected.refused[number] = Answer(str(guest), None, "it runs here already")
+                expected.refused[number] = Answer(str(guest), None, reason="it runs here already")
                 continue
             expected.order[number] = guest.uuid
             expected.asked[guest.uuid] = guest
@@ -156,13 +156,14 @@ class Reservations:
                 layout = replace(layout, vcpus=(housekeeping,) * len(layout.vcpus), emulator=housekeeping)
                 reason = f"server {blocker} is still on its CPUs"
             reserved[uuid] = Reservation(guest.domain.xml, layout, self._clock() + PATIENCE_SECONDS)
-            answers[number] = Answer(str(guest), _pins(layout, guest.threads.iothreads), reason)
+            answers[number] = Answer(str(guest), _threads(layout, guest.threads.iothreads), layout.memory_nodes, reason)
         try:
             self._save(reserved)
         except OSError as error:
             reason = f"its CPUs could not be reserved in {self._path}: {error}"
             return expected.refused | {
-                number: Answer(str(expected.asked[uuid]), None, reason) for number, uuid in expected.order.items()
+                number: Answer(str(expected.asked[uuid]), None, reason=reason)
+                for number, uuid in expected.order.items()
             }
         self._reserved = reserved
         return answers
@@ -223,16 +224,6 @@ def _iothreads(root: ET.Element) -> list[int]:
 
 def _threads(layout: GuestLayout, iothreads: Iterable[int]) -> Threads:
     return Threads(dict(enumerate(layout.vcpus)), layout.emulator, dict.fromkeys(iothreads, layout.emulator))
-
-
-def _pins(layout: GuestLayout, iothreads: Iterable[int]) -> dict[str, object]:
-    """A layout in the words that the hook reads."""
-    return {
-        "vcpupin": {str(vcpu): str(cpus) for vcpu, cpus in enumerate(layout.vcpus)},
-        "emulatorpin": str(layout.emulator),
-        "iothreadpin": {str(number): str(layout.emulator) for number in iothreads},
-        "memory": str(layout.memory_nodes),
-    }
 
 
 def _to_json(reservation: Reservation) -> dict[str, object]:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent tells Prometheus, systemd and its log."""
+"""What the agent reports to Prometheus, to systemd and in its log."""

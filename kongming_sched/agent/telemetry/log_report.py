@@ -38,9 +38,7 @@ class LogReport:
         for name in outcome.repaired:
             LOG.info("took another host's pins out of the definition of domain %s", name)
         for _, answer in sorted(outcome.answers.items()):
-            LOG.info(
-                "%s on its way here: %s%s", answer.server, answer.pins, f" ({answer.reason})" * bool(answer.reason)
-            )
+            LOG.info("incoming migration: %s", answer)
         for refusal in outcome.placement.refusals:
             if refusal not in self._refusals:
                 LOG.info("template %s is not offered on node %d: %s", refusal.template, refusal.node_id, refusal.reason)

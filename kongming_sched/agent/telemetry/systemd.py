@@ -48,9 +48,9 @@ class Systemd:
         self._send("STOPPING=1")
 
     def rest(self, wake: threading.Event, seconds: float) -> None:
-        """Wait until something happens or the time is over, telling the watchdog that the loop goes round.
+        """Wait until something happens or the time is over, and show the watchdog that the loop goes round.
 
-        The loop itself says so and no other thread, so that a look that hangs is noticed.
+        The loop itself says so and no other thread, so that a pass that hangs is noticed.
         """
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

@@ -8,7 +8,7 @@ import pytest
 from kongming_sched import exceptions
 from kongming_sched.agent.act.follow_memory import Follower
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.loop.orders import HostLooks
+from kongming_sched.agent.loop.orders import ReconcilerAccess
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
@@ -30,7 +30,7 @@ def world(placement: PlacementService) -> World:
 def follow(world: World, follower: Follower) -> list[str]:
     """The agent looks, and then makes them follow."""
     memory_elsewhere = world.look().pinning.memory_elsewhere
-    looks = HostLooks(world.agent, world.cpus)
+    looks = ReconcilerAccess(world.agent, world.cpus)
     return follower.run(memory_elsewhere, Mover(looks, world.host, PlacementClient(world.adapter)))
 
 

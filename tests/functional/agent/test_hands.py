@@ -10,7 +10,7 @@ import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.loop.orders import HostLooks
+from kongming_sched.agent.loop.orders import ReconcilerAccess
 from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.guest import identify
 from kongming_sched.agent.model.outcome import Drift, DriftReport
@@ -273,7 +273,7 @@ def test_pages_that_cannot_move_are_told(world: World) -> None:
 
 def mover(world: World) -> Mover:
     """What kongming-host move orders from."""
-    return Mover(HostLooks(world.agent, world.cpus), world.host, world.placement.client)
+    return Mover(ReconcilerAccess(world.agent, world.cpus), world.host, world.placement.client)
 
 
 def test_vcpus_follow_the_memory(world: World) -> None:

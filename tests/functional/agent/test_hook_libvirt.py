@@ -203,7 +203,7 @@ def test_pinned_before_it_runs(site: Site, guest: Guest) -> None:
         time.sleep(3)
         log = site.log.read_text()
 
-    arrival = log.index("on its way here")
+    arrival = log.index("incoming migration: ")
     assert {0: str(site.cpu)} == affinity.vcpus
     assert str(site.cpu) not in affinity.emulator.split(",")
     assert " -> " not in log[arrival:]

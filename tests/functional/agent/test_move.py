@@ -13,7 +13,7 @@ import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.loop.orders import HostLooks
+from kongming_sched.agent.loop.orders import ReconcilerAccess
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from testbed.adapters import Failing, Failure, Meddling
@@ -39,7 +39,7 @@ def world(placement: PlacementService) -> World:
 
 def mover(world: World) -> Mover:
     """What carries out the order, on the world's own agent."""
-    looks = HostLooks(world.agent, world.cpus)
+    looks = ReconcilerAccess(world.agent, world.cpus)
     return Mover(looks, world.host, PlacementClient(world.adapter))
 
 

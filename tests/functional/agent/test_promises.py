@@ -30,7 +30,7 @@ from keystoneauth1 import exceptions as ksa_exceptions
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.loop.orders import HostLooks
+from kongming_sched.agent.loop.orders import ReconcilerAccess
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
@@ -260,7 +260,7 @@ class Host(RuleBasedStateMachine):
     def move(self, pick: int, node: int) -> None:
         """A server is moved to the other node, or is not."""
         server = self.pick(pick)
-        looks = HostLooks(self.world.agent, self.world.cpus)
+        looks = ReconcilerAccess(self.world.agent, self.world.cpus)
         with contextlib.suppress(exceptions.KongMingError):
             Mover(looks, self.world.host, PlacementClient(self.world.adapter)).move(server, node)
         self.read_node(server)

@@ -14,7 +14,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.ipc.listener import Listener
-from kongming_sched.agent.loop.orders import HostLooks, carry_out
+from kongming_sched.agent.loop.orders import ReconcilerAccess, carry_out, parse_order
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
@@ -80,10 +80,11 @@ def working_agent(world: World, directory: Path) -> Iterator[Listener]:
     """The socket in this directory, and an agent that does what it is told there."""
 
     def obey() -> None:
-        looks = HostLooks(world.agent, world.cpus)
+        agent = ReconcilerAccess(world.agent, world.cpus)
         for order in listener.take_orders():
             try:
-                order.answer(carry_out(order.xml, looks, world.host, PlacementClient(world.adapter)))
+                answer = carry_out(parse_order(order.xml), agent, world.host, PlacementClient(world.adapter))
+                order.answer(answer.as_json())
             except exceptions.KongMingError as error:
                 order.answer({"error": str(error)})
 
