@@ -8,7 +8,7 @@ and pins do what libvirt's do.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -128,6 +128,14 @@ class SimulatedHost:
     def set_affinity(self, uuid: str, vcpu: int, cpus: CpuSet) -> None:
         """Pin a vCPU behind everybody's back."""
         self._running[uuid].vcpus[vcpu] = cpus
+
+    def arrive(
+        self, uuid: str, extra_specs: Mapping[str, str], vcpus: Sequence[CpuSet], emulator: CpuSet, memory_nodes: str
+    ) -> None:
+        """Start a guest that migrates here, with the pins and the memory that its XML has after the hook."""
+        self.spawn(uuid, len(vcpus), extra_specs)
+        guest = self._running[uuid]
+        guest.vcpus, guest.emulator, guest.memory_nodes = list(vcpus), emulator, memory_nodes
 
     def bind_strictly(self, uuid: str, nodes: str) -> None:
         """What Nova does at the start of a guest that has a NUMA topology."""

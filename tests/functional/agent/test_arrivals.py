@@ -47,13 +47,9 @@ class Destination(World):
 
     def arrive(self, server: str, specs: dict[str, str], answer: Answer) -> None:
         """The guest runs, with the pins that it was told."""
-        assert answer.pins is not None
-        cpus: Any = pins(answer)["vcpupin"]
-        self.host.spawn(self.servers[server], len(cpus), specs)
-        running = self.host._running[self.servers[server]]
-        running.vcpus = [CpuSet.parse(cpus[str(vcpu)]) for vcpu in range(len(cpus))]
-        running.emulator = CpuSet.parse(str(pins(answer)["emulatorpin"]))
-        running.memory_nodes = str(pins(answer)["memory"])
+        told = pins(answer)
+        vcpus = [CpuSet.parse(told["vcpupin"][str(vcpu)]) for vcpu in range(len(told["vcpupin"]))]
+        self.host.arrive(self.servers[server], specs, vcpus, CpuSet.parse(told["emulatorpin"]), told["memory"])
 
 
 @pytest.fixture
