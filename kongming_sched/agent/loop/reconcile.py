@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -193,14 +193,9 @@ class Reconciler:
         """Pin the guests that can be pinned now, then answer for the incoming ones."""
         subjects = {guest.uuid: server(guest) for guest in (*seen.guests, *seen.incoming.guests)}
         released = {guest.uuid for guest in seen.guests if seen.released.covers(*guest.run)}
-        failed_before = {
-            uuid: Problem(Reason.REFUSED, subjects[uuid], text)
-            for uuid, text in self._parts.backoff.waiting().items()
-            if uuid in subjects and uuid not in released
-        }
         pinner = self._pinner(seen, decided.placement)
         try:
-            pinned = pinner.run(decided.layout, seen.guests, failed_before, released)
+            pinned = pinner.run(decided.layout, seen.guests, self._failed_before(subjects, released), released)
         except exceptions.HypervisorError:
             self._history.lose_track()
             raise
@@ -230,6 +225,14 @@ class Reconciler:
             {**layout.problems, **pages, **wrong}.values(),
             answers,
         )
+
+    def _failed_before(self, subjects: Mapping[str, Subject], released: Collection[str]) -> dict[str, Problem]:
+        """The guests that are left alone for a while, by server id, with the change that failed."""
+        return {
+            uuid: Problem(Reason.REFUSED, subjects[uuid], text)
+            for uuid, text in self._parts.backoff.waiting().items()
+            if uuid in subjects and uuid not in released
+        }
 
     def _pinner(self, seen: Observation, placement: PlacementView) -> Pinner:
         def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:

@@ -13,6 +13,7 @@ from kongming_sched.agent.model.problem import (
     Reason,
     Subject,
     SubjectKind,
+    one_per_subject,
 )
 
 WEB = Subject(SubjectKind.SERVER, "web", "1")
@@ -53,3 +54,11 @@ def test_errors_of_services_name_them_already(kind: SubjectKind, error: exceptio
 
     assert words == str(error)
     assert words.startswith(str(kind))
+
+
+def test_one_problem_for_each_subject() -> None:
+    """The last of a subject counts, in the place of its first: what keeps a guest from being changed comes last."""
+    placement = Problem(Reason.PLACEMENT, PLACEMENT, "it does not answer")
+    no_place, busy = Problem(Reason.NO_PLACE, WEB, "no room"), Problem(Reason.BUSY, WEB, "it is migrating")
+
+    assert (busy, placement) == one_per_subject([no_place, placement, busy])
