@@ -28,7 +28,7 @@ def guest(server: str, template: str, *vcpus: str, emulator: str = "0,8,16,24") 
     """A running guest; without a template it is none of the agent's."""
     pins = {number: CpuSet.parse(cpus) for number, cpus in enumerate(vcpus)}
     identity = Identity(server, len(vcpus), request(template) if template else None)
-    domain = Domain(str(uuid.uuid5(uuid.NAMESPACE_DNS, server)), server, "")
+    domain = Domain(str(uuid.uuid5(uuid.NAMESPACE_DNS, ascii(server))), server, "")
     return ObservedGuest(domain, identity, Threads(pins, CpuSet.parse(emulator)))
 
 
