@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from testbed.lab.placement_api import TOKEN
-from testbed.lab.process import ChildProcess, read_when_written
+from testbed.lab.process import ChildProcess
 
 _CONFIGURATION = """\
 [DEFAULT]
@@ -121,10 +121,6 @@ class NovaApi(ChildProcess):
 
     def __enter__(self) -> NovaApi:
         super().__enter__()
-        try:
-            port = self.wait_for("an answer", lambda: read_when_written(self._port_file))
-        except BaseException:
-            self.stop()
-            raise
+        port = self.wait_for_port(self._port_file)
         self.endpoint = f"http://127.0.0.1:{port}/v2.1"
         return self

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from testbed.lab.process import ChildProcess, read_when_written
+from testbed.lab.process import ChildProcess
 
 TOKEN = "admin"
 """What the lab's services take for an administrator's token."""
@@ -48,11 +48,7 @@ class PlacementApi(ChildProcess):
         """Start; again at the same port, if it was stopped."""
         self._port_file.unlink(missing_ok=True)
         super().__enter__()
-        try:
-            port = self.wait_for("an answer", lambda: read_when_written(self._port_file))
-        except BaseException:
-            self.stop()
-            raise
+        port = self.wait_for_port(self._port_file)
         self.command[-1] = port
         self.endpoint = f"http://127.0.0.1:{port}"
         return self

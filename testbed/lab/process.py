@@ -129,6 +129,17 @@ class ChildProcess(Program):
     ) -> None:
         self.stop()
 
+    def wait_for_port(self, path: Path) -> str:
+        """Wait until the process has written the port at which it answers, and stop it if that is broken off.
+
+        :raises LabError: with the end of the log, if the process ends before or takes too long
+        """
+        try:
+            return self.wait_for("an answer", lambda: read_when_written(path))
+        except BaseException:
+            self.stop()
+            raise
+
     @property
     def pid(self) -> int:
         """The process id."""

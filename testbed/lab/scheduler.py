@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from testbed.lab.process import ChildProcess, LabError, read_when_written
+from testbed.lab.process import ChildProcess, LabError
 
 PROJECT = "1ab00000000000000000000000000002"
 USER = "1ab00000000000000000000000000001"
@@ -100,11 +100,7 @@ class Scheduler(ChildProcess):
 
     def __enter__(self) -> Scheduler:
         super().__enter__()
-        try:
-            port = self.wait_for("an answer", lambda: read_when_written(self._port_file))
-        except BaseException:
-            self.stop()
-            raise
+        port = self.wait_for_port(self._port_file)
         self.endpoint = f"http://127.0.0.1:{port}"
         return self
 
