@@ -166,7 +166,7 @@ class _Offers:
     def offer(self, template: PinningTemplate) -> None:
         """Offer a template on every node where one of its cells can be while all others are on other nodes."""
         fits = [[self.obstacle(template, cell, node) for node in self.nodes] for cell in template.cells]
-        on = [index for index in range(len(self.nodes)) if _can_land(fits, index)]
+        on = _landing_nodes(fits)
         for index in on:
             self.offered[self.nodes[index].id].append(template)
         if on:
@@ -267,20 +267,21 @@ def _reason(template: PinningTemplate, node_id: int, obstacles: Sequence[str | N
     return reason
 
 
-def _can_land(obstacles: Sequence[Sequence[str | None]], node: int) -> bool:
-    """Whether all cells can be on different nodes with one of them on this node.
+def _landing_nodes(obstacles: Sequence[Sequence[str | None]]) -> list[int]:
+    """The nodes on each of which one of the cells can be while all others are on other nodes.
 
     :param obstacles: per cell and node, why it cannot be there
     """
-    return any(row[node] is None and _can_match(obstacles, {node: cell}) for cell, row in enumerate(obstacles))
+    # One way to place all cells decides for every node: a cell that may be on another node leaves its own for that one,
+    # and, if another cell is there, that node is used already.
+    if not _can_match(obstacles):
+        return []
+    return [index for index, column in enumerate(zip(*obstacles, strict=True)) if None in column]
 
 
-def _can_match(obstacles: Sequence[Sequence[str | None]], taken: Mapping[int, int]) -> bool:
-    """Whether all other cells can be on other nodes: a bipartite matching, found by augmenting paths.
-
-    :param taken: node to the cell that is assigned to it already
-    """
-    cell_on = dict(taken)
+def _can_match(obstacles: Sequence[Sequence[str | None]]) -> bool:
+    """Whether all cells can be on different nodes: a bipartite matching, found by augmenting paths."""
+    cell_on: dict[int, int] = {}
 
     def place(cell: int, tried: set[int]) -> bool:
         for index, obstacle in enumerate(obstacles[cell]):
@@ -291,4 +292,4 @@ def _can_match(obstacles: Sequence[Sequence[str | None]], taken: Mapping[int, in
                     return True
         return False
 
-    return all(place(cell, set(taken)) for cell in range(len(obstacles)) if cell not in taken.values())
+    return all(place(cell, set()) for cell in range(len(obstacles)))

@@ -57,24 +57,20 @@ def match_cells(cells: Sequence[CellRequest], claim: _Claim) -> tuple[int, ...] 
     """
     if len(claim) != len(cells):
         return None
-
-    def place(index: int, free: frozenset[int]) -> tuple[int, ...] | None:
-        if index == len(cells):
-            return ()
-        for node in sorted(free):
-            if claim[node] == cells[index].resources and _is_exact(cells[index], node):
-                rest = place(index + 1, free - {node})
-                if rest is not None:
-                    return (node, *rest)
-        return None
-
-    return place(0, frozenset(claim))
-
-
-def _is_exact(cell: CellRequest, node: int) -> bool:
-    """Whether a node is the one that a cell names, if it names one."""
-    wanted = {names.node_id_of(trait) for trait in cell.required} - {None}
-    return not wanted or wanted == {node}
+    named = [{names.node_id_of(trait) for trait in cell.required} - {None} for cell in cells]
+    found: dict[int, int] = {}
+    free = sorted(claim)
+    # Cells that name a node have no choice, and so come first. For each of the others all nodes with its resources are
+    # alike, and which one it takes leaves the same number of them to cells like it: no choice has to be taken back.
+    for index in sorted(range(len(cells)), key=lambda index: not named[index]):
+        for node in free:
+            if claim[node] == cells[index].resources and named[index] <= {node}:
+                found[index] = node
+                free.remove(node)
+                break
+        else:
+            return None
+    return tuple(found[index] for index in range(len(cells)))
 
 
 def _claims_by_consumer(states: Mapping[int, NodeState]) -> dict[str, dict[int, Mapping[str, int]]]:

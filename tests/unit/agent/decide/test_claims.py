@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kongming_sched.agent.decide.claims import find_claims, match_cells
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
@@ -46,6 +50,38 @@ def test_match_cells(
 ) -> None:
     """Cells take nodes on which exactly that was claimed which they ask for."""
     assert expected == match_cells(groups, claim)
+
+
+@st.composite
+def small_claims(draw: st.DrawFn) -> tuple[tuple[CellRequest, ...], dict[int, dict[str, int]]]:
+    """Up to five cells, some of which name a node, and claims of as many nodes, most of which match."""
+    resources = st.sampled_from([TWO, FOUR])
+    asked = draw(st.lists(resources, min_size=1, max_size=5))
+    ids = draw(st.lists(st.integers(0, 6), min_size=len(asked), max_size=len(asked), unique=True))
+    claimed = draw(st.permutations(asked) | st.lists(resources, min_size=len(asked), max_size=len(asked)))
+    named = draw(st.dictionaries(st.integers(0, len(asked) - 1), st.integers(0, 6), max_size=2))
+    return cells(*asked, nodes=named), dict(zip(ids, claimed, strict=True))
+
+
+@given(small_claims())
+def test_match_is_the_first_of_all_orders(drawn: tuple[tuple[CellRequest, ...], dict[int, dict[str, int]]]) -> None:
+    """It is the first one that trying every order of the nodes finds, and none where that finds none."""
+    groups, claim = drawn
+    ways = (
+        nodes
+        for nodes in itertools.permutations(sorted(claim))
+        if all(
+            claim[node] == cell.resources and {names.node_id_of(trait) for trait in cell.required} in (set(), {node})
+            for cell, node in zip(groups, nodes, strict=True)
+        )
+    )
+    assert next(ways, None) == match_cells(groups, claim)
+
+
+def test_many_equal_cells_take_no_time() -> None:
+    """There is no search that grows factorially if of 64 cells only the last one finds no node."""
+    claim = dict.fromkeys(range(64), TWO)
+    assert match_cells(cells(*[TWO] * 63, FOUR), claim) is None
 
 
 def guest(uuid: str) -> Guest:
