@@ -106,7 +106,7 @@ def _table(
     :param members: aggregate to the providers of its hosts
     """
     counts = [
-        (demand.of, {host.uuid: demand.count(host) for host in progress.tell(hosts, "counting on host")})
+        (demand.of, {host.uuid: demand.count(host) for host in progress.shown(hosts, "counting on host")})
         for demand in demands
     ]
     match by:

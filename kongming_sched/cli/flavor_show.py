@@ -57,7 +57,7 @@ class ShowFlavor(ShowOne):
 class ValidateFlavor(Lister):
     """Check that flavors ask for what their templates take; the exit code is 1 if something is wrong with any.
 
-    Looks at all flavors that name a template, or have keys that only KongMing writes.
+    Checks all flavors that name a template, or have keys that only KongMing writes.
 
     Example::
 

@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 1.0
 _PERIOD_SECONDS = 0.1
 
 
-def tell(items: Iterable[_T], doing: str, clock: Callable[[], float] = time.monotonic) -> Iterator[_T]:
+def shown(items: Iterable[_T], doing: str, clock: Callable[[], float] = time.monotonic) -> Iterator[_T]:
     """Go through the items and show how many are done, and of how many if that is known.
 
     :param doing: what is done to each, as in ``reading node``
@@ -25,16 +25,16 @@ def tell(items: Iterable[_T], doing: str, clock: Callable[[], float] = time.mono
         yield from items
         return
     total = f" of {len(items)}" if isinstance(items, Sized) else ""
-    next_time, told = clock() + PATIENCE_SECONDS, 0
+    next_time, width = clock() + PATIENCE_SECONDS, 0
     try:
         for number, item in enumerate(items, 1):
             if clock() >= next_time:
                 line = f"{doing} {number}{total}"
-                sys.stderr.write(f"\r{line.ljust(told)}")
+                sys.stderr.write(f"\r{line.ljust(width)}")
                 sys.stderr.flush()
-                next_time, told = clock() + _PERIOD_SECONDS, len(line)
+                next_time, width = clock() + _PERIOD_SECONDS, len(line)
             yield item
     finally:
-        if told:
-            sys.stderr.write(f"\r{' ' * told}\r")
+        if width:
+            sys.stderr.write(f"\r{' ' * width}\r")
             sys.stderr.flush()

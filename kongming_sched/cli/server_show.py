@@ -145,11 +145,11 @@ def read_claims(client: PlacementClient, servers: Sequence[Server], nodes: Itera
     numbers = {node.uuid: node_id(node.name) for node in nodes if node_host(node.name) in hosts}
     found: dict[str, dict[int, Mapping[str, int]]] = {}
     if len(numbers) <= len(servers):
-        for uuid in progress.tell(list(numbers), "reading node"):
+        for uuid in progress.shown(list(numbers), "reading node"):
             for consumer, resources in client.allocations(uuid).items():
                 found.setdefault(consumer, {})[numbers[uuid]] = resources
         return found
-    for server in progress.tell([server for server in servers if server.host], "reading server"):
+    for server in progress.shown([server for server in servers if server.host], "reading server"):
         claim = client.claim(server.id)
         resources_of = claim.resources if claim else {}
         found[server.id] = {numbers[uuid]: resources for uuid, resources in resources_of.items() if uuid in numbers}

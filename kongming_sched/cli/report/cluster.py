@@ -167,7 +167,7 @@ def make_cluster(
 def read_servers(compute: ComputeClient) -> list[Server] | str:
     """Every server, or why Nova does not list them: the page is of use without them."""
     try:
-        return list(progress.tell(compute.servers(), "reading server"))
+        return list(progress.shown(compute.servers(), "reading server"))
     except exceptions.ComputeError as error:
         return str(error)
 

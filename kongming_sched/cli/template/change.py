@@ -82,7 +82,7 @@ class CreateTemplate(Change):
                 del mates[item.name]  # each pair once
 
         def create() -> None:
-            self.templates.create_all(new, aggregates, lambda items: progress.tell(items, "storing template"))
+            self.templates.create_all(new, aggregates, lambda items: progress.shown(items, "storing template"))
 
         where = f"offered to the hosts of {', '.join(sorted(aggregates))}" if aggregates else "offered to all hosts"
         return Plan(

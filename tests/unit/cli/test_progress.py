@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 
 def clock(step_seconds: float) -> Callable[[], float]:
-    """A clock that goes on by so much whenever somebody looks."""
+    """A clock that goes on by so much at each reading."""
     times = itertools.count()
     return lambda: next(times) * step_seconds
 
@@ -34,7 +34,7 @@ def test_nothing_is_told_in_a_pipe(monkeypatch: pytest.MonkeyPatch, out: io.Stri
     """However long it takes."""
     monkeypatch.setattr("sys.stdout", out)
     monkeypatch.setattr("sys.stderr", err)
-    assert [0, 1, 2] == list(progress.tell(range(3), "reading node", clock(60)))
+    assert [0, 1, 2] == list(progress.shown(range(3), "reading node", clock(60)))
     assert ("", "") == (out.getvalue(), err.getvalue())
 
 
@@ -42,7 +42,7 @@ def test_long_work_is_told_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     """In one line, which is gone at the end."""
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("sys.stderr", err := Terminal())
-    assert ["a", "b"] == list(progress.tell(["a", "b"], "reading node", clock(60)))
+    assert ["a", "b"] == list(progress.shown(["a", "b"], "reading node", clock(60)))
     assert err.getvalue() == "\rreading node 1 of 2\rreading node 2 of 2\r" + " " * 19 + "\r"
 
 
@@ -50,7 +50,7 @@ def test_work_of_unknown_length_is_told_too(monkeypatch: pytest.MonkeyPatch) -> 
     """As that of reading page after page."""
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("sys.stderr", err := Terminal())
-    assert ["a", "b"] == list(progress.tell(iter("ab"), "reading server", clock(60)))
+    assert ["a", "b"] == list(progress.shown(iter("ab"), "reading server", clock(60)))
     assert err.getvalue() == "\rreading server 1\rreading server 2\r" + " " * 16 + "\r"
 
 
@@ -58,7 +58,7 @@ def test_short_work_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is over before anybody could read of it."""
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("sys.stderr", err := Terminal())
-    assert 5 == len(list(progress.tell(range(5), "reading node", clock(0.01))))
+    assert 5 == len(list(progress.shown(range(5), "reading node", clock(0.01))))
     assert "" == err.getvalue()
 
 
@@ -66,7 +66,7 @@ def test_an_error_leaves_a_clean_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that its message stands alone."""
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("sys.stderr", err := Terminal())
-    told = progress.tell(range(3), "reading", clock(60))
-    next(told)
-    told.close()  # type: ignore[attr-defined]  # which is what an error in the loop comes to
+    shown = progress.shown(range(3), "reading", clock(60))
+    next(shown)
+    shown.close()  # type: ignore[attr-defined]  # which is what an error in the loop comes to
     assert err.getvalue().endswith("\r" + " " * len("reading 1 of 3") + "\r")
