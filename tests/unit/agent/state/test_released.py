@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.state.released import Released, load_released, save_released
+from kongming_sched.agent.state.released import Released, ReleasedFile, load_released, save_released
 
 
 def test_without_a_file_nobody_is_released(tmp_path: Path) -> None:
@@ -45,3 +45,37 @@ def test_broken_file(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(exceptions.ConfigurationError, match=r"released\.json cannot .*; repair it or remove it"):
         load_released(path)
+
+
+def test_a_change_keeps_the_others() -> None:
+    """One more guest, or its next run, leaves the entries of all others."""
+    assert Released({"a": "3", "b": "4"}) == Released({"a": "3"}).plus("b", "4")
+    assert Released({"a": "5"}, everyone=True) == Released({"a": "3"}, everyone=True).plus("a", "5")
+
+
+def test_the_agent_keeps_what_the_file_said_last(tmp_path: Path) -> None:
+    """A file that breaks while the agent runs is an error, and releases or adopts no guest."""
+    path = tmp_path / "released.json"
+    file = ReleasedFile(path)
+    save_released(path, Released({"a": "3"}))
+    assert Released({"a": "3"}) == file.read()
+    path.write_text("{")
+
+    with pytest.raises(exceptions.ConfigurationError):
+        file.read()
+
+    assert Released({"a": "3"}) == file.last
+
+
+def test_no_path_releases_no_guest() -> None:
+    """A reconciler without a run directory has nothing to read."""
+    assert Released() == ReleasedFile().read()
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """The path stands in the error."""
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+
+    with pytest.raises(exceptions.ConfigurationError, match=r"cannot write .*released\.json"):
+        save_released(blocker / "released.json", Released())
