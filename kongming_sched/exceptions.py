@@ -14,9 +14,12 @@ _OBJECT = re.compile(r"<(?:\w+\.)*(\w+) object at 0x[0-9a-f]+>")
 """How urllib3 1.26 names a connection; the address is another one each time."""
 
 
-def _without_addresses(reason: str) -> str:
-    """The same reason has the same words each time that it is met, so that a log can leave out what it said before."""
-    return _OBJECT.sub(r"\1", reason)
+def _in_same_words(reason: str) -> str:
+    """The same reason has the same words each time that it is met, so that a log can leave out what it said before.
+
+    No longer than anybody reads, either: keystoneauth hands over whole pages of HTML that a proxy answers with.
+    """
+    return shorten(_OBJECT.sub(r"\1", reason))
 
 
 class KongMingError(Exception):
@@ -152,9 +155,9 @@ class HypervisorError(KongMingError):
 
     def __init__(self, action: str, reason: str, code: int | None = None) -> None:
         self.action = action
-        self.reason = reason
+        self.reason = shorten(reason)  # it may be the end of QEMU's log
         self.code = code
-        super().__init__(f"libvirt could not {action}: {reason}")
+        super().__init__(f"libvirt could not {action}: {self.reason}")
 
 
 class HypervisorUnavailable(HypervisorError):
@@ -205,7 +208,7 @@ class PlacementError(KongMingError):
 
     def __init__(self, action: str, reason: str, status: int | None = None, code: str = "") -> None:
         self.action = action
-        self.reason = _without_addresses(reason)
+        self.reason = _in_same_words(reason)
         self.status = status
         self.code = code
         super().__init__(f"Placement could not {action}: {self.reason}")
@@ -228,7 +231,7 @@ class ComputeError(KongMingError):
 
     def __init__(self, action: str, reason: str) -> None:
         self.action = action
-        self.reason = _without_addresses(reason)
+        self.reason = _in_same_words(reason)
         super().__init__(f"Nova could not {action}: {self.reason}")
 
 

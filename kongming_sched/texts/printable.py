@@ -12,6 +12,7 @@ MAX_QUOTED = 120
 """How many characters of a value are shown in an error: more than any that is right."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 def clean(text: str) -> str:
@@ -60,6 +61,14 @@ _SHORT = _Short()
 def shorten(text: str, most: int = 2000) -> str:
     """The text, its middle left out if it is longer than anybody reads."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
+
+
+def cut(text: str, most_bytes: int) -> str:
+    """The beginning of a clean text that takes at most so many bytes in UTF-8, with an ellipsis if that is not all."""
+    encoded = text.encode()
+    if len(encoded) <= most_bytes:
+        return text
+    return encoded[: most_bytes - len(_ELLIPSIS.encode())].decode(errors="ignore") + _ELLIPSIS
 
 
 def quote(value: object) -> str:

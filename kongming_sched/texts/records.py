@@ -5,16 +5,22 @@ from __future__ import annotations
 
 import logging
 
-from kongming_sched.texts.printable import clean_lines
+from kongming_sched.texts.printable import clean_lines, shorten
+
+_MAX_MESSAGE = 8000
+"""Characters of a message above DEBUG: more than any of KongMing's own, and no more than syslog takes for a line."""
 
 
 class CleanRecords(logging.Filter):
-    """Lets every record pass, with its message and its traceback clean."""
+    """Lets every record pass, with its message and its traceback clean, and the middle of a huge message left out."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Clean a record."""
         try:
-            record.msg, record.args = clean_lines(record.getMessage()), None
+            message = record.getMessage()
+            if record.levelno > logging.DEBUG:  # for debugging a whole answer of Placement is wanted
+                message = shorten(message, _MAX_MESSAGE)
+            record.msg, record.args = clean_lines(message), None
         except (TypeError, ValueError, LookupError):
             return True  # the handler says what is wrong with it
         if record.exc_info:

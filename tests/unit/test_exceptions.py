@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from kongming_sched.exceptions import ComputeError, KongMingError, PlacementUnavailable
+from kongming_sched.exceptions import ComputeError, HypervisorError, KongMingError, PlacementError, PlacementUnavailable
 
 OUTAGE = (
     "Unable to establish connection to http://controller:8778/resource_providers:"
@@ -26,3 +26,13 @@ def test_one_outage_has_one_text(kind: type[KongMingError]) -> None:
     assert str(first).endswith(
         "NewConnectionError('HTTPConnection: Failed to establish a new connection: [Errno 111] Connection refused'))"
     )
+
+
+@pytest.mark.parametrize("kind", [PlacementError, ComputeError, HypervisorError])
+def test_a_page_for_an_answer(kind: type[KongMingError]) -> None:
+    """Of a proxy's page of HTML instead of an answer the beginning and the end are kept."""
+    text = str(kind("list providers", f"<html>{'x' * 20_000}</html>"))
+
+    assert "could not list providers: <html>x" in text
+    assert text.endswith("x</html>")
+    assert len(text) < 2100

@@ -20,7 +20,7 @@ from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.pools import HostCpus
-from kongming_sched.texts.printable import clean, quote
+from kongming_sched.texts.printable import clean, quote, shorten
 from kongming_sched.texts.whole_number import NODE_IDS, is_whole_number
 
 
@@ -60,12 +60,15 @@ class OrderAnswer:
 
     :ivar lines: what was done or would be done
     :ivar moves: for a rebalance, the moves to order next, as the command reads them
-    :ivar error: why it was not done; empty if it was
+    :ivar error: why it was not done; empty if it was. The middle of one that is longer than anybody reads is left out
     """
 
     lines: tuple[str, ...] = ()
     moves: tuple[Mapping[str, object], ...] | None = None
     error: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", shorten(self.error))
 
     def as_json(self) -> dict[str, object]:
         """The answer as the command reads it."""

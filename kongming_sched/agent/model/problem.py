@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kongming_sched.agent.model.guest import RunningGuest
 from kongming_sched.compat import StrEnum
+from kongming_sched.texts.printable import shorten
 
 
 class Reason(StrEnum):
@@ -103,12 +104,16 @@ def server(guest: RunningGuest) -> Subject:
 class Problem:
     """Something that is not as it should be.
 
-    :ivar text: what is wrong and, where there is a remedy, what to do; it does not repeat the subject
+    :ivar text: what is wrong and, where there is a remedy, what to do; it does not repeat the subject. The middle of a
+        text that is longer than anybody reads is left out
     """
 
     reason: Reason
     subject: Subject
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", shorten(self.text))
 
     def __str__(self) -> str:
         return self.text if self.subject.kind in _SERVICES else f"{self.subject}: {self.text}"

@@ -22,7 +22,10 @@ from kongming_sched.agent.model.actions import Kind
 from kongming_sched.agent.model.outcome import Outcome, Pins, PoolUse
 from kongming_sched.agent.model.problem import Problem, Reason
 from kongming_sched.placement.transport import Adapter, Response
-from kongming_sched.texts.printable import clean
+from kongming_sched.texts.printable import clean, shorten
+
+_MAX_NAME = 255
+"""Characters of a server's name, by Nova; a domain that something else has defined may have any."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -78,7 +81,7 @@ def _pins(pins: Pins) -> Iterator[GaugeMetricFamily]:
     every = Tally(unit.guest for unit in pins.after)
     right = Tally(unit.guest for unit in pins.after if unit.current == unit.target)
     for server, called in pins.servers.items():
-        name = clean(called)  # which the text format cannot say of every character
+        name = shorten(clean(called), _MAX_NAME)  # the text format cannot write every character
         wanted.add_metric([server, name], every[server])
         actual.add_metric([server, name], right[server])
     yield wanted

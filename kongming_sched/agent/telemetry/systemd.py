@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent tells systemd (sd_notify): that it is ready, what it does, and that it is not stuck.
 
-The protocol is a datagram of lines to a Unix socket. The libraries for it are not kept up or need a compiler, and
-oslo.service can only say READY.
+The protocol is a datagram of lines to a Unix socket. systemd ignores a datagram of more than 4,096 bytes
+(NOTIFY_BUFFER_MAX of its source), so what it must hear stands alone, and the status is cut.
+
+The libraries for it are not kept up or need a compiler, and oslo.service can only say READY.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ import threading
 import time
 from collections.abc import Mapping
 
-from kongming_sched.texts.printable import one_line
+from kongming_sched.texts.printable import cut, one_line
 from kongming_sched.texts.whole_number import find_whole_number
 
 _SEND_SECONDS = 1.0
 """systemd takes messages at once unless it is in trouble, and then the guests come first."""
+
+_MAX_STATUS_BYTES = 1024
+"""systemctl prints the status on one line; the log has all of it."""
 
 
 class Systemd:
@@ -33,10 +38,13 @@ class Systemd:
         self._is_ready = False
 
     def ready(self, status: str) -> None:
-        """The agent works; said once, and again after reloading."""
-        lines = [] if self._is_ready else ["READY=1"]
-        self._is_ready = True
-        self._send(*lines, f"STATUS={one_line(status)}", "WATCHDOG=1")
+        """The agent works; said until it was heard once, and again after reloading.
+
+        :param status: of any length; systemd gets its beginning
+        """
+        self._is_ready = self._is_ready or self._send("READY=1")
+        self._send("WATCHDOG=1")
+        self._send(f"STATUS={cut(one_line(status), _MAX_STATUS_BYTES)}")
 
     def reloading(self) -> None:
         """The configuration is being read again; ready() ends that."""
@@ -59,12 +67,15 @@ class Systemd:
             if self._alive_seconds:
                 self._send("WATCHDOG=1")
 
-    def _send(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> bool:
+        """Send a datagram; whether it was taken, which it always is where nobody listens."""
         if not self._address:
-            return
+            return True
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.settimeout(_SEND_SECONDS)
             channel.sendto("\n".join(lines).encode(), self._address)
+            return True
+        return False
 
 
 def _address(name: str) -> str:

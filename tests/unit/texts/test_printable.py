@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.texts.printable import MAX_QUOTED, clean, clean_lines, one_line, quote
+from kongming_sched.texts.printable import MAX_QUOTED, clean, clean_lines, cut, one_line, quote
 
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\x1b\x07\x9b\n\r\t\0\u202e\u2028\ud800\udfff\u3000"))
 """Halves of characters among it."""
@@ -55,6 +55,29 @@ def test_one_line(text: str) -> None:
     shown = one_line(text)
     assert shown.isprintable()
     assert "  " not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("abcdefgh", "abcdefgh", id="fits"),
+        pytest.param("abcdefghi", "abcde…", id="too long"),
+        pytest.param("孔明孔明", "孔…", id="characters of three bytes"),
+        pytest.param("abé孔明", "abé…", id="within a character"),
+    ],
+)
+def test_cut(text: str, expected: str) -> None:
+    """Eight bytes are the limit here, and no character is cut in two."""
+    assert expected == cut(text, 8)
+
+
+@given(ANY_TEXT, st.integers(3, 40))
+def test_a_cut_text_fits(text: str, most: int) -> None:
+    """It takes no more bytes than it may, and begins as the whole text does."""
+    whole = clean(text)
+    shown = cut(whole, most)
+    assert len(shown.encode()) <= most
+    assert shown == whole or whole.startswith(shown.removesuffix("…"))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import logging
 from kongming_sched.texts.records import CleanRecords
 
 
-def logged(message: str, *arguments: object, error: Exception | None = None) -> str:
+def logged(message: str, *arguments: object, error: Exception | None = None, level: int = logging.WARNING) -> str:
     """What a handler with the filter writes."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.addFilter(CleanRecords())
     exc_info = (type(error), error, None) if error else None
-    record = logging.LogRecord("log", logging.WARNING, "file.py", 1, message, arguments, exc_info)
+    record = logging.LogRecord("log", level, "file.py", 1, message, arguments, exc_info)
     handler.handle(record)
     return stream.getvalue()
 
@@ -39,3 +39,12 @@ def test_a_wrong_message_is_left_to_the_handler() -> None:
         assert "" == logged("%d servers", "no")
     finally:
         logging.raiseExceptions = before
+
+
+def test_huge_messages() -> None:
+    """Of a page that some server answers with a log has the ends, and one for debugging has all of it."""
+    text = logged("Placement answers %s", "x" * 20_000)
+    assert text.startswith("Placement answers x")
+    assert " ... x" in text
+    assert len(text) < 8100
+    assert 20_001 == len(logged("%s", "x" * 20_000, level=logging.DEBUG))

@@ -55,3 +55,12 @@ def test_what_is_no_order(text: str) -> None:
 def test_answers(answer: OrderAnswer, document: dict[str, object], words: str) -> None:
     """The command gets JSON, and the log gets words."""
     assert (document, words) == (answer.as_json(), str(answer))
+
+
+def test_an_error_without_end() -> None:
+    """Its ends reach command and log."""
+    answer = OrderAnswer(error=f"Placement answers <html>{'x' * 20_000}</html>")
+
+    assert answer.error.startswith("Placement answers <html>x")
+    assert answer.error.endswith("x</html>")
+    assert len(answer.error) < 2100

@@ -62,3 +62,12 @@ def test_one_problem_for_each_subject() -> None:
     no_place, busy = Problem(Reason.NO_PLACE, WEB, "no room"), Problem(Reason.BUSY, WEB, "it is migrating")
 
     assert (busy, placement) == one_per_subject([no_place, placement, busy])
+
+
+def test_a_text_without_end() -> None:
+    """The middle of a text that some server or tenant has made endless is left out, and its ends are kept."""
+    problem = Problem(Reason.PLACEMENT, PLACEMENT, f"<html>{'x' * 20_000}</html>")
+
+    assert problem.text.startswith("<html>x")
+    assert problem.text.endswith("x</html>")
+    assert len(problem.text) < 2100

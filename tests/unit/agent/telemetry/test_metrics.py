@@ -65,6 +65,17 @@ def test_names_that_no_encoding_can_write() -> None:
     assert 'kongming_guest_pins_wanted{name="a�[2J �",server="b"} 1.0' in text
 
 
+def test_names_without_end() -> None:
+    """A label is no longer than the longest name that Nova takes."""
+    metrics = Metrics()
+    metrics.record(Outcome(pinning=PinningResult(pins=Pins({"b": "x" * 20_000}, {}, (), UNITS[3:]))), 0.1, None)
+
+    text = generate_latest(metrics.registry).decode()
+
+    assert 1 == text.count("kongming_guest_pins_wanted{")
+    assert len(next(line for line in text.splitlines() if line.startswith("kongming_guest_pins_wanted{"))) < 320
+
+
 def test_a_guest_that_ended_leaves_nothing() -> None:
     """The next look replaces what was told of guests."""
     metrics = Metrics()

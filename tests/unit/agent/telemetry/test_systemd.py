@@ -30,18 +30,20 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 
 
 def heard(listening: socket.socket) -> list[str]:
-    """All messages so far."""
-    messages = []
+    """All messages so far that systemd would heed: it ignores those of more than 4,096 bytes."""
+    messages: list[str] = []
     listening.setblocking(False)
     while True:
         try:
-            messages.append(listening.recv(4096).decode())
+            message, _, flags, _ = listening.recvmsg(4096)
         except BlockingIOError:
             return messages
+        if not flags & socket.MSG_TRUNC:
+            messages.append(message.decode())
 
 
 def test_life_of_a_service(manager: tuple[str, socket.socket]) -> None:
-    """Ready once, then a status with each look; ready again after reloading; and the end."""
+    """Ready once, then alive and a status after each pass; ready again after reloading; and the end."""
     name, listening = manager
     systemd = Systemd({"NOTIFY_SOCKET": name})
 
@@ -52,11 +54,11 @@ def test_life_of_a_service(manager: tuple[str, socket.socket]) -> None:
     systemd.stopping()
 
     messages = heard(listening)
-    reloading, _, since = messages.pop(2).partition("\nMONOTONIC_USEC=")
+    reloading, _, since = messages.pop(5).partition("\nMONOTONIC_USEC=")
     assert [
-        "READY=1\nSTATUS=first look\nWATCHDOG=1",
-        "STATUS=second\nWATCHDOG=1",
-        "READY=1\nSTATUS=third\nWATCHDOG=1",
+        *("READY=1", "WATCHDOG=1", "STATUS=first look"),
+        *("WATCHDOG=1", "STATUS=second"),
+        *("READY=1", "WATCHDOG=1", "STATUS=third"),
         "STOPPING=1",
     ] == messages
     assert "RELOADING=1" == reloading
@@ -69,7 +71,32 @@ def test_a_status_that_no_encoding_can_write(manager: tuple[str, socket.socket])
 
     Systemd({"NOTIFY_SOCKET": name}).ready("server a\ud800\x1b[2J\nREADY=0")
 
-    assert ["READY=1\nSTATUS=server a��[2J READY=0\nWATCHDOG=1"] == heard(listening)
+    assert ["READY=1", "WATCHDOG=1", "STATUS=server a��[2J READY=0"] == heard(listening)
+
+
+@pytest.mark.parametrize("character", ["x", "孔", "🙂"])
+def test_a_status_without_end(manager: tuple[str, socket.socket], character: str) -> None:
+    """systemd hears that the agent is ready and alive, and as much of the status as it takes."""
+    name, listening = manager
+
+    Systemd({"NOTIFY_SOCKET": name}).ready(f"Placement answers {character * 20_000}")
+
+    ready, alive, status = heard(listening)
+    assert ("READY=1", "WATCHDOG=1") == (ready, alive)
+    assert status.startswith(f"STATUS=Placement answers {character}")
+    assert status.endswith(f"{character}…")
+
+
+def test_a_manager_that_was_away(tmp_path: Path) -> None:
+    """What nobody took is said again: without READY systemd would end the agent once its start has lasted too long."""
+    systemd = Systemd({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    systemd.ready("well")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        systemd.ready("well")
+        messages = heard(listening)
+
+    assert ["READY=1", "WATCHDOG=1", "STATUS=well"] == messages
 
 
 def test_the_watchdog_hears_of_a_loop_that_rests(manager: tuple[str, socket.socket]) -> None:
