@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.agent.decide.rebalance import HostRooms, Rebalancing, Tenant, describe, rebalance, rooms_of
+from kongming_sched.agent.decide.arrangements import HostRooms, Tenant
+from kongming_sched.agent.decide.rebalance import MAX_WORK, Rebalancing, describe, rebalance, rooms_of
 from kongming_sched.placement import names
 from testbed.topologies import SHAPES
 from tests.unit.agent import hosts as samples
@@ -73,10 +74,22 @@ def test_too_many_arrangements() -> None:
     """If they cannot all be looked at it says so, and gives the best that it has seen."""
     tenants = tuple(tenant(f"t{number}", number % 2, 3 + number // 2 % 2) for number in range(8))
 
-    found = rebalance(HostRooms({0: room(5), 1: room(5)}, tenants), max_arrangements=1)
+    found = rebalance(HostRooms({0: room(5), 1: room(5)}, tenants), max_work=1)
 
     assert (9, False) == (found.after, found.is_complete)
     assert "another run may find more room" in describe(found)[-1]
+
+
+def test_hundred_flavors() -> None:
+    """On a host where each guest is of another flavor the search ends, several moves deep, and finds the same again."""
+    free = {node: room(20 + node, 100_000) for node in range(8)}
+    tenants = tuple(tenant(f"t{number}", number % 8, 1 + number % 13, number, tuple(range(8))) for number in range(100))
+
+    found = rebalance(HostRooms(free, tenants))
+
+    assert (27, False) == (found.before, found.is_complete)
+    assert len(found.moves) > 3
+    assert found == rebalance(HostRooms(free, tenants[::-1]))
 
 
 @st.composite
@@ -130,11 +143,8 @@ def brute_force(rooms: HostRooms) -> tuple[int, int]:
     return best, min(steps for where, steps in distance.items() if largest(free_after(rooms, where)) == best)
 
 
-@given(hosts())
-def test_as_good_as_trying_everything(rooms: HostRooms) -> None:
-    """On small hosts no way leads to more room, none to as much by fewer moves, and each move finds room."""
-    found = rebalance(rooms)
-
+def check_moves(rooms: HostRooms, found: Rebalancing) -> None:
+    """Each move finds room where the tenant may be, and together they lead to what is promised."""
     where = {each.server: each.node for each in rooms.tenants}
     for move in found.moves:
         assert where[move.server] == move.source
@@ -144,8 +154,26 @@ def test_as_good_as_trying_everything(rooms: HostRooms) -> None:
         assert all(amount >= 0 for amount in free[move.target].values())
     final = free_after(rooms, tuple(where[each.server] for each in rooms.tenants))
     assert found.after == largest(final)
+
+
+@given(hosts())
+def test_as_good_as_trying_everything(rooms: HostRooms) -> None:
+    """On small hosts no way leads to more room, none to as much by fewer moves, and each move finds room."""
+    found = rebalance(rooms)
+
+    check_moves(rooms, found)
     assert (found.after, len(found.moves)) == brute_force(rooms)
     assert found.is_complete
+
+
+@given(hosts(), st.integers(1, 200))
+def test_little_work(rooms: HostRooms, max_work: int) -> None:
+    """What is found by less work can be done too, and is called complete only where nothing is better."""
+    found, best = rebalance(rooms, max_work), rebalance(rooms, MAX_WORK)
+
+    check_moves(rooms, found)
+    assert found.before <= found.after <= best.after
+    assert not found.is_complete or found.after == best.after
 
 
 def test_rooms_of_a_host() -> None:
