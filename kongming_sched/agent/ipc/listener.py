@@ -3,7 +3,8 @@
 
 See qemu_hook.py and client.py for the other ends. There is one question for each connection, of bounded length, asked
 within a second, from root or the agent's own user. Each connection has a thread, which puts the question before the
-agent's loop and waits for its answer: a hook for a second, an order for as long as moving a guest takes.
+agent's loop and waits for its answer: a hook for a second, an order for as long as moving a guest takes. So orders have
+room of their own, and however many wait, no hook waits for them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from kongming_sched.agent.ipc.qemu_hook import GREETING, MAX_BYTES, PATIENCE_SEC
 
 SOCKET_NAME = "agent.sock"
 MAX_CONNECTIONS = 16
-"""No more guests than this come in within a second; further connections wait in the socket's queue."""
+"""No more guests than this come in within a second; further connections wait in the socket's queue. An order counts
+until it has been read."""
+
+MAX_ORDERS = 16
+"""How many orders may wait for their answers; further ones are refused at once."""
 
 QUEUE_LENGTH = 128
 """How many hooks may wait to be accepted; one more would be refused at once instead of waiting its second."""
@@ -74,6 +79,7 @@ class Listener:
         self._orders: list[Question] = []
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._free_for_orders = threading.BoundedSemaphore(MAX_ORDERS)
 
     def open(self) -> None:
         """Begin to listen.
@@ -97,14 +103,18 @@ class Listener:
     def take(self) -> list[Question]:
         """The hooks' questions that came since the last call, those left out that were abandoned."""
         with self._lock:
-            taken, self._questions = self._questions, []
+            taken = self._questions.copy()
+            self._questions.clear()
         return [question for question in taken if not question.is_abandoned]
 
-    def take_orders(self) -> list[Question]:
-        """The orders that came since the last call, those left out that were abandoned."""
+    def take_order(self) -> Question | None:
+        """The order that has waited longest, those left out that were abandoned; None if none waits."""
         with self._lock:
-            taken, self._orders = self._orders, []
-        return [order for order in taken if not order.is_abandoned]
+            while self._orders:
+                order = self._orders.pop(0)
+                if not order.is_abandoned:
+                    return order
+        return None
 
     def close(self) -> None:
         """Stop listening; hooks and commands that wait get no answer."""
@@ -116,8 +126,10 @@ class Listener:
         with contextlib.suppress(OSError):  # wakes the thread that accepts
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        for question in [*self.take(), *self.take_orders()]:
+        for question in self.take():
             question.answer(None)
+        while order := self.take_order():
+            order.answer(None)
 
     def _prepare_directory(self) -> None:
         directory = self.path.parent
@@ -150,22 +162,39 @@ class Listener:
 
     def _serve(self, connection: socket.socket) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        try:
-            with connection, contextlib.suppress(OSError):
+        with connection, contextlib.suppress(OSError):
+            try:
                 received = _receive(connection, deadline) if _is_trusted(connection) else None
-                if received is None:
-                    return
-                is_order, text = received
-                question = Question(text)
-                with self._lock:
-                    (self._orders if is_order else self._questions).append(question)
-                self._wake()
-                pins = question.wait(deadline - time.monotonic() + (client.PATIENCE_SECONDS if is_order else 0))
-                if pins is not None:
-                    connection.settimeout(PATIENCE_SECONDS)
-                    connection.sendall(json.dumps(pins).encode())
+                if received is not None and not received[0]:
+                    self._put(connection, self._questions, received[1], deadline - time.monotonic())
+            finally:
+                self._free.release()
+            if received is not None and received[0]:
+                self._serve_order(connection, received[1])
+
+    def _serve_order(self, connection: socket.socket, text: str) -> None:
+        if not self._free_for_orders.acquire(blocking=False):
+            _send(connection, {"error": f"{MAX_ORDERS} orders wait for the agent already; try again later"})
+            return
+        try:
+            self._put(connection, self._orders, text, client.PATIENCE_SECONDS)
         finally:
-            self._free.release()
+            self._free_for_orders.release()
+
+    def _put(self, connection: socket.socket, waiting: list[Question], text: str, seconds: float) -> None:
+        """Put a question before the loop, and send the answer if there is one in time."""
+        question = Question(text)
+        with self._lock:
+            waiting.append(question)
+        self._wake()
+        answer = question.wait(seconds)
+        if answer is not None:
+            _send(connection, answer)
+
+
+def _send(connection: socket.socket, answer: Mapping[str, object]) -> None:
+    connection.settimeout(PATIENCE_SECONDS)
+    connection.sendall(json.dumps(answer).encode())
 
 
 def _is_trusted(connection: socket.socket) -> bool:

@@ -104,7 +104,7 @@ class Agent:
                 self._reread()
             self._listen()
             pause = self._reconcile()
-            self._answer_orders()
+            self._carry_out_next()
             self._telemetry.rest(self._settings, self._wake, pause)
         self._telemetry.close()
         if self._listener is not None:
@@ -210,10 +210,12 @@ class Agent:
         self._log.report_problems((problem,))
         return min(_RETRY_SECONDS, self._settings.interval_seconds)
 
-    def _answer_orders(self) -> None:
-        """Carry out what operators have ordered meanwhile."""
-        for question in self._listener.take_orders() if self._listener else ():
+    def _carry_out_next(self) -> None:
+        """Carry out one of the orders that wait; the next one has to wait for a pass, which answers the hooks first."""
+        question = self._listener.take_order() if self._listener else None
+        if question is not None:
             question.answer(self._answer_order(question.xml).as_json())
+            self._wake.set()
 
     def _answer_order(self, text: str) -> OrderAnswer:
         try:

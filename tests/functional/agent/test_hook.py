@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -17,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from kongming_sched import exceptions
-from kongming_sched.agent.ipc import qemu_hook
+from kongming_sched.agent.ipc import client, qemu_hook
 from kongming_sched.agent.ipc.hook_file import HookFile
-from kongming_sched.agent.ipc.listener import Listener
+from kongming_sched.agent.ipc.listener import MAX_ORDERS, Listener
 from tests.unit.agent.ipc.test_qemu_hook import ANSWER, OTHERS, OURS, PINS, edited
 
 HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.app import main; sys.exit(main())"]
@@ -341,6 +342,25 @@ def test_many_at_once(loop: Loop) -> None:
 
     assert 40 == len(answers)
     assert all(answer.startswith(b'{"vcpupin"') for answer in answers)
+
+
+def test_orders_leave_room_for_hooks(loop: Loop) -> None:
+    """However many orders are under way, a hook is answered at once; one order too many is refused at once."""
+    order = client.GREETING + b'{"order": "rebalance"}'
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_ORDERS):
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.connect(str(loop.listener.path))
+            waiting.sendall(order)
+            waiting.shutdown(socket.SHUT_WR)
+        started = time.monotonic()
+        answer = talk(loop.listener, qemu_hook.GREETING, b"<domain/>")
+        answered = time.monotonic() - started
+        refusal = talk(loop.listener, order)
+
+    assert answer.startswith(b'{"vcpupin"')
+    assert answered < 0.9
+    assert b'{"error": "16 orders wait for the agent already; try again later"}' == refusal
 
 
 def test_second_agent(loop: Loop) -> None:

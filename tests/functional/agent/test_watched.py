@@ -8,6 +8,7 @@ guests.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,10 +16,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from kongming_sched import exceptions
+from kongming_sched.agent.ipc import client
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.telemetry.log_report import LogReport
 from kongming_sched.agent.telemetry.systemd import Systemd
@@ -243,6 +247,41 @@ def test_prometheus_reads_an_agent(start: Callable[..., subprocess.Popen[str]]) 
     assert 'kongming_problems{reason="placement"} 1.0' in text
     assert "kongming_guests_without_template 1.0" in text
     assert 0 == process.wait(20)
+
+
+def test_hooks_are_heard_between_two_orders(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """Orders that wait are carried out one by one, and before each the agent makes a pass, which answers the hooks."""
+    port = free_port()
+    with socket.socket() as placement:
+        placement.bind(("127.0.0.1", 0))
+        placement.listen()
+        placement.settimeout(60)
+        endpoint = f"http://127.0.0.1:{placement.getsockname()[1]}/"
+        configuration = WORKING.replace("interval_seconds = 1\n", "interval_seconds = 3600\n")
+        process = start(
+            configuration.replace("http://127.0.0.1:9/", endpoint).replace("metrics_port = 0", f"metrics_port = {port}")
+        )
+        connection, _ = placement.accept()  # the first pass waits for an answer
+        with ThreadPoolExecutor(6) as commands:
+            answers = [commands.submit(refusal, tmp_path / "run" / "agent.sock") for _ in range(6)]
+            time.sleep(1)
+            connection.close()
+            placement.close()
+    metrics = fetch(port)
+    process.send_signal(signal.SIGTERM)
+
+    count = re.search(r'^kongming_reconcile_passes_total\{result="failure"\} (\S+)$', metrics, re.MULTILINE)
+    assert count is not None
+    assert ["Placement could not"] * 6 == [answer.result()[:19] for answer in answers]
+    assert 6 <= float(count[1])
+    assert 0 == process.wait(20)
+
+
+def refusal(path: Path) -> str:
+    """Why an order is not carried out."""
+    with pytest.raises(exceptions.AgentError) as caught:
+        client.send(path, {"order": "rebalance"})
+    return str(caught.value)
 
 
 def test_port_is_taken(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:

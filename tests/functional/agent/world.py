@@ -81,7 +81,7 @@ def working_agent(world: World, directory: Path) -> Iterator[Listener]:
 
     def obey() -> None:
         agent = ReconcilerAccess(world.agent, world.cpus)
-        for order in listener.take_orders():
+        while order := listener.take_order():
             try:
                 answer = carry_out(parse_order(order.xml), agent, world.host, PlacementClient(world.adapter))
                 order.answer(answer.as_json())
