@@ -87,6 +87,7 @@ class SimulatedHost:
     :ivar migrating: server ids of guests that libvirt lets nobody change
     :ivar without_definition: server ids of guests that have none
     :ivar pages_stay: server ids of guests whose pages stay where they are, whatever libvirt says
+    :ivar drops_pins: server ids of guests whose pins the kernel drops, though libvirt says that it has set them
     :ivar shared_at_any_time: CPUs of the pool that at some time belonged to two guests
     """
 
@@ -101,6 +102,7 @@ class SimulatedHost:
         self.without_definition: set[str] = set()
         self.migrating: set[str] = set()
         self.pages_stay: set[str] = set()
+        self.drops_pins: set[str] = set()
         self._starts = 0
         self._started: set[str] = set()
 
@@ -204,13 +206,13 @@ class SimulatedHost:
         return frozenset(started)
 
     def pin_vcpu(self, domain: Domain, vcpu: int, cpus: CpuSet) -> None:
-        self._change("pin_vcpu", domain, lambda guest: guest.vcpus.__setitem__(vcpu, self._online(cpus)))
+        self._pin("pin_vcpu", domain, cpus, lambda guest: guest.vcpus.__setitem__(vcpu, cpus))
 
     def pin_emulator(self, domain: Domain, cpus: CpuSet) -> None:
-        self._change("pin_emulator", domain, lambda guest: setattr(guest, "emulator", self._online(cpus)))
+        self._pin("pin_emulator", domain, cpus, lambda guest: setattr(guest, "emulator", cpus))
 
     def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None:
-        self._change("pin_iothread", domain, lambda guest: guest.iothreads.__setitem__(iothread, self._online(cpus)))
+        self._pin("pin_iothread", domain, cpus, lambda guest: guest.iothreads.__setitem__(iothread, cpus))
 
     def bind_memory(self, domain: Domain, nodes: CpuSet) -> None:
         self._change("bind_memory", domain, lambda guest: self._bind(domain.uuid, guest, nodes))
@@ -305,10 +307,14 @@ class SimulatedHost:
             raise exceptions.GuestGone(domain.name)
         return self._running[domain.uuid]
 
-    def _online(self, cpus: CpuSet) -> CpuSet:
-        if not cpus <= self._topology.cpus:
-            raise exceptions.HypervisorError("pin", f"CPU {cpus - self._topology.cpus} is offline", 38)
-        return cpus
+    def _pin(self, name: str, domain: Domain, cpus: CpuSet, change: Callable[[_Running], object]) -> None:
+        def pin(guest: _Running) -> None:
+            if not cpus <= self._topology.cpus:
+                raise exceptions.HypervisorError("pin", f"CPU {cpus - self._topology.cpus} is offline", 38)
+            if domain.uuid not in self.drops_pins:
+                change(guest)
+
+        self._change(name, domain, pin)
 
     def _change(self, name: str, domain: Domain, change: Callable[[_Running], object]) -> None:
         assert domain.uuid not in self.migrating, "libvirt would wait for 30 seconds"

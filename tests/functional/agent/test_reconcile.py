@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import pytest
 
+from kongming_sched.agent.model.problem import PLACEMENT
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
-from testbed.adapters import Counting
+from testbed.adapters import Counting, Meddling
 from tests.functional.agent.world import TEMPLATES, World, store_templates
 from tests.functional.conftest import PlacementService
 
@@ -212,3 +214,27 @@ def test_deleted_template_takes_its_trait_along(world: World) -> None:
         traits.append(world.placement.adapter.get(url, microversion="1.36").json()["traits"])
 
     assert [["CUSTOM_KONGMING_TEMPLATE_GOLD"], []] == traits
+
+
+def test_written_although_others_write_at_the_same_time(world: World) -> None:
+    """Four conflicts in one pass are four times more to read, and no problem; the fifth is one."""
+    mine, node = world.placement.client, world.node(0)
+    conflicts = 4
+
+    def write(method: str, url: str) -> None:
+        nonlocal conflicts
+        if method == "PUT" and url == f"/resource_providers/{node}/traits" and conflicts:
+            conflicts -= 1
+            (provider,) = mine.providers(uuid=node)
+            mine.set_aggregates(node, provider.generation, [])
+
+    world.client.transport.adapter = Meddling(world.placement.adapter, write)
+    TemplateStore(mine).delete("bronze")
+    problems = world.look().problems
+    traits = mine.traits(node)
+    conflicts = 5
+    TemplateStore(mine).delete("silver")
+    outcome = world.look()
+
+    assert ((), False) == (problems, names.template_trait("bronze") in traits)
+    assert [PLACEMENT] == [problem.subject for problem in outcome.problems]

@@ -84,9 +84,9 @@ def test_many_equal_cells_take_no_time() -> None:
     assert match_cells(cells(*[TWO] * 63, FOUR), claim) is None
 
 
-def guest(uuid: str) -> Guest:
+def guest(uuid: str, amount: dict[str, int] = TWO) -> Guest:
     """A running guest of one cell."""
-    request = PinningRequest("gold", cells(TWO))
+    request = PinningRequest("gold", cells(amount))
     return Guest(Domain(uuid, uuid, ""), Identity(uuid, 2, request), Threads({}, CpuSet()), request)
 
 
@@ -118,3 +118,8 @@ def test_own_allocation_comes_first() -> None:
 def test_allocations_of_other_guests_are_theirs() -> None:
     """What belongs to a running guest is not given to another one."""
     assert {"b": (0,)} == find_claims([guest("a"), guest("b")], states(b=0))
+
+
+def test_a_claim_that_does_not_match_is_still_its_consumers() -> None:
+    """What a running guest has claimed for another flavor is taken for no other guest, though that asks for just it."""
+    assert {} == find_claims([guest("a", FOUR), guest("b")], states(a=1))
