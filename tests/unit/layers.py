@@ -39,6 +39,7 @@ CORE = (
 
 _AGENT_BELOW_THE_LOOP = (
     "agent.settings",
+    "agent.own_directory",
     "agent.model",
     "agent.decide",
     "agent.ipc",
@@ -64,11 +65,12 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "cli": ("cloud", "help_text", "pages", "placement"),
     "status": ("cloud", "conf", "placement", "version"),
     "agent.settings": ("conf",),
+    "agent.own_directory": (),
     "agent.model": ("placement",),
     "agent.decide": ("agent.model", "placement"),
-    "agent.ipc": (),
+    "agent.ipc": ("agent.own_directory",),
     "agent.host": ("agent.model", "agent.ipc", "placement"),
-    "agent.state": ("agent.model", "agent.decide"),
+    "agent.state": ("agent.model", "agent.decide", "agent.own_directory"),
     "agent.act": ("agent.model", "agent.decide", "agent.host", "agent.state", "placement"),
     "agent.triggers": ("agent.model", "agent.state", "agent.settings", "placement"),
     "agent.telemetry": ("agent.model", "agent.settings", "placement", "version"),

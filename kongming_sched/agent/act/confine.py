@@ -19,6 +19,7 @@ from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.guest import RunningGuest
 from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.texts.whole_number import CPUS, read_whole_number
 
 FILE_NAME = "confined.json"
 
@@ -180,7 +181,10 @@ def _records(state: Mapping[str, Any]) -> dict[str, Record]:
     """The records of the agent that ran before."""
 
     def pins(rows: Iterable[tuple[str, int, str]]) -> dict[ThreadKey, CpuSet]:
-        return {ThreadKey(Kind(kind), int(number)): CpuSet.parse(cpus) for kind, number, cpus in rows}
+        return {
+            ThreadKey(Kind(kind), read_whole_number(str(number), CPUS)): CpuSet.parse(cpus)
+            for kind, number, cpus in rows
+        }
 
     return {
         str(uuid): Record(str(entry["start"]), pins(entry["before"]), pins(entry["given"]))

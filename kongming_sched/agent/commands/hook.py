@@ -16,7 +16,7 @@ from cliff.show import ShowOne
 
 from kongming_sched.agent.commands.common import Common
 from kongming_sched.agent.ipc.hook_file import DIRECTORY, HookFile
-from kongming_sched.agent.ipc.listener import SOCKET_NAME
+from kongming_sched.agent.own_directory import SOCKET_NAME
 from kongming_sched.agent.settings import read_files
 
 _RELOAD = "libvirt finds it once it has read its configuration again: systemctl reload libvirtd (or virtqemud)"

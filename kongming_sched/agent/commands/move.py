@@ -10,7 +10,7 @@ from cliff.command import Command
 
 from kongming_sched.agent.commands.common import Common, say
 from kongming_sched.agent.ipc.client import send
-from kongming_sched.agent.ipc.listener import SOCKET_NAME
+from kongming_sched.agent.own_directory import SOCKET_NAME
 from kongming_sched.agent.settings import read_files
 from kongming_sched.texts.whole_number import NODE_IDS, whole_number_argument
 

@@ -24,7 +24,7 @@ from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, 
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.inspect.site import Site
 from kongming_sched.agent.ipc.hook_file import DIRECTORY, HookFile
-from kongming_sched.agent.ipc.listener import SOCKET_NAME
+from kongming_sched.agent.own_directory import SOCKET_NAME, OwnDirectory
 from kongming_sched.agent.settings import Settings, nova_adapter, parse_settings, placement_adapter
 from kongming_sched.agent.triggers.base import TriggerContext, Triggers
 from kongming_sched.conf import agent as agent_conf
@@ -153,14 +153,12 @@ class Checkup:
         directory = self._settings.run_directory
         path = directory / SOCKET_NAME
         self._is_served = _is_listening(socket.AF_UNIX, str(path))
-        if directory.is_dir() and directory.stat().st_uid != os.geteuid():
-            yield Finding(
-                Level.ERROR,
-                "run directory",
-                f"{directory} belongs to user {directory.stat().st_uid}, and this is user {os.geteuid()}",
-                "run the agent, and this check, as the user to whom it belongs, which should be root",
-            )
-        elif self._is_served:
+        try:
+            OwnDirectory(directory).check()
+        except (exceptions.ConfigurationError, OSError) as error:  # the first says what to do
+            yield Finding(Level.ERROR, "run directory", str(error))
+            return
+        if self._is_served:
             yield Finding(Level.OK, "agent", f"runs, and listens at {path}")
         else:
             yield Finding(Level.OK, "agent", f"does not run yet; it will listen at {path}")

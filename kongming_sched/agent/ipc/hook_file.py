@@ -60,8 +60,10 @@ class HookFile:
         draft = self.path.parent.with_name(".kongming-hook.new")  # nothing that libvirt would run
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(self._text())
-            draft.chmod(0o755)
+            draft.unlink(missing_ok=True)
+            with draft.open("x") as file:  # which follows no link and writes to no other file
+                file.write(self._text())
+                os.fchmod(file.fileno(), 0o755)
             draft.replace(self.path)
         except OSError as error:
             draft.unlink(missing_ok=True)

@@ -22,8 +22,8 @@ from pathlib import Path
 from kongming_sched import exceptions
 from kongming_sched.agent.ipc import client
 from kongming_sched.agent.ipc.qemu_hook import GREETING, MAX_BYTES, PATIENCE_SECONDS
+from kongming_sched.agent.own_directory import SOCKET_NAME, OwnDirectory
 
-SOCKET_NAME = "agent.sock"
 MAX_CONNECTIONS = 16
 """No more guests than this come in within a second; further connections wait in the socket's queue. An order counts
 until it has been read."""
@@ -73,6 +73,7 @@ class Listener:
 
     def __init__(self, directory: Path, wake: Callable[[], None]) -> None:
         self.path = directory / SOCKET_NAME
+        self._directory = OwnDirectory(directory)
         self._wake = wake
         self._socket: socket.socket | None = None
         self._questions: list[Question] = []
@@ -87,13 +88,13 @@ class Listener:
         :raises ConfigurationError: if the directory cannot be used, or another agent listens there
         """
         try:
-            self._prepare_directory()
+            self._directory.prepare()
             if self._is_served():
                 raise exceptions.ConfigurationError("run_directory", f"another agent listens at {self.path}")
-            self.path.unlink(missing_ok=True)
+            self._directory.remove(SOCKET_NAME)
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            os.fchmod(listening.fileno(), 0o600)  # which the file takes on when it is made: it is never open to others
             listening.bind(str(self.path))
-            self.path.chmod(0o600)
             listening.listen(QUEUE_LENGTH)
         except OSError as error:
             raise exceptions.ConfigurationError("run_directory", f"cannot listen at {self.path}: {error}") from error
@@ -121,8 +122,8 @@ class Listener:
         listening, self._socket = self._socket, None
         if listening is None:
             return
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        with contextlib.suppress(OSError, exceptions.ConfigurationError):
+            self._directory.remove(SOCKET_NAME)
         with contextlib.suppress(OSError):  # wakes the thread that accepts
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()
@@ -130,14 +131,6 @@ class Listener:
             question.answer(None)
         while order := self.take_order():
             order.answer(None)
-
-    def _prepare_directory(self) -> None:
-        directory = self.path.parent
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.stat()
-        if status.st_uid != os.geteuid():
-            raise exceptions.ConfigurationError("run_directory", f"{directory} belongs to user {status.st_uid}")
-        directory.chmod(0o700)
 
     def _is_served(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

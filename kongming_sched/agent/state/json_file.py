@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kongming_sched.exceptions import KongMingError
+from kongming_sched.agent.own_directory import OwnDirectory
+from kongming_sched.exceptions import ConfigurationError, KongMingError
 
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, KongMingError)
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, KongMingError)
 """What comes of a file that cannot be read, or does not hold what was written by this release."""
 
 _State = TypeVar("_State")
@@ -19,13 +20,13 @@ _State = TypeVar("_State")
 def read_state(path: Path) -> Any:
     """What a file holds; None if there is none.
 
+    :raises ConfigurationError: if another user could have written it
     :raises OSError: if it cannot be read
     :raises ValueError: if it is not JSON
+    :raises RecursionError: if it is JSON that has no end of brackets
     """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
+    text = OwnDirectory(path.parent).read(path.name)
+    return None if text is None else json.loads(text)
 
 
 def load_state(path: Path | None, parse: Callable[[Any], _State], empty: _State) -> _State:
@@ -46,7 +47,7 @@ def write_state(path: Path, state: Any) -> None:
 
     :raises OSError: if it cannot be written
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(state, indent=1))
-    draft.replace(path)
+    try:
+        OwnDirectory(path.parent).replace(path.name, json.dumps(state, indent=1))
+    except ConfigurationError as error:
+        raise PermissionError(str(error)) from error

@@ -9,8 +9,7 @@ import os
 from pathlib import Path
 
 from kongming_sched import exceptions
-
-LOCK_NAME = "agent.lock"
+from kongming_sched.agent.own_directory import OwnDirectory
 
 
 class HostLock:
@@ -23,16 +22,17 @@ class HostLock:
     def claim(self, directory: Path) -> None:
         """Be the only agent that works with this directory, and let the one before go.
 
-        A directory that cannot be used is no error here: hooks and commands do not reach the agent then, but it pins.
+        A directory that cannot be made is no error here: hooks and commands do not reach the agent then, but it pins.
 
-        :raises ConfigurationError: if another agent works with it
+        :raises ConfigurationError: if another agent works with it, or another user could have written there
         """
         if directory == self._directory:
             return
         descriptor = -1
         with contextlib.suppress(OSError):  # which the listener reports
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            own = OwnDirectory(directory)
+            own.prepare()
+            descriptor = own.open_lock()
             _lock(descriptor, directory)
         if self._descriptor >= 0:
             os.close(self._descriptor)

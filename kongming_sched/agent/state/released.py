@@ -86,6 +86,8 @@ def load_released(path: Path) -> Released:
             return Released()
         starts = {str(uuid): str(start) for uuid, start in state["guests"].items()}
         return Released(starts, bool(state["everyone"]))
+    except exceptions.ConfigurationError:  # which says what to do
+        raise
     except UNREADABLE as error:
         raise exceptions.ConfigurationError(
             "[kongming_agent] run_directory",

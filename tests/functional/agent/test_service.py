@@ -126,6 +126,18 @@ def test_second_agent_refuses(start: Callable[..., subprocess.Popen[str]], tmp_p
     assert 0 == third.wait(20)
 
 
+def test_directory_that_others_may_write_to(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """An agent whose run directory is open to other users does not start, and says what to do."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(0o777)
+
+    _, errors = (process := start(WORKING)).communicate(timeout=30)
+
+    assert 1 == process.returncode
+    assert f"others may write to {tmp_path}/run (mode 0777)" in errors
+    assert f"close it with 'chmod 700 {tmp_path}/run'" in errors
+
+
 @pytest.mark.parametrize(
     ("configuration", "message"),
     [
