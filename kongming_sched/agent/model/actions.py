@@ -22,6 +22,8 @@ class Kind(StrEnum):
     QUOTA = "quota"
     """Of a single vCPU, which libvirt cannot set."""
 
+    __hash__ = str.__hash__  # Enum's own is written in Python, and every pass hashes each thread of the host
+
 
 class ThreadKey(NamedTuple):
     """Which thread of a guest.

@@ -147,8 +147,9 @@ def units_of(
     """
     units = []
     for guest in sorted(guests, key=lambda guest: guest.uuid):
-        is_fixed, layout = guest.uuid in immovable, layouts[guest.uuid]
+        uuid = guest.uuid
+        is_fixed, layout = uuid in immovable, layouts[uuid]
         for thread, current in guest.threads.by_key().items():
             target = current if is_fixed else layout.affinity(thread, current)
-            units.append(Unit(guest.uuid, thread.kind, thread.number, current, target, is_fixed))
+            units.append(Unit(uuid, *thread, current, target, is_fixed))
     return units
