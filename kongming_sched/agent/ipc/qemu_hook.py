@@ -11,6 +11,9 @@ Nothing on standard output means to libvirt that the XML stays as it is. That is
 operation gets, and also whatever cannot be understood without a doubt. The exit code is always 0, because any other
 would end the migration.
 
+Everything from the first byte of the XML to the last edit has a second, for libvirt waits meanwhile. What takes longer
+is handed on without the old pins if these were found, and else as it is.
+
 This one file is what is installed, so it needs the standard library and nothing else, and Python 3.8 is enough. It
 edits the bytes of the XML in place and so leaves every other byte alone.
 
@@ -19,14 +22,17 @@ Over 300 lines because what libvirt runs is one file: it cannot import the parts
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import gc
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from xml.parsers import expat
 
 SOCKET = "/run/kongming/agent.sock"
@@ -36,6 +42,9 @@ GREETING = b"kongming-arrival 1\n"
 MAX_BYTES = 4 * 1024 * 1024
 """More than any guest's XML; a hundred disks take a tenth of it."""
 PATIENCE_SECONDS = 1.0
+"""For all of the hook's work, the agent's answer included."""
+_EDITING_SECONDS = 0.2
+"""What is left of that when the agent is no longer waited for, so that its answer can still be put into the XML."""
 
 _NOVA = "http://openstack.org/xmlns/libvirt/nova/1.1"
 _TEMPLATE_KEY = "kongming:template"
@@ -50,14 +59,107 @@ _TEMPLATE_PATH = (
 _PIN_DEPTH = 3
 _PINS = ("vcpupin", "emulatorpin", "iothreadpin")
 _BEFORE_CPUTUNE = ("vcpu", "vcpus", "iothreads", "iothreadids", "defaultiothread")
+_WITH_PINS = ("cputune", "numatune")
+_WANTED = frozenset((*_BEFORE_CPUTUNE, *_WITH_PINS))
 _REST_OF_TAG = re.compile(rb"""[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
 _SPACE = b" \t\r\n"
 _CPUS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
 _NUMBER = re.compile(r"[0-9]{1,5}")
+_DECLARED = re.compile(rb"""<\?xml[^>]{1,100}?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']""")
+_BEGINNINGS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (b"<\0\0\0", "utf-32-le"),
+    (b"\0\0\0<", "utf-32-be"),
+    (b"<\0", "utf-16-le"),
+    (b"\0<", "utf-16-be"),
+)
+"""What an XML begins with, and its encoding by that (appendix F of the XML recommendation), the longer ones first."""
 
 
 class Doubt(Exception):
     """Something is not as libvirt and Nova write it, so that it is better not to touch anything."""
+
+
+class Late(Exception):
+    """The time is over."""
+
+
+class Deadline:
+    """The end of the hook's time.
+
+    :param clock: seconds since the machine's start
+    """
+
+    def __init__(self, seconds: float = PATIENCE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def left(self) -> float:
+        """The seconds that are left; never 0, which to sockets and timers means something else."""
+        return max(self._end - self._clock(), 0.001)
+
+    def earlier(self, seconds: float) -> Deadline:
+        """Another one, so many seconds before this."""
+        return Deadline(self.left() - seconds, self._clock)
+
+
+@contextlib.contextmanager
+def limited(deadline: Deadline) -> Iterator[None]:
+    """End what is done inside when its time is over, whether it computes, reads or waits.
+
+    :raises Late: then
+    """
+
+    def end(*_: object) -> None:
+        raise Late("it takes too long")
+
+    # The handler stays: a signal that comes at the very end would otherwise find none and end the process.
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, deadline.left())
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Text:
+    """An XML in UTF-8, and the encoding in which it came.
+
+    :ivar utf8: the document
+    :raises Doubt: if it is not in the encoding that it names, or would not be the same written out again
+    """
+
+    def __init__(self, xml: bytes) -> None:
+        self.utf8 = xml
+        self._encoding = _encoding(xml)
+        if self._encoding == "utf-8":
+            return
+        try:
+            self.utf8 = xml.decode(self._encoding).encode()
+            again = self.encode(self.utf8)
+        except (LookupError, UnicodeError) as error:
+            raise Doubt(f"it cannot be read: {error}") from error
+        if again != xml:
+            raise Doubt(f"it would not be the same written out in {self._encoding} again")
+
+    def encode(self, utf8: bytes) -> bytes:
+        """A changed document in the encoding of this one."""
+        return utf8 if self._encoding == "utf-8" else utf8.decode().encode(self._encoding)
+
+
+def _encoding(xml: bytes) -> str:
+    """The encoding of an XML by its first bytes, else by its declaration."""
+    for start, encoding in _BEGINNINGS:
+        if xml.startswith(start):
+            return encoding
+    # A declaration that can be read byte by byte is in none of the wide encodings, whatever it names.
+    declared = _DECLARED.match(xml)
+    name = declared[1].decode().lower() if declared else "utf-8"
+    return "utf-8" if name.startswith(("utf", "ucs", "iso-10646")) else name
 
 
 class Element:
@@ -68,6 +170,8 @@ class Element:
     :ivar inside_end: of its end tag; the same as ``start`` for an empty element, which has none
     :ivar end: behind it
     """
+
+    __slots__ = ("attributes", "children", "end", "inside", "inside_end", "name", "start")
 
     def __init__(self, name: str, attributes: Mapping[str, str], start: int, inside: int) -> None:
         self.name = name
@@ -93,24 +197,21 @@ class DomainReader:
 
     Nothing is expanded: a document type, and with it every entity of its own, is refused.
 
-    :ivar domain: the root element, with the elements below it down to the pins
-    :ivar template: the name of the template; empty if the guest has none
+    :ivar domain: the root element, with those below it that hold pins, or behind which they belong
     :raises Doubt: if it is not the XML of a domain
     """
 
     def __init__(self, xml: bytes) -> None:
-        self.template = ""
+        self._template: list[str] = []
         self._xml = xml
         self._path: list[str] = []
-        self._open: list[Element] = []
+        self._open: list[Element | None] = []
         self._depth = 0
-        self._in_template = False
         # Of all parsers of the standard library only expat tells at which byte a tag begins; a tree would have to be
         # written out anew, and libvirt would get another text than Nova's. The space stands between namespace and name.
         self._parser = parser = expat.ParserCreate("utf-8", " ")
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text
         parser.StartDoctypeDeclHandler = self._refuse_doctype
         try:
             parser.Parse(xml, True)
@@ -122,37 +223,53 @@ class DomainReader:
     def _start(self, name: str, attributes: Mapping[str, str]) -> None:
         self._depth += 1
         if self._depth <= _PIN_DEPTH:
-            start = self._parser.CurrentByteIndex
-            # expat tells where a tag begins and not where it ends. A > inside of quotes does not end it.
-            rest = _REST_OF_TAG.match(self._xml, start)
-            if rest is None:
-                raise Doubt(f"the tag at byte {start} has no end")
-            element = Element(name, attributes, start, rest.end())
-            if self._open:
-                self._open[-1].children.append(element)
-            else:
-                self.domain = element
-            self._open.append(element)
+            self._open.append(self._element(name, attributes) if self._is_wanted(name) else None)
         if self._depth <= len(_TEMPLATE_PATH):
             self._path.append(name)
-            is_template = attributes.get("name") == _TEMPLATE_KEY
-            self._in_template = is_template and tuple(self._path) == _TEMPLATE_PATH
+            is_template = attributes.get("name") == _TEMPLATE_KEY and tuple(self._path) == _TEMPLATE_PATH
+            self._parser.CharacterDataHandler = self._text if is_template else None
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether an element that begins here has to do with pins; there may be a million others."""
+        if self._depth == 1:
+            return True
+        parent = self._open[-1]
+        if parent is None:
+            return False
+        return parent.name in _WITH_PINS if self._depth == _PIN_DEPTH else name in _WANTED
+
+    def _element(self, name: str, attributes: Mapping[str, str]) -> Element:
+        start = self._parser.CurrentByteIndex
+        # expat tells where a tag begins and not where it ends. A > inside of quotes does not end it.
+        rest = _REST_OF_TAG.match(self._xml, start)
+        if rest is None:
+            raise Doubt(f"the tag at byte {start} has no end")
+        element = Element(name, attributes, start, rest.end())
+        if self._open and (parent := self._open[-1]):
+            parent.children.append(element)
+        else:
+            self.domain = element
+        return element
 
     def _end(self, _name: str) -> None:
         if self._depth <= _PIN_DEPTH:
             element = self._open.pop()
             # An empty tag has one position for its start and its end, and no end tag to be looked for.
-            if not self._xml.endswith(b"/>", element.start, element.inside):
+            if element and not self._xml.endswith(b"/>", element.start, element.inside):
                 element.inside_end = self._parser.CurrentByteIndex
                 element.end = self._xml.index(b">", element.inside_end) + 1
         if self._depth <= len(_TEMPLATE_PATH):
             self._path.pop()
-            self._in_template = False
+            self._parser.CharacterDataHandler = None
         self._depth -= 1
 
+    @property
+    def template(self) -> str:
+        """The name of the template; empty if the guest has none."""
+        return "".join(self._template).strip()
+
     def _text(self, text: str) -> None:
-        if self._in_template:  # expat may hand one text over in several pieces
-            self.template += text.strip()
+        self._template.append(text)  # expat may hand one text over in several pieces
 
     def _refuse_doctype(self, *_: object) -> None:
         raise Doubt("it has a document type")
@@ -209,12 +326,19 @@ def replace_pins(xml: bytes, domain: Element, pins: Pins) -> bytes:
         raise Doubt("it has no <vcpu>")
     cputune = domain.find("cputune")
     anchor = domain.find(*_BEFORE_CPUTUNE)[-1].end
-    # All edits are found in the text as it is and carried out from its end, so that no position shifts before its turn.
     edits = _cputune_edits(xml, cputune, anchor, pins.elements)
     edits += _numatune_edits(xml, domain.find("numatune"), cputune[-1].end if cputune else anchor, pins.memory)
-    for start, end, text in sorted(edits, reverse=True):
-        xml = xml[:start] + text + xml[end:]
-    return xml
+    return _carry_out(xml, edits)
+
+
+def _carry_out(xml: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+    """The text after edits, no two of which touch the same byte. Each byte is copied once: there may be 60,000 pins."""
+    parts: list[bytes] = []
+    position = 0
+    for start, end, text in sorted(edits):
+        parts += (xml[position:start], text)
+        position = end
+    return b"".join((*parts, xml[position:]))
 
 
 def _cputune_edits(
@@ -279,64 +403,89 @@ def _is_ours(memory: Element) -> bool:
 
 def _rest(xml: bytes, element: Element, edits: list[tuple[int, int, bytes]]) -> bytes:
     """What an element holds after edits that only take out, without the space around it."""
-    kept, position = b"", element.inside
-    for start, end, _ in sorted(edits):
-        kept += xml[position:start]
-        position = end
-    return (kept + xml[position : element.inside_end]).strip(_SPACE)
+    outside = [(0, element.inside, b""), (element.inside_end, len(xml), b"")]
+    return _carry_out(xml, [*outside, *edits]).strip(_SPACE)
 
 
 def _line_start(xml: bytes, position: int) -> int:
     """Where the space before a tag starts, which goes with it."""
-    return len(xml[:position].rstrip(_SPACE))
+    # Through a window that doubles, so that neither much text nor much space makes it slow.
+    width = 64
+    while True:
+        begin = max(position - width, 0)
+        start = begin + len(xml[begin:position].rstrip(_SPACE))
+        if start > begin or begin == 0:
+            return start
+        width *= 2
 
 
 def without_pins(xml: bytes) -> bytes:
     """The XML of a guest of a template without the agent's pins; anything else as it is."""
     with contextlib.suppress(Doubt):
-        reader = DomainReader(xml)
+        text = Text(xml)
+        reader = DomainReader(text.utf8)
         if reader.template:
-            return replace_pins(xml, reader.domain, Pins())
+            return text.encode(replace_pins(text.utf8, reader.domain, Pins()))
     return xml
 
 
-def ask(path: str, xml: bytes, patience_seconds: float = PATIENCE_SECONDS) -> Pins | None:
+def ask(path: str, xml: bytes, deadline: Deadline) -> Pins | None:
     """Ask the agent; None if it has no answer in time."""
-    deadline = time.monotonic() + patience_seconds
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            # The whole exchange has one deadline, and not each call: libvirt waits for the hook, and with it the source
-            # of the migration.
-            connection.settimeout(patience_seconds)
-            connection.connect(path)
-            connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            connection.sendall(GREETING + xml)
-            connection.shutdown(socket.SHUT_WR)
-            answer = b""
-            while len(answer) < MAX_BYTES:
-                connection.settimeout(max(deadline - time.monotonic(), 0.001))
-                chunk = connection.recv(65536)
-                if not chunk:
-                    return Pins.from_answer(answer)
-                answer += chunk
+        return Pins.from_answer(_exchange(path, GREETING + xml, deadline))
     except (OSError, ValueError, RecursionError) as error:
         print(f"kongming-qemu-hook: the agent at {path} does not say where the guest belongs: {error}", file=sys.stderr)
     return None
 
 
-def edit(xml: bytes, path: str) -> bytes:
-    """The XML as libvirt shall have it.
+def _exchange(path: str, question: bytes, deadline: Deadline) -> bytes:
+    """Say something to the agent; gives what it says before it hangs up, and of too much the beginning.
+
+    :raises OSError: if it does not take the question, or does not hang up in time
+    """
+    # The whole exchange has one deadline, and not each call: libvirt waits for the hook, and with it the source of the
+    # migration.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(deadline.left())
+        connection.connect(path)
+        connection.settimeout(deadline.left())
+        connection.sendall(question)
+        connection.shutdown(socket.SHUT_WR)
+        answer = bytearray()
+        while len(answer) < MAX_BYTES:
+            connection.settimeout(deadline.left())
+            chunk = connection.recv(65536)
+            if not chunk:
+                break
+            answer += chunk
+        return bytes(answer)
+
+
+def edit(xml: bytes, path: str, deadline: Deadline) -> bytes:
+    """The XML as libvirt shall have it; without the pins of another host if the time is over before there are others.
 
     :raises Doubt: if it is better not touched
+    :raises Late: if the time was too short to find the pins
     """
     if len(xml) > MAX_BYTES:
         raise Doubt(f"it has more than {MAX_BYTES} bytes")
-    reader = DomainReader(xml)
-    if not reader.template:
-        return xml
-    replace_pins(xml, reader.domain, Pins())  # what could not be edited needs no answer
-    edited = replace_pins(xml, reader.domain, ask(path, xml) or Pins())
-    DomainReader(edited)  # an edit that broke the XML would end the migration, so it is read once more
+    with limited(deadline):
+        text = Text(xml)
+        reader = DomainReader(text.utf8)
+        if not reader.template:
+            return xml
+        bare = text.encode(_replaced(text.utf8, reader.domain, Pins()))
+    with contextlib.suppress(Late), limited(deadline):
+        pins = ask(path, text.utf8, deadline.earlier(_EDITING_SECONDS))
+        if pins is not None:
+            return text.encode(_replaced(text.utf8, reader.domain, pins))
+    return bare
+
+
+def _replaced(xml: bytes, domain: Element, pins: Pins) -> bytes:
+    """As replace_pins(), and read once more, for an edit that broke the XML would end the migration."""
+    edited = replace_pins(xml, domain, pins)
+    DomainReader(edited)
     return edited
 
 
@@ -352,15 +501,18 @@ def read(descriptor: int) -> bytes:
 
 def main(arguments: list[str], path: str = SOCKET) -> int:
     """Be the hook: NAME OPERATION SUB-OPERATION EXTRA, and the XML on standard input."""
+    gc.disable()  # to search for circles takes a third of the time of a large XML, and the process ends soon
     try:
         if arguments[1:3] not in (["migrate", "begin"], ["restore", "begin"]):
             return 0
-        xml = read(0)
-        edited = edit(xml, path)
+        deadline = Deadline()
+        with limited(deadline):
+            xml = read(0)
+        edited = edit(xml, path, deadline)
         if edited != xml:
             _write(edited)
-    except Doubt as doubt:
-        print(f"kongming-qemu-hook: the XML of {arguments[0]} stays as it is: {doubt}", file=sys.stderr)
+    except (Doubt, Late) as reason:
+        print(f"kongming-qemu-hook: the XML of {arguments[0]} stays as it is: {reason}", file=sys.stderr)
     except BaseException as error:  # noqa: BLE001  # whatever it is, the guest must come
         with contextlib.suppress(Exception):
             print(f"kongming-qemu-hook: {error!r}", file=sys.stderr)

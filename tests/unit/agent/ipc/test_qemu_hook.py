@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import re
+import signal
+import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +32,7 @@ ANSWER = {
 }
 PINS = qemu_hook.Pins.from_answer(json.dumps(ANSWER).encode())
 NOTHING = qemu_hook.Pins()
+PATIENT = qemu_hook.Deadline(3600)
 
 GUEST = """\
 <domain type='qemu'>
@@ -168,7 +173,7 @@ def test_other_guests_pass(path: Path) -> None:
     """A guest without a template is not touched, whatever pins it has, and nobody is asked."""
     before = path.read_bytes()
 
-    assert before == qemu_hook.edit(before, "/nobody/asks/here")
+    assert before == qemu_hook.edit(before, "/nobody/asks/here", PATIENT)
     assert before == qemu_hook.without_pins(before)
 
 
@@ -193,7 +198,7 @@ def test_other_guests_pass_however_they_are_written(path: Path, way: str) -> Non
     """Nothing of them is touched."""
     before = WAYS[way](path.read_text()).encode()
 
-    assert before == qemu_hook.edit(before, "/nobody/asks/here")
+    assert before == qemu_hook.edit(before, "/nobody/asks/here", PATIENT)
 
 
 def test_libvirt_takes_what_the_hook_writes() -> None:
@@ -297,9 +302,138 @@ def test_doubt(text: str, reason: str) -> None:
     xml = text.encode("utf-8", "surrogateescape")
 
     with pytest.raises(qemu_hook.Doubt) as caught:
-        qemu_hook.edit(xml, "/nobody/asks/here")
+        qemu_hook.edit(xml, "/nobody/asks/here", PATIENT)
 
     assert reason in str(caught.value)
+
+
+class CountedBytes(bytes):
+    """A text that counts how many bytes are copied out of it."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(key, slice):
+            CountedBytes.copied += len(found)
+        return found
+
+
+@pytest.mark.parametrize(
+    "tune",
+    [
+        pytest.param("<cputune>{}</cputune>".format("\n<vcpupin vcpu='0' cpuset='1'/>" * 2000), id="pins"),
+        pytest.param("\n<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>" * 2000, id="elements around pins"),
+        pytest.param(f"<cputune>{' ' * 100_000}<emulatorpin cpuset='1'/></cputune>", id="space"),
+    ],
+)
+@pytest.mark.parametrize("pins", [PINS, NOTHING], ids=["replaced", "taken out"])
+def test_work_grows_with_the_length_alone(tune: str, pins: qemu_hook.Pins) -> None:
+    """Each byte is copied a few times, however many pins there are."""
+    xml = CountedBytes(GUEST.format(tune).encode())
+    CountedBytes.copied = 0
+
+    edited(xml, pins)
+
+    assert CountedBytes.copied < 6 * len(xml)
+
+
+def test_text_of_the_template_in_many_pieces() -> None:
+    """A template's name is read whole, without the space around it."""
+    xml = GUEST.format("").replace(">gold<", ">\n go&#108;d\n\n<")
+
+    assert "gold" == qemu_hook.DomainReader(xml.encode()).template
+
+
+ENCODINGS = {
+    "UTF-8 with its mark": ("utf-8-sig", None),
+    "UTF-16": ("utf-16", "utf-16"),
+    "UTF-16, little end first": ("utf-16-le", "utf-16"),
+    "UTF-16, big end first": ("utf-16-be", "utf-16"),
+    "UTF-16 without a declaration": ("utf-16-be", None),
+    "UTF-32": ("utf-32", "utf-32"),
+    "Latin 1": ("iso-8859-1", "ISO-8859-1"),
+    "Latin 9": ("iso-8859-15", "iso-8859-15"),
+    "Windows": ("cp1252", "windows-1252"),
+    "GB 18030": ("gb18030", "GB18030"),
+    "ASCII": ("ascii", "us-ascii"),
+    "UTF-8 that calls itself UTF-16": ("utf-8", "utf-16"),
+}
+"""How it is written, and what the declaration says."""
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_encodings(name: str) -> None:
+    """A document gets its pins in the encoding in which it came, and else stays as it is."""
+    encoding, declared = ENCODINGS[name]
+    declaration = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+    letters = "web" if encoding == "ascii" else "wéb"
+    text = declaration + GUEST.format("<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>").replace("web", letters)
+
+    after = qemu_hook.without_pins(text.encode(encoding))
+
+    assert text.replace("\n  <cputune><vcpupin vcpu='0' cpuset='1'/></cputune>", "").encode(encoding) == after
+
+
+@pytest.mark.parametrize(
+    ("xml", "reason"),
+    [
+        pytest.param(b"\xff\xfe<\0d", "it cannot be read", id="half a character"),
+        pytest.param(b'<?xml version="1.0" encoding="no-such"?><domain/>', "it cannot be read", id="unknown"),
+        pytest.param(b'<?xml version="1.0" encoding="hex"?><domain/>', "it cannot be read", id="no encoding of text"),
+        pytest.param(b'<?xml version="1.0" encoding="ascii"?><domain>\xe9</domain>', "it cannot be read", id="another"),
+        pytest.param(
+            b'<?xml version="1.0" encoding="unicode_escape"?><domain>\\x41</domain>',
+            "not be the same written out",
+            id="one that has two ways to write a character",
+        ),
+    ],
+)
+def test_encoding_that_is_not_understood(xml: bytes, reason: str) -> None:
+    """What is not in its encoding, or could not be handed on byte by byte, is refused."""
+    with pytest.raises(qemu_hook.Doubt) as caught:
+        qemu_hook.edit(xml, "/nobody/asks/here", PATIENT)
+
+    assert reason in str(caught.value)
+
+
+def test_work_without_end_is_ended() -> None:
+    """What computes or waits beyond its time is ended, wherever it is."""
+
+    def work() -> None:
+        with qemu_hook.limited(qemu_hook.Deadline(0)):
+            while True:
+                pass
+
+    with pytest.raises(qemu_hook.Late):
+        work()
+
+
+def test_no_time_left_after_the_work() -> None:
+    """What was done in time is not ended later."""
+    with qemu_hook.limited(qemu_hook.Deadline(3600)):
+        pass
+
+    assert (0.0, 0.0) == signal.getitimer(signal.ITIMER_REAL)
+
+
+def test_no_time_for_the_answer(tmp_path: Path) -> None:
+    """The old pins are taken out if the agent, which listens, says nothing until the time is over."""
+    readings = itertools.chain([0.0, 0.0, 0.0], itertools.repeat(1.0))  # none passes while the pins are searched for
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "agent.sock"))
+        listening.listen()
+        deadline = qemu_hook.Deadline(3600, lambda: 3600 * next(readings))
+
+        after = qemu_hook.edit(OURS[0].read_bytes(), str(tmp_path / "agent.sock"), deadline)
+
+    assert edited(OURS[0].read_bytes(), NOTHING) == after
+
+
+def test_no_time_for_the_pins() -> None:
+    """If the time is over before the pins are found the XML is not touched."""
+    with pytest.raises(qemu_hook.Late):
+        qemu_hook.edit(GUEST.format("<a/>" * 100_000).encode(), "/nobody/asks/here", qemu_hook.Deadline(0))
 
 
 @pytest.mark.parametrize(
