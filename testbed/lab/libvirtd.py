@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from testbed.lab.mount_points import mount_points
 from testbed.lab.process import ChildProcess, ended_by_signals
 
 FOLDERS = {
@@ -60,13 +61,13 @@ def unmount(target: Path) -> None:
 
 @contextmanager
 def folders_in_place(directory: Path, folders: Mapping[str, Path] = FOLDERS) -> Iterator[None]:
-    """Put the directory's folders in place of the machine's; those that it lacks are made, and removed again."""
-    with ExitStack() as stack:
+    """Put the directory's folders in place of the machine's, in a mount namespace of our own.
+
+    Folders that the machine lacks are made, and removed again after their last use.
+    """
+    with mount_points(folders.values()), ExitStack() as stack:
         for name, target in folders.items():
             (directory / name).mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                target.mkdir(parents=True)
-                stack.callback(target.rmdir)
             mount_over(directory / name, target)
             stack.callback(unmount, target)
         yield
