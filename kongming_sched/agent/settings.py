@@ -32,6 +32,7 @@ class Settings:
     :ivar nova_dedicated: host CPUs that Nova gives away itself
     :ivar nova_shared: host CPUs over which Nova lets servers float
     :ivar metrics_port: 0 for no metrics
+    :ivar metrics_token_file: with the token that a request for metrics must show; None if none has to
     """
 
     dedicated: CpuSet
@@ -50,6 +51,7 @@ class Settings:
     triggers: tuple[str, ...] = ("libvirt", "timer")
     metadata_poll_interval: int = 0
     nova_shared: CpuSet = field(default_factory=CpuSet)
+    metrics_token_file: Path | None = None
 
     def host_cpus(self, topology: HostTopology) -> HostCpus:
         """A host's CPUs with the pools that the options ask for.
@@ -113,6 +115,7 @@ def parse_settings(conf: cfg.ConfigOpts) -> Settings:
         tuple(dict.fromkeys(options.triggers)),
         options.metadata_poll_interval,
         cpus_of_option(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),
+        Path(options.metrics_token_file) if options.metrics_token_file else None,
     )
 
 

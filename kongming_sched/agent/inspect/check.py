@@ -26,6 +26,7 @@ from kongming_sched.agent.inspect.site import Site
 from kongming_sched.agent.ipc.hook_file import DIRECTORY, HookFile
 from kongming_sched.agent.own_directory import SOCKET_NAME, OwnDirectory
 from kongming_sched.agent.settings import Settings, nova_adapter, parse_settings, placement_adapter
+from kongming_sched.agent.telemetry.metrics_server import read_token
 from kongming_sched.agent.triggers.base import TriggerContext, Triggers
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
@@ -83,6 +84,7 @@ class Checkup:
             self._run_directory,
             self._hook,
             self._metrics,
+            self._token,
             self._placement,
             self._guests,
         )
@@ -181,6 +183,15 @@ class Checkup:
                 f"another program listens at {place[0]}:{place[1]}, so that Prometheus would not find the agent",
                 "set [kongming_agent] metrics_port to a port that is free, or to 0 for no metrics",
             )
+
+    def _token(self) -> Iterator[Finding]:
+        if self._settings is None or not self._settings.metrics_port:
+            return
+        try:
+            read_token(self._settings.metrics_token_file)
+        except exceptions.ConfigurationError as error:
+            remedy = "write the token there, which only root and Prometheus should be able to read"
+            yield Finding(Level.WARN, "metrics", f"they are not served: {error}", remedy)
 
     def _placement(self) -> Iterator[Finding]:
         try:

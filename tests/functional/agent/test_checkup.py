@@ -252,6 +252,15 @@ def test_a_port_that_is_taken(station: Station) -> None:
     assert found["metrics"][0].startswith("warn: another program listens at 127.0.0.1:")
 
 
+def test_a_token_that_cannot_be_read(station: Station) -> None:
+    """The agent would work, and serve no metrics."""
+    found = station.findings(metrics_port=f"19119\nmetrics_token_file = {station.directory}/nowhere")
+
+    assert found["metrics"][-1].startswith(
+        "warn: they are not served: option [kongming_agent] metrics_token_file: cannot"
+    )
+
+
 def test_placement_that_does_not_answer(station: Station) -> None:
     """A connection that nobody answers is given up, so that the check ends and says so."""
     with socket.socket() as silent:

@@ -7,6 +7,8 @@ guests.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import re
 import signal
@@ -247,6 +249,45 @@ def test_prometheus_reads_an_agent(start: Callable[..., subprocess.Popen[str]]) 
     assert 'kongming_problems{reason="placement"} 1.0' in text
     assert "kongming_guests_without_template 1.0" in text
     assert 0 == process.wait(20)
+
+
+def status(port: int, token: str) -> int | None:
+    """The status of an answer to a request with this token; None if there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+            return connection.getresponse().status
+        except ConnectionError:
+            return None
+
+
+def await_status(port: int, token: str, expected: int | None) -> None:
+    """Wait until a request with this token is answered so."""
+    for _ in range(300):
+        if status(port, token) == expected:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"a request with token {token} is answered with {status(port, token)}")
+
+
+def test_metrics_behind_a_token(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """A new token in the file takes the place of the one before; without its file no metrics are served."""
+    port, file = free_port(), tmp_path / "token"
+    file.write_text("first")
+    file.chmod(0o600)
+    start(WORKING.replace("metrics_port = 0", f"metrics_port = {port}\nmetrics_token_file = {file}"))
+
+    await_status(port, "first", 200)
+    without = status(port, "")
+    file.write_text("second")
+    await_status(port, "second", 200)
+    with_first = status(port, "first")
+    file.unlink()
+    await_status(port, "second", None)
+
+    assert (401, 401) == (without, with_first)
+    assert f"metrics_token_file: cannot read {file}" in (tmp_path / "log").read_text()
 
 
 def test_hooks_are_heard_between_two_orders(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:

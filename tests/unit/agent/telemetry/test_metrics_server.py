@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import os
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.agent.telemetry.metrics import Metrics
-from kongming_sched.agent.telemetry.metrics_server import MetricsServer
+from kongming_sched.agent.telemetry.metrics_server import MAX_CONNECTIONS, MetricsServer, read_token
 
 
 @pytest.fixture
@@ -90,3 +95,123 @@ def test_an_address_that_is_none(exposition: MetricsServer) -> None:
     """A name that does not resolve is the same kind of error."""
     with pytest.raises(exceptions.ConfigurationError, match="cannot listen at no such host:9999"):
         exposition.open("no such host", 9999)
+
+
+def test_ipv6(exposition: MetricsServer) -> None:
+    """An address of the other family is one like any."""
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError as error:
+            pytest.skip(f"this host has no IPv6: {error}")
+        port = probe.getsockname()[1]
+    exposition.open("::1", port)
+
+    with urllib.request.urlopen(f"http://[::1]:{port}/metrics", timeout=20) as answer:
+        assert b"kongming_build_info" in answer.read()
+
+
+def test_more_connections_than_a_process_could_hold(exposition: MetricsServer) -> None:
+    """Whatever is connected and silent takes a few threads and descriptors, and Prometheus is answered all the same."""
+    port, threads = free_port(), threading.active_count()
+    exposition.open("127.0.0.1", port)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # only their number counts
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+        started = time.monotonic()
+        text = fetch(port)
+        seconds = time.monotonic() - started
+        taken = len(os.listdir("/proc/self/fd")) - before - 300  # noqa: PTH208  # as above
+        working = threading.active_count() - threads
+
+    assert "kongming_build_info" in text
+    assert seconds < 4  # which is less than what a silent connection has
+    assert taken <= MAX_CONNECTIONS
+    assert working <= MAX_CONNECTIONS + 1
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /metrics HTTP/1.1\r\nX: "], ids=["silent", "drop by drop"])
+def test_a_request_that_does_not_end(beginning: bytes) -> None:
+    """It is ended after its time, also if something comes all the while."""
+    exposition, port = MetricsServer(Metrics().registry, 0.3), free_port()
+    exposition.open("127.0.0.1", port)
+    started = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=0.1) as slow:
+        is_open = True
+        while is_open and time.monotonic() - started < 10:
+            try:
+                if beginning:
+                    slow.sendall(beginning)
+                is_open = slow.recv(1) != b""
+            except TimeoutError:
+                continue
+            except OSError:
+                is_open = False
+    exposition.close()
+
+    assert not is_open
+    assert 0.3 <= time.monotonic() - started < 5
+
+
+def ask(port: int, authorization: str = "") -> int:
+    """The status of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", "/metrics", headers={"Authorization": authorization} if authorization else {})
+        return connection.getresponse().status
+
+
+def test_token(exposition: MetricsServer) -> None:
+    """Only a request that shows it is answered with the metrics, and another one takes the place of the first."""
+    port = free_port()
+
+    exposition.open("127.0.0.1", port, "secret")
+    first = [
+        ask(port),
+        ask(port, "Bearer other"),
+        ask(port, "Bearer "),
+        ask(port, "Basic secret"),
+        ask(port, "Bearer secret"),
+    ]
+    exposition.open("127.0.0.1", port, "another")
+    second = [ask(port, "Bearer secret"), ask(port, "bearer another")]
+
+    assert [401, 401, 401, 401, 200] == first
+    assert [401, 200] == second
+
+
+def test_token_file(tmp_path: Path) -> None:
+    """It holds the token, with a line end or without; and no file is no token."""
+    file = tmp_path / "token"
+    file.write_text("s3cret-\u0041\n")
+    file.chmod(0o640)
+
+    assert ("s3cret-A", "") == (read_token(file), read_token(None))
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [
+        pytest.param(None, 0, "cannot read", id="not there"),
+        pytest.param(b"\xff", 0o600, "cannot read", id="not text"),
+        pytest.param(b"secret", 0o644, "every user has access", id="readable by all"),
+        pytest.param(b"\n", 0o600, "does not hold a token", id="empty"),
+        pytest.param(b"two words", 0o600, "does not hold a token", id="two words"),
+        pytest.param(b"x" * 5000, 0o600, "does not hold a token", id="too long"),
+        pytest.param("孔明".encode(), 0o600, "does not hold a token", id="what no header can hold"),
+    ],
+)
+def test_what_is_no_token(tmp_path: Path, content: bytes | None, mode: int, reason: str) -> None:
+    """One error names the option, the file and the reason."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+        file.chmod(mode)
+
+    with pytest.raises(exceptions.ConfigurationError) as caught:
+        read_token(file)
+
+    assert str(caught.value).startswith("option [kongming_agent] metrics_token_file: ")
+    assert reason in str(caught.value)
+    assert str(file) in str(caught.value)
