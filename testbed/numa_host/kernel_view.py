@@ -13,12 +13,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kongming_sched.cpuset import CpuSet
 
 _VCPU_THREAD = re.compile(r"CPU (\d+)/(?:KVM|TCG)")
+_IO_THREAD = re.compile(r"IO iothread(\d+)")
 _PAGES = re.compile(r"\bN(\d+)=(\d+)")
 _CPUS = Path("/sys/devices/system/cpu")
 _NODES = Path("/sys/devices/system/node")
@@ -28,10 +29,14 @@ _UNITS_KIB = {"k": 1, "M": 1024, "": 1024}
 
 @dataclass(frozen=True)
 class Affinity:
-    """Where the kernel lets a guest's threads run."""
+    """Where the kernel lets a guest's threads run.
+
+    :ivar iothreads: libvirt's id of an I/O thread to host CPUs
+    """
 
     vcpus: Mapping[int, CpuSet]
     emulator: CpuSet
+    iothreads: Mapping[int, CpuSet] = field(default_factory=dict)
 
     @property
     def cpus(self) -> CpuSet:
@@ -51,11 +56,14 @@ class Affinity:
 def affinity(pid: int) -> Affinity:
     """The affinity of a QEMU process's threads."""
     process = Path("/proc") / str(pid)
-    vcpus = {}
+    vcpus, iothreads = {}, {}
     for task in process.glob("task/*"):
-        if match := _VCPU_THREAD.fullmatch((task / "comm").read_text().strip()):
+        name = (task / "comm").read_text().strip()
+        if match := _VCPU_THREAD.fullmatch(name):
             vcpus[int(match[1])] = _allowed(task)
-    return Affinity(dict(sorted(vcpus.items())), _allowed(process))
+        elif match := _IO_THREAD.fullmatch(name):
+            iothreads[int(match[1])] = _allowed(task)
+    return Affinity(dict(sorted(vcpus.items())), _allowed(process), dict(sorted(iothreads.items())))
 
 
 def vcpu_limits(pid: int) -> dict[int, str]:
@@ -172,6 +180,7 @@ def describe_guest(server: str) -> dict[str, object] | None:
         "pid": pid,
         "vcpus": {str(vcpu): str(cpus) for vcpu, cpus in seen.vcpus.items()},
         "emulator": str(seen.emulator),
+        "iothreads": {str(number): str(cpus) for number, cpus in seen.iothreads.items()},
         "memory": {str(node): pages for node, pages in memory.items()},
     }
 

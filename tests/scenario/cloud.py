@@ -25,7 +25,7 @@ from testbed.cloud.plan import Plan, load_plan
 from testbed.cloud.service import read_record, record_file
 from tests.scenario.hosts import PATIENCE_SECONDS, Hosts
 from tests.scenario.machines import Kernel
-from tests.scenario.views import Views, libvirt_pins
+from tests.scenario.views import Views, libvirt_io_pins, libvirt_pins
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "kongming-scenario-"
@@ -200,8 +200,9 @@ class Cloud:
             if root and (uuid := names.node_uuid(root, node)) in allocations
         }
         libvirt = self.hosts.libvirts.get(found.compute_host)
-        pins = libvirt_pins(libvirt, server) if libvirt else {}
-        return Views(found.status, found.compute_host or "", nodes, pins, self.kernel_view(server, found.compute_host))
+        pins, io_pins = (libvirt_pins(libvirt, server), libvirt_io_pins(libvirt, server)) if libvirt else ({}, {})
+        kernel = self.kernel_view(server, found.compute_host)
+        return Views(found.status, found.compute_host or "", nodes, pins, io_pins, kernel)
 
     def kernel_view(self, server: str, host: str) -> Kernel | None:
         """What the kernel of a host says of a server."""

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import libvirt
 
 from testbed.cloud import emulated_host
+from testbed.cloud.ini import configuration_folder
 from testbed.cloud.looks import libvirt_uri
 from testbed.cloud.plan import Plan
 from tests.scenario.events import Stopwatch, start_loop
@@ -59,6 +61,15 @@ class Hosts:
     def machine(self, host: str) -> Machine:
         """What a host is."""
         return self._emulated.get(host, self._here)
+
+    def verify(self, host: str, server: str) -> dict[str, dict[str, str]]:
+        """What ``kongming-host verify`` reports of a server: what is compared to the row of the table."""
+        assert self._plan
+        folder = configuration_folder(self._plan, host)
+        files = [word for name in ("nova.conf", "kongming-agent.conf") for word in ("--config-file", folder / name)]
+        done = self.machine(host).run(self._plan, host, "kongming-host", "verify", "-f", "json", *files)
+        assert done.stdout, done.stderr
+        return {row["What"]: row for row in json.loads(done.stdout) if server in row["Subject"]}
 
     def cpus(self, host: str) -> HostCpus:
         """The CPUs of a host, which stay as they are."""

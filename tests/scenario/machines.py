@@ -6,11 +6,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kongming_sched.cpuset import CpuSet
+from testbed.cloud import clients, emulated_host
+from testbed.cloud.plan import Plan
+from testbed.lab.process import REPOSITORY
 from testbed.numa_host import kernel_view
 from testbed.numa_host.command_client import Caller
 
@@ -20,12 +26,14 @@ class Kernel:
     """A guest's threads and memory in /proc.
 
     :ivar vcpus: vCPU to host CPUs
+    :ivar iothreads: libvirt's id of an I/O thread to host CPUs
     :ivar memory: NUMA node to how many pages of its memory lie there
     """
 
     pid: int
     vcpus: Mapping[int, CpuSet]
     emulator: CpuSet
+    iothreads: Mapping[int, CpuSet] = field(default_factory=dict)
     memory: Mapping[int, int] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -33,9 +41,12 @@ class Kernel:
         """What testbed.numa_host.kernel_view has described."""
         if described is None:
             return None
-        vcpus = {int(vcpu): CpuSet.parse(cpus) for vcpu, cpus in described["vcpus"].items()}
+        vcpus, iothreads = (
+            {int(number): CpuSet.parse(cpus) for number, cpus in described[name].items()}
+            for name in ("vcpus", "iothreads")
+        )
         memory = {int(node): pages for node, pages in described["memory"].items()}
-        return cls(described["pid"], vcpus, CpuSet.parse(described["emulator"]), memory)
+        return cls(described["pid"], vcpus, CpuSet.parse(described["emulator"]), iothreads, memory)
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,12 @@ class ThisMachine:
         """Kill a process at once."""
         os.kill(pid, signal.SIGKILL)
 
+    def run(self, plan: Plan, host: str, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a program of the cloud on one of the hosts in namespaces."""
+        enter: list[str | Path] = [sys.executable, "-m", "testbed.cloud.compute_host", "enter", plan.directory, host]
+        command = [*enter, clients.PROGRAMS / program, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+
 
 class EmulatedMachine:
     """A virtual machine of tools/cloud up --numa-host."""
@@ -106,6 +123,10 @@ class EmulatedMachine:
     def kill(self, pid: int) -> None:
         """Kill a process at once."""
         self._run("kill", "-KILL", str(pid))
+
+    def run(self, _plan: Plan, _host: str, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a program of the package on it."""
+        return self._caller.run(["python3", emulated_host.SITE_PROGRAMS / program, *arguments])
 
     def _run(self, *command: str) -> str:
         done = self._caller.run(command)

@@ -122,6 +122,25 @@ def test_create(cloud: Cloud, column: Column, table: Table) -> None:
     check(cloud, column, "create", table)
 
 
+def test_io_threads(cloud: Cloud, column: Column) -> None:
+    """The agent's view, libvirt's XML and the kernel agree on the I/O thread that Nova gives each server."""
+    if column.reason:
+        pytest.skip(column.reason)
+    if cloud.plan is None:
+        pytest.skip("the hosts of this cloud are not to be entered")
+    assert column.subject
+    views = cloud.wait_until_right(column.subject.server, column.template)
+    assert views.kernel
+    where = views.kernel.emulator
+
+    row = cloud.hosts.verify(views.host, column.subject.server)["I/O thread 1"]
+
+    assert ({1: where}, {1: where}) == (views.io_pins, views.kernel.iothreads)
+    assert dict.fromkeys(("Placement", "libvirt", "Kernel"), str(where)) | {"Fault": ""} == {
+        name: row[name] for name in ("Placement", "libvirt", "Kernel", "Fault")
+    }
+
+
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 def test_action(cloud: Cloud, column: Column, action: Action, table: Table) -> None:
     """After the action the server is where its template says."""

@@ -24,12 +24,14 @@ class Views:
     :ivar host: where Nova says that it runs
     :ivar nodes: NUMA node to what the server has of it, as Placement says
     :ivar pins: vCPU to host CPUs, as libvirt says
+    :ivar io_pins: I/O thread to host CPUs, as libvirt's XML says
     """
 
     status: str
     host: str
     nodes: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     pins: Mapping[int, CpuSet] = field(default_factory=dict)
+    io_pins: Mapping[int, CpuSet] = field(default_factory=dict)
     kernel: Kernel | None = None
 
     def faults(self, template: PinningTemplate, cpus: HostCpus) -> list[str]:
@@ -45,6 +47,9 @@ class Views:
             return [*found, "no QEMU process runs it"]
         if self.pins != self.kernel.vcpus:
             found.append(f"libvirt says {_words(self.pins)}, the kernel {_words(self.kernel.vcpus)}")
+        if self.io_pins != self.kernel.iothreads:
+            seen = _words(self.kernel.iothreads)
+            found.append(f"libvirt's XML says of I/O threads {_words(self.io_pins)}, the kernel {seen}")
         return found + _thread_faults(template, self.kernel, cpus) + self._node_faults(template, self.kernel, cpus)
 
     def _node_faults(self, template: PinningTemplate, kernel: Kernel, cpus: HostCpus) -> list[str]:
@@ -62,11 +67,9 @@ def _thread_faults(template: PinningTemplate, kernel: Kernel, cpus: HostCpus) ->
     found = []
     if set(kernel.vcpus) != set(range(template.vcpus)):
         return [f"its threads are of the vCPUs {sorted(kernel.vcpus)}"]
-    given: list[CpuSet] = []
     for cell in template.cells:
         for index, vcpu in enumerate(cell.vcpus):
             own = kernel.vcpus[vcpu]
-            given.append(own)
             if cell.cpus is CpuPolicy.DEDICATED and len(own) != 1:
                 found.append(f"dedicated vCPU {vcpu} may run on CPU {own}")
             if cell.cpus is CpuPolicy.SHARED and own == cpus.online:
@@ -78,7 +81,17 @@ def _thread_faults(template: PinningTemplate, kernel: Kernel, cpus: HostCpus) ->
             if len(set(mine)) < len(mine):
                 found.append("two of its dedicated vCPUs have the same CPU")
             found += _core_faults(cell.threads, mine, cpus)
-    together = CpuSet.union(given)
+    return found + _helper_faults(template, kernel)
+
+
+def _helper_faults(template: PinningTemplate, kernel: Kernel) -> list[str]:
+    """What is wrong with QEMU's own threads, the emulator's and those for I/O."""
+    found = [
+        f"I/O thread {number} may run on CPU {own}, and the emulator on {kernel.emulator}"
+        for number, own in kernel.iothreads.items()
+        if own != kernel.emulator
+    ]
+    together = CpuSet.union(kernel.vcpus.values())
     if template.emulator is EmulatorPolicy.CELL and kernel.emulator != together:
         found.append(f"the emulator may run on CPU {kernel.emulator} and not on {together}")
     dedicated = [cell.vcpus for cell in template.cells if cell.cpus is not CpuPolicy.SHARED]
@@ -110,6 +123,16 @@ def libvirt_pins(connection: Any, server: str) -> dict[int, CpuSet]:
     except libvirt.libvirtError:
         return {}
     return {vcpu: CpuSet.of(cpu for cpu, on in enumerate(cpus) if on) for vcpu, cpus in enumerate(maps)}
+
+
+def libvirt_io_pins(connection: Any, server: str) -> dict[int, CpuSet]:
+    """The pins of a server's I/O threads in its live XML; empty if it does not run there."""
+    try:
+        xml = connection.lookupByUUIDString(server).XMLDesc(0)
+    except libvirt.libvirtError:
+        return {}
+    pins = ET.fromstring(xml).iterfind("cputune/iothreadpin")
+    return {int(pin.get("iothread", "0")): CpuSet.parse(pin.get("cpuset", "")) for pin in pins}
 
 
 def is_pinned_for_good(connection: Any, server: str) -> bool:
