@@ -23,6 +23,7 @@ from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
 from testbed.cloud.plan import Plan, load_plan
 from testbed.cloud.service import read_record, record_file
+from tests.scenario.guest_image import GREETING, obedient_disk
 from tests.scenario.hosts import PATIENCE_SECONDS, Hosts
 from tests.scenario.machines import Kernel
 from tests.scenario.views import Views, libvirt_io_pins, libvirt_pins
@@ -118,11 +119,11 @@ class Cloud:
     # Servers
 
     def image(self) -> Any:
-        """A blank image: a guest that sits in its firmware is enough to be pinned."""
-        name = f"{PREFIX}blank"
+        """The image of all servers, with a guest that does nothing but obey the power button."""
+        name = f"{PREFIX}obedient"
         found = next(iter(self.connection.image.images(name=name, status="active")), None)
         return found or self.connection.image.create_image(
-            name=name, disk_format="raw", container_format="bare", data=bytes(1 << 20), allow_duplicates=True
+            name=name, disk_format="raw", container_format="bare", data=obedient_disk(), allow_duplicates=True
         )
 
     def create_server(self, name: str, flavor: Any, count: int = 1, **more: Any) -> list[Any]:
@@ -157,6 +158,14 @@ class Cloud:
             return found if found.status in wanted and found.task_state is None else None
 
         return self.wait_for(f"server {server} is {' or '.join(wanted)}", look)
+
+    def wait_until_booted(self, server: str) -> None:
+        """Wait until the guest of a server that has just been started obeys the power button.
+
+        :raises AssertionError: if it does not boot, as on an emulated host, whose guests have no real firmware
+        """
+        show = self.compute.get_server_console_output
+        self.wait_for(f"server {server} has booted", lambda: GREETING in (show(server)["output"] or ""))
 
     def delete_server(self, server: str) -> None:
         """Delete a server and wait until it is gone."""

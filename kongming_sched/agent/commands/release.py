@@ -59,8 +59,8 @@ class _OnServers(Common, Command):
 class Release(_OnServers):
     """Let the agent leave a server alone, so that its pins can be set by hand.
 
-    Nobody else gets the CPUs on which it is. This ends with 'adopt', and when the server is stopped, rebooted the hard
-    way or migrated. With --all KongMing leaves the host: no template is offered any more, and guests that
+    Nobody else gets the CPUs on which it is. This ends with 'adopt', and when the server is stopped, rebooted by Nova
+    or migrated. With --all KongMing leaves the host: no template is offered any more, and guests that
     confine_unmanaged keeps off the pool get back what they had.
 
     Example::

@@ -2,7 +2,7 @@
 """Guests that an administrator has taken over: the agent leaves them alone.
 
 The file in the run directory is written by ``kongming-host release`` and ``adopt`` alone, and read by the agent at
-each pass. It names the run of a guest, and so a release ends when the guest stops, reboots the hard way or migrates:
+each pass. It names the run of a guest, and so a release ends when the guest stops, is rebooted by Nova or migrates:
 the pins that were set by hand end then too, and a guest without pins would float over the CPUs of others. libvirt's
 metadata would not do: in the running guest it goes along to another host, in the definition Nova drops it.
 """
