@@ -245,19 +245,63 @@ class _Accumulator:
         self.pins[demand.key].update(zip(self.needs_pins(demand), cpus, strict=False))
 
     def take_threads(self, demand: Demand) -> None:
-        """Put the vCPUs that are left on any threads, core by core."""
+        """Put the vCPUs that are left on any threads, core by core; on those of one cache if they fit there."""
+        cache = self.choose_cache(demand, len(self.needs_pins(demand)))
+        within = [core for core in self.cores if cache in (None, core.cache)]
         while vcpus := self.needs_pins(demand):
-            core = self.choose(demand, self.supply(demand, len(vcpus)), len(vcpus))
+            core = self.choose(demand, self.supply(demand, len(vcpus), within), len(vcpus))
             cpus = list(core.cpus & self.free)[: len(vcpus)]
             self.own(demand, CpuSet.of(cpus))
             self.pins[demand.key].update(zip(vcpus, cpus, strict=False))
 
-    def supply(self, demand: Demand, wanted: int) -> list[Core]:
-        """Partly used cores, to keep others whole; for ``prefer`` only those with room for siblings, while it can."""
+    def choose_cache(self, demand: Demand, wanted: int) -> int | None:
+        """The cache that all vCPUs of a demand can share with no other guest moving; None if there is none.
+
+        That is the one where it is already, if there is room. Of others it is the one that leaves the most cores whole,
+        and of these the one with the least room, so that the larger rooms are left for larger guests.
+
+        :param wanted: how many of its vCPUs have no host CPU yet
+        """
+        homes = {self.core_of[cpu].cache for cpu in self.owned[demand.key]}
+        if not wanted or len(homes) > 1:
+            return None
+        free: dict[int, list[int]] = {}
+        for core in self.cores:
+            if not homes or core.cache in homes:
+                free.setdefault(core.cache, []).append(len(core.cpus & self.free))
+        rooms = [
+            (broken, sum(counts), cache)
+            for cache, counts in free.items()
+            if (broken := self.breaks_cores(demand, wanted, counts)) is not None
+        ]
+        return min(rooms)[-1] if rooms else None
+
+    def breaks_cores(self, demand: Demand, wanted: int, free: Sequence[int]) -> int | None:
+        """How many free cores some vCPUs of a demand would take threads of; None if they do not fit.
+
+        :param free: how many threads are free on each core on which they may be
+        """
+        width = self.threads_per_core
+        whole = free.count(width)
+        if demand.threads is ThreadPolicy.PREFER:  # siblings for each pair, and a place for what is left of them
+            pairs, rest = divmod(wanted, width)
+            shares = rest == 0 or any(rest <= count < width for count in free)
+            needed = pairs if shares else pairs + 1
+        else:
+            partly_used = sum(free) - whole * width
+            needed = max(0, -(-(wanted - partly_used) // width))
+        return needed if needed <= whole else None
+
+    def supply(self, demand: Demand, wanted: int, within: Sequence[Core]) -> list[Core]:
+        """Partly used cores, to keep others whole; for ``prefer`` only those with room for siblings, while it can.
+
+        :param within: the cores among which to choose
+        """
         least = min(wanted, self.threads_per_core) if demand.threads is ThreadPolicy.PREFER else 1
-        partly_used = [core for core in self.cores if not core.cpus <= self.free]
+        partly_used = [core for core in within if not core.cpus <= self.free]
         roomy = [core for core in partly_used if len(core.cpus & self.free) >= least]
-        return roomy or self.free_cores() or [core for core in partly_used if core.cpus & self.free]
+        whole = [core for core in within if core.cpus <= self.free]
+        return roomy or whole or [core for core in partly_used if core.cpus & self.free]
 
     def choose(self, demand: Demand, supply: Sequence[Core], wanted: int) -> Core:
         """The core to take next: beside the demand's own threads, in its own cache, else where it fits most closely."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ TWO_CACHES = topologies.one_node_two_caches_smt2().nodes[0].cores
 """Cores 0,8 1,9 2,10 3,11 on one last-level cache and 4,12 5,13 6,14 7,15 on another."""
 FOUR_CACHES = topologies.make_topology(1, 8, 1, cores_per_cache=2).nodes[0].cores
 """Cores 0 1 | 2 3 | 4 5 | 6 7."""
+PAIRS_OF_CORES = topologies.make_topology(1, 4, 2, cores_per_cache=2).nodes[0].cores
+"""Cores 0,4 1,5 | 2,6 3,7."""
 ANY_SHAPE = [
     cores
     for topology in topologies.SHAPES.values()
@@ -156,6 +159,21 @@ CACHES = {
         TWO_CACHES,
         [demand("a", 3, "any", 0, 8, 1), demand("b", 8, "prefer")],
         {"a": (0, 8, 1), "b": (4, 12, 5, 13, 6, 14, 7, 15)},
+    ),
+    "a whole core in one cache is better than two parts in two": Case(
+        PAIRS_OF_CORES,
+        [demand("a", 1, "any", 0), demand("b", 1, "any", 2), demand("c", 2, "any")],
+        {"a": (0,), "b": (2,), "c": (4, 1)},
+    ),
+    "siblings in a cache with room for all": Case(
+        TWO_CACHES,
+        [demand("a", 7, "any", 0, 8, 1, 9, 2, 10, 3), demand("b", 3, "any", 4, 5, 6), demand("c", 3, "prefer")],
+        {"a": (0, 8, 1, 9, 2, 10, 3), "b": (4, 5, 6), "c": (7, 15, 12)},
+    ),
+    "of caches with room the one that keeps most cores whole": Case(
+        TWO_CACHES,
+        [demand("a", 2, "any", 4, 5), demand("b", 2, "any")],
+        {"a": (4, 5), "b": (12, 13)},
     ),
     "what fits no cache takes as few as possible": Case(
         FOUR_CACHES,
@@ -492,6 +510,38 @@ def test_every_arrival_that_the_counts_admit_is_placed(world: World, seed: int) 
         if event.cores:
             check(event.cores, event.demands, event.layout)
     assert [event.layout for event in events] == [event.layout for event in play(world, seed)]
+
+
+def caches_with_room(event: Event) -> set[int]:
+    """The caches in which the newcomer of an event fits as its policy wants it, where all others are before it."""
+    arrival, width = event.arrival, len(event.cores[0].cpus)
+    assert arrival is not None
+    others = [each for each in event.demands if each.key != arrival.key]
+    taken = CpuSet.union(event.layout.reserved[each.key] for each in others)
+    found = set()
+    for cache in {core.cache for core in event.cores}:
+        free = sorted((len(core.cpus - taken) for core in event.cores if core.cache == cache), reverse=True)
+        if arrival.threads is ThreadPolicy.ANY:
+            fits = sum(free) >= arrival.vcpus
+        elif arrival.threads is ThreadPolicy.PREFER:  # whole cores for its pairs, and another for what is left
+            wanted = [width] * (arrival.vcpus // width) + [arrival.vcpus % width]
+            fits = all(has >= need for has, need in zip_longest(free, wanted, fillvalue=0))
+        else:
+            fits = free.count(width) * width >= count_cpus(arrival.vcpus, arrival.threads, width)
+        if fits:
+            found.add(cache)
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds())
+def test_a_newcomer_that_fits_into_a_cache_gets_one(world: World) -> None:
+    """Wherever it has room for all vCPUs in one last-level cache while no other guest moves."""
+    for event in play(world):
+        if event.arrival is None or moved_vcpus(event.demands, event.layout) or not caches_with_room(event):
+            continue
+        pins = event.layout.pins[event.arrival.key]
+        assert 1 == len({core.cache for core in event.cores for cpu in pins if cpu in core.cpus})
 
 
 @settings(deadline=None)
