@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from keystoneauth1.loading import adapter as loading_adapter
 from oslo_config import cfg
 
 from kongming_sched import exceptions
+from kongming_sched.api.bound import DEFAULT_SECONDS, Bound
 from kongming_sched.clashes import cpus_of_option, find_clashes
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
@@ -141,15 +143,23 @@ def nova_adapter(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
 
 
 class _PromptAdapter(adapter.Adapter):
-    """Sends each request at once.
+    """Sends each request at once, and gives it up if the whole of it takes longer than ``timeout`` of its group.
 
     keystoneauth's limit of their rate, although nobody sets one, waits by the clock of the day: where that is set back
     by an hour the next request would wait for an hour.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._bound = Bound()
+
     def request(self, url: str, method: str, **kwargs: Any) -> Any:
-        """Send a request."""
-        return super().request(url, method, **{"rate_semaphore": _NO_LIMIT, **kwargs})
+        """Send a request.
+
+        :raises TimeoutError: if it is not over in time
+        """
+        send = functools.partial(super().request, url, method, **{"rate_semaphore": _NO_LIMIT, **kwargs})
+        return self._bound.run(send, self.session.timeout or DEFAULT_SECONDS)
 
 
 class _Loader(loading_adapter.Adapter):
@@ -167,6 +177,7 @@ def _adapter(conf: cfg.ConfigOpts, group: str) -> adapter.Adapter | None:
         if auth is None:
             return None
         session = loading.load_session_from_conf_options(conf, group, auth=auth)
+        session.timeout = session.timeout or DEFAULT_SECONDS  # between two bytes
         return _Loader().load_from_conf_options(conf, group, session=session)
     except ksa_exceptions.ClientException as error:
         raise exceptions.ConfigurationError(f"[{group}]", str(error)) from error

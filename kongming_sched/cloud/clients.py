@@ -10,6 +10,9 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.api.adapter import BoundedAdapter
+from kongming_sched.api.bound import DEFAULT_SECONDS, Bound
+from kongming_sched.api.faults import NO_ANSWER, words
 from kongming_sched.cloud.compute import ComputeClient
 from kongming_sched.placement.client import PlacementClient
 
@@ -21,9 +24,11 @@ def placement_client(connect: Callable[[], Any]) -> PlacementClient:
     :raises PlacementUnavailable: if Placement is not in the catalogue or does not answer
     """
     try:
-        return PlacementClient(connect().placement)
-    except (ksa_exceptions.ClientException, sdk_exceptions.SDKException) as error:
+        return PlacementClient(_bounded(connect(), "placement", Bound()))
+    except sdk_exceptions.SDKException as error:
         raise exceptions.PlacementUnavailable("be reached", str(error)) from error
+    except NO_ANSWER as error:
+        raise exceptions.PlacementUnavailable("be reached", words(error)) from error
 
 
 def compute_client(connect: Callable[[], Any]) -> ComputeClient:
@@ -31,4 +36,29 @@ def compute_client(connect: Callable[[], Any]) -> ComputeClient:
 
     :param connect: gives the connection; its compute proxy sends the requests
     """
-    return ComputeClient(lambda: connect().compute)
+    bound = Bound()
+    return ComputeClient(lambda: _bounded(connect(), "compute", bound))
+
+
+def _bounded(connection: Any, service: str, bound: Bound) -> BoundedAdapter:
+    """The connection's proxy of a service. openstacksdk may ask the service for its versions to make it.
+
+    :raises TimeoutError: if that is not over after ``api_timeout`` of clouds.yaml
+    """
+    seconds = connection.config.config.get("api_timeout") or DEFAULT_SECONDS
+    proxy = bound.run(lambda: getattr(connection, service), float(seconds))
+    return BoundedAdapter(_Proxy(proxy), float(seconds), bound)
+
+
+class _Proxy:
+    """A proxy of openstacksdk whose own errors are keystoneauth's."""
+
+    def __init__(self, proxy: Any) -> None:
+        self._proxy = proxy
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Any:
+        """Send a request."""
+        try:
+            return self._proxy.request(url, method, **kwargs)
+        except sdk_exceptions.SDKException as error:
+            raise ksa_exceptions.ClientException(str(error)) from error

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from keystoneauth1 import exceptions as ksa_exceptions
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.api.faults import NO_ANSWER, UNREADABLE, words
+from kongming_sched.api.markers import Markers
 from kongming_sched.texts.whole_number import AMOUNTS, read_whole_number
 
 MICROVERSION = "2.61"
@@ -108,7 +109,7 @@ class ComputeClient:
             "list hypervisors",
             "/os-hypervisors",
             "hypervisors",
-            lambda item: Hypervisor(str(item["id"]), item["hypervisor_hostname"]),
+            lambda item: Hypervisor(str(item["id"]), str(item["hypervisor_hostname"])),
         )
 
     def find_server(self, name_or_id: str) -> Server:
@@ -121,7 +122,7 @@ class ComputeClient:
         if response.status_code == 200:
             try:
                 return _server(response.json()["server"])
-            except (ValueError, LookupError, TypeError) as error:
+            except UNREADABLE as error:
                 raise exceptions.ComputeError(action, f"the answer is not Nova's: {error!r}") from error
         query = {"all_tenants": "True", "name": f"^{re.escape(name_or_id)}$"}
         named = [
@@ -152,8 +153,8 @@ class ComputeClient:
         response = self._request(action, "GET", "/os-aggregates")
         try:
             items = response.json()["aggregates"]
-            found = [Aggregate(item["uuid"], item["name"]) for item in items]
-        except (ValueError, LookupError, TypeError) as error:
+            found = [Aggregate(str(item["uuid"]), str(item["name"])) for item in items]
+        except UNREADABLE as error:
             raise exceptions.ComputeError(action, f"the answer is not Nova's: {error!r}") from error
         return sorted(found, key=lambda aggregate: aggregate.name)
 
@@ -171,13 +172,14 @@ class ComputeClient:
         self, action: str, url: str, key: str, read: Callable[[Mapping[str, Any]], _T], **query: str
     ) -> Iterator[_T]:
         """The items of all pages: Nova gives 1000 at a time, and a link if there are more."""
+        markers = Markers()
         while True:
             response = self._request(action, "GET", url, params=query)
             try:
                 body = response.json()
                 items = [read(item) for item in body[key]]
-                query["marker"] = body[key][-1]["id"] if body.get(f"{key}_links") else ""
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                query["marker"] = markers.next(body[key], body.get(f"{key}_links"))
+            except UNREADABLE as error:
                 reason = f"the answer is not Nova's, or does not show extra specs to you: {error!r}"
                 raise exceptions.ComputeError(action, reason) from error
             yield from items
@@ -199,8 +201,10 @@ class ComputeClient:
         except sdk_exceptions.HttpException as error:
             reason = f"{error.details or error.message} (HTTP {error.status_code} from {error.url})"
             raise exceptions.ComputeError(action, reason) from error
-        except (sdk_exceptions.SDKException, ksa_exceptions.ClientException) as error:
+        except sdk_exceptions.SDKException as error:
             raise exceptions.ComputeError(action, str(error)) from error
+        except NO_ANSWER as error:
+            raise exceptions.ComputeError(action, words(error)) from error
         return response
 
 
@@ -215,7 +219,8 @@ def _flavor(item: Mapping[str, Any]) -> Flavor:
     swap_gb = math.ceil(_amount(item["swap"] or 0) / 1024)  # as Nova's scheduler rounds it
     disk_gb = _amount(item["disk"]) + _amount(ephemeral_gb) + swap_gb
     vcpus, memory_mb = _amount(item["vcpus"]), _amount(item["ram"])
-    return Flavor(item.get("id", ""), name, vcpus, memory_mb, item["extra_specs"], disk_gb)
+    extra_specs = {str(key): str(value) for key, value in item["extra_specs"].items()}
+    return Flavor(str(item.get("id", "")), str(name), vcpus, memory_mb, extra_specs, disk_gb)
 
 
 def _amount(value: object) -> int:
@@ -228,6 +233,6 @@ def _amount(value: object) -> int:
 
 def _server(item: Mapping[str, Any]) -> Server:
     metadata = {str(key): str(value) for key, value in item.get("metadata", {}).items()}
-    host = item.get("OS-EXT-SRV-ATTR:hypervisor_hostname") or ""
-    flavor = _flavor(item["flavor"])
-    return Server(item["id"], item["name"], flavor, metadata, host, item["status"], item["tenant_id"])
+    host = str(item.get("OS-EXT-SRV-ATTR:hypervisor_hostname") or "")
+    server_id, name, status, project_id = (str(item[key]) for key in ("id", "name", "status", "tenant_id"))
+    return Server(server_id, name, _flavor(item["flavor"]), metadata, host, status, project_id)

@@ -210,9 +210,24 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
         conf.set_default("service_type", service_type, group=group)
 
 
+_TIMEOUT = """
+How long a request may take as a whole, with what keystoneauth asks of Keystone for it, in seconds; 60 where it is not
+set. After that it is given up and tried again later, and what was known last holds. It is also the limit between two
+bytes.
+"""
+
+
+def _session_opts() -> list[cfg.Opt]:
+    """keystoneauth's options of a session, with what the limit means to KongMing."""
+    return [
+        cfg.FloatOpt("timeout", help=_TIMEOUT, sample_default=60) if opt.name == "timeout" else opt
+        for opt in loading.get_session_conf_options()
+    ]
+
+
 def list_opts() -> list[tuple[str | cfg.OptGroup, list[cfg.Opt]]]:
     """The options of the sample configuration file."""
-    service = loading.get_session_conf_options() + loading.get_auth_common_conf_options()
+    service = _session_opts() + loading.get_auth_common_conf_options()
     service += loading.get_auth_plugin_conf_options("password")
     service += loading.get_adapter_conf_options(include_deprecated=False)
     return [(GROUP, OPTS), (PLACEMENT, service), (NOVA, service)]

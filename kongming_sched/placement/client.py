@@ -9,7 +9,7 @@ from typing import Any
 
 from kongming_sched import exceptions
 from kongming_sched.placement import names
-from kongming_sched.placement.quantities import amount, amounts, ratio
+from kongming_sched.placement.quantities import amount, amounts, ratio, text, texts
 from kongming_sched.placement.summaries import ProviderSummary, condense, read_summaries
 from kongming_sched.placement.transport import Adapter, Transport
 
@@ -119,12 +119,12 @@ class PlacementClient:
     def traits(self, uuid: str) -> frozenset[str]:
         """The traits of a provider."""
         url = f"/resource_providers/{uuid}/traits"
-        return self.transport.get(url, f"read the traits of {uuid}", lambda body: frozenset(body["traits"]))
+        return self.transport.get(url, f"read the traits of {uuid}", lambda body: texts(body["traits"]))
 
     def aggregates(self, uuid: str) -> frozenset[str]:
         """The aggregates of a provider."""
         url = f"/resource_providers/{uuid}/aggregates"
-        return self.transport.get(url, f"read the aggregates of {uuid}", lambda body: frozenset(body["aggregates"]))
+        return self.transport.get(url, f"read the aggregates of {uuid}", lambda body: texts(body["aggregates"]))
 
     def inventories(self, uuid: str) -> dict[str, Inventory]:
         """The inventories of a provider by resource class."""
@@ -152,7 +152,8 @@ class PlacementClient:
             if not body["allocations"]:
                 return None
             resources = {uuid: amounts(item["resources"]) for uuid, item in body["allocations"].items()}
-            return Claim(consumer, body["consumer_generation"], body["project_id"], body["user_id"], resources)
+            generation, project_id, user_id = (body[key] for key in ("consumer_generation", "project_id", "user_id"))
+            return Claim(consumer, amount(generation), text(project_id), text(user_id), resources)
 
         return self.transport.get(f"/allocations/{consumer}", f"read the claim of {consumer}", read)
 
@@ -180,7 +181,7 @@ class PlacementClient:
         known: set[str] = set()
         for some in _in_parts(wanted):
             query = {"name": f"in:{','.join(some)}"}
-            known |= self.transport.get("/traits", "list traits", lambda body: set(body["traits"]), params=query)
+            known |= self.transport.get("/traits", "list traits", lambda body: texts(body["traits"]), params=query)
         for trait in wanted:
             if trait not in known:
                 self.transport.send("PUT", f"/traits/{trait}", f"create trait {trait}")
@@ -260,10 +261,11 @@ def _words(query: Mapping[str, str]) -> str:
 
 
 def _provider(item: Mapping[str, Any]) -> Provider:
+    parent = item["parent_provider_uuid"]
     return Provider(
-        item["uuid"],
-        item["name"],
+        text(item["uuid"]),
+        text(item["name"]),
         amount(item["generation"]),
-        item["root_provider_uuid"],
-        item["parent_provider_uuid"],
+        text(item["root_provider_uuid"]),
+        None if parent is None else text(parent),
     )

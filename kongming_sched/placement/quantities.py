@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers in an answer of Placement's: what calculates with them later must not meet a text, or infinity."""
+"""Values in an answer of Placement's: what works with them later must not meet one of another type, or infinity."""
 
 from __future__ import annotations
 
@@ -40,3 +40,23 @@ def ratio(value: object) -> float:
     if not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         raise ValueError(f"{quote(value)} is not an allocation ratio")
     return float(value)
+
+
+def text(value: object) -> str:
+    """A name or an id.
+
+    :raises ValueError: if it is none
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{quote(value)} is not a text")
+    return value
+
+
+def texts(values: object) -> frozenset[str]:
+    """A list of names or ids.
+
+    :raises ValueError: if it is none
+    """
+    if not isinstance(values, list):
+        raise ValueError(f"{quote(values)} is not a list")
+    return frozenset(map(text, values))

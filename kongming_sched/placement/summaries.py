@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kongming_sched.placement.quantities import amount
+from kongming_sched.placement.quantities import amount, text
 
 ObjectHook = Callable[[dict[str, Any]], Any]
 """Applied to each object of an answer while it is parsed, as in :func:`json.loads`; the result replaces the object."""
@@ -54,9 +54,10 @@ def read_summaries(body: Mapping[str, Any]) -> list[ProviderSummary]:
 
 def _facts(item: Mapping[str, Any]) -> tuple[Any, ...]:
     """The fields of a :class:`ProviderSummary` after its id."""
+    parent = item["parent_provider_uuid"]
     return (
-        item["root_provider_uuid"],
-        item["parent_provider_uuid"],
+        text(item["root_provider_uuid"]),
+        None if parent is None else text(parent),
         frozenset(map(sys.intern, item["traits"])),
         {name: amount(resource["capacity"]) for name, resource in item["resources"].items()},
         {name: amount(resource["used"]) for name, resource in item["resources"].items()},

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
-
-from keystoneauth1 import exceptions as ksa_exceptions
+from typing import Any, TypeVar
 
 from kongming_sched import exceptions
+from kongming_sched.api.adapter import Adapter as Adapter
+from kongming_sched.api.adapter import Response as Response
+from kongming_sched.api.faults import NO_ANSWER, UNREADABLE, words
 from kongming_sched.placement.quantities import amount
 from kongming_sched.placement.summaries import ObjectHook
 
@@ -18,27 +19,6 @@ MICROVERSION = "1.36"
 _CONFLICT = "placement.concurrent_update"
 
 _T = TypeVar("_T")
-
-
-class Response(Protocol):
-    """The part of ``requests.Response`` that is read."""
-
-    @property
-    def status_code(self) -> int:
-        """The HTTP status."""
-        ...
-
-    def json(self, **kwargs: Any) -> Any:
-        """The body, parsed by :func:`json.loads` with these arguments."""
-        ...
-
-
-class Adapter(Protocol):
-    """openstacksdk's placement proxy, or any keystoneauth adapter of the service."""
-
-    def request(self, url: str, method: str, **kwargs: Any) -> Response:
-        """Send a request to the service; ``url`` starts at its endpoint."""
-        ...
 
 
 class Transport:
@@ -82,7 +62,7 @@ class Transport:
         response = self.send(method, url, action, **kwargs)
         try:
             return read(response.json(object_hook=object_hook))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             raise exceptions.PlacementUnavailable(action, f"the answer is not Placement's: {error!r}") from error
 
     def send(self, method: str, url: str, action: str, **kwargs: Any) -> Response:
@@ -100,8 +80,8 @@ class Transport:
                 headers={"Accept": "application/json"},
                 **kwargs,
             )
-        except ksa_exceptions.ClientException as error:
-            raise exceptions.PlacementUnavailable(action, str(error)) from error
+        except NO_ANSWER as error:
+            raise exceptions.PlacementUnavailable(action, words(error)) from error
         if response.status_code < 400:
             return response
         code, detail = _error(response)
@@ -120,5 +100,5 @@ def _error(response: Response) -> tuple[str, str]:
     try:
         error = response.json()["errors"][0]
         return error.get("code", ""), error["detail"].strip().splitlines()[-1].strip()
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except UNREADABLE:
         return "", f"HTTP status {response.status_code}"

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import nova.conf
-from keystoneauth1 import exceptions as ksa_exceptions
 from nova import exception as nova_exception
 from nova import utils as nova_utils
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import compat, exceptions
+from kongming_sched.api.adapter import BoundedAdapter
+from kongming_sched.api.bound import DEFAULT_SECONDS, Bound
+from kongming_sched.api.faults import NO_ANSWER, words
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.scheduler.announcement import Announcement
 from kongming_sched.scheduler.snapshot import NodeSnapshot
@@ -18,18 +20,18 @@ CONF = nova.conf.CONF
 
 
 def make_client() -> PlacementClient:
-    """A client with the credentials of nova.conf.
+    """A client with the credentials of nova.conf, whose requests are given up after its ``[placement] timeout``.
 
     :raises PlacementUnavailable: if they do not lead to Placement
     """
+    bound, seconds = Bound(), float(CONF.placement.timeout or DEFAULT_SECONDS)
     try:
-        return PlacementClient(compat.admin_adapter(nova_utils.get_sdk_adapter, "placement"))
-    except (
-        nova_exception.NovaException,
-        ksa_exceptions.ClientException,
-        sdk_exceptions.SDKException,
-    ) as error:
+        adapter = bound.run(lambda: compat.admin_adapter(nova_utils.get_sdk_adapter, "placement"), seconds)
+    except (nova_exception.NovaException, sdk_exceptions.SDKException) as error:
         raise exceptions.PlacementUnavailable("be found by [placement] of nova.conf", str(error)) from error
+    except NO_ANSWER as error:
+        raise exceptions.PlacementUnavailable("be found by [placement] of nova.conf", words(error)) from error
+    return PlacementClient(BoundedAdapter(adapter, seconds, bound))
 
 
 def make_snapshot() -> NodeSnapshot:

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from keystoneauth1 import exceptions as ksa_exceptions
-
 from kongming_sched import exceptions
+from kongming_sched.api.faults import NO_ANSWER, UNREADABLE, words
+from kongming_sched.api.markers import Markers
 from kongming_sched.placement.transport import Adapter
+
+_T = TypeVar("_T")
 
 
 class NovaClient:
@@ -25,42 +27,49 @@ class NovaClient:
 
     def metadata(self, server: str) -> dict[str, str] | None:
         """The metadata of a server; None if there is no such server."""
-        body = self._get(f"read server {server}", f"/servers/{quote(server, safe='')}")
-        return None if body is None else _metadata(body.get("server"))
+        return self._read(
+            f"read server {server}",
+            f"/servers/{quote(server, safe='')}",
+            lambda body: None if body is None else _metadata(body["server"]),
+        )
 
     def metadata_of_host(self, host: str) -> dict[str, dict[str, str]]:
         """The metadata of all servers of a compute node, by their ids."""
         found: dict[str, dict[str, str]] = {}
-        action = f"list the servers of {host}"
         query = {"all_tenants": "1", "node": f"^{_as_regex(host)}$"}
-        while True:
-            body = self._get(action, "/servers/detail", query) or {}
-            try:
-                page = {item["id"]: _metadata(item) for item in body["servers"]}
-            except (LookupError, TypeError) as error:
-                raise exceptions.ComputeError(action, f"the answer is not Nova's: {error!r}") from error
-            found |= page
-            if not page or not body.get("servers_links"):
-                return found
-            query["marker"] = list(page)[-1]
+        markers = Markers()
 
-    def _get(self, action: str, url: str, params: Mapping[str, str] | None = None) -> Any:
+        def read(body: Any) -> str:
+            items = body["servers"]
+            found.update((str(item["id"]), _metadata(item)) for item in items)
+            return markers.next(items, body.get("servers_links"))
+
+        while marker := self._read(f"list the servers of {host}", "/servers/detail", read, query):
+            query["marker"] = marker
+        return found
+
+    def _read(self, action: str, url: str, read: Callable[[Any], _T], params: Mapping[str, str] | None = None) -> _T:
+        """Send a GET, and read what it answers.
+
+        :param action: what it is for, completing "Nova could not ..."
+        :param read: makes the result from the parsed body, which is None if there is no such server
+        """
         try:
             response = self._adapter.request(
                 url, "GET", params=dict(params or {}), raise_exc=False, headers={"Accept": "application/json"}
             )
-            if response.status_code == 404 and not params:
-                return None
-            if response.status_code != 200:
-                raise exceptions.ComputeError(action, f"{url} gave HTTP {response.status_code}")
-            return response.json()
-        except (ksa_exceptions.ClientException, ValueError) as error:
-            raise exceptions.ComputeError(action, str(error)) from error
+        except NO_ANSWER as error:
+            raise exceptions.ComputeError(action, words(error)) from error
+        is_gone = response.status_code == 404 and not params
+        if response.status_code != 200 and not is_gone:
+            raise exceptions.ComputeError(action, f"{url} gave HTTP {response.status_code}")
+        try:
+            return read(None if is_gone else response.json())
+        except UNREADABLE as error:
+            raise exceptions.ComputeError(action, f"the answer is not Nova's: {error!r}") from error
 
 
-def _metadata(server: Any) -> dict[str, str]:
-    if not isinstance(server, Mapping) or not isinstance(server.get("metadata"), Mapping):
-        raise exceptions.ComputeError("read a server", "the answer is not Nova's: it has no metadata")
+def _metadata(server: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in server["metadata"].items()}
 
 

@@ -223,9 +223,13 @@ def test_any_libvirt_call_fails(world: World, error: exceptions.HypervisorError)
         Answer(500, "the database is away"),
         Answer(404, "<html>nginx</html>"),
         Answer(200, "{}"),
+        Answer(200, '{"resource_providers": [{"uuid": 1, "name": null, "generation": 1}]}'),
+        Answer(200, "[" * 100_000),
         ksa_exceptions.ConnectFailure("connection refused"),
+        OSError("Could not find a suitable TLS CA certificate bundle, invalid path: /etc/ssl/ca.pem"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
     ],
-    ids=["409", "500", "404 of a proxy", "nonsense", "no answer"],
+    ids=["409", "500", "404 of a proxy", "nonsense", "other JSON", "brackets", "refused", "no CA file", "no UTF-8"],
 )
 def test_placement_away(world: World, answer: Answer | Exception) -> None:
     """Without Placement the guests keep their pins, restarted ones get them again, and all is said once it is back."""

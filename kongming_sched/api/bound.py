@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bound on the whole of a request.
+
+The limit that requests and keystoneauth take holds between two bytes: a server that sends one byte a second never
+exceeds it. Nor does it hold for the name service, or for the requests to Keystone that may come before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+DEFAULT_SECONDS = 60.0
+"""Where ``timeout`` does not say: as long as proxies commonly wait for a service."""
+
+MOST_GIVEN_UP = 8
+"""So many requests that were given up may still be waiting: a server that never ends its answers must not take up all
+threads and descriptors."""
+
+_T = TypeVar("_T")
+
+
+class _Call(threading.Thread, Generic[_T]):
+    """A call in a thread of its own.
+
+    :ivar is_over: set once it has returned or raised
+    """
+
+    def __init__(self, call: Callable[[], _T]) -> None:
+        super().__init__(name="kongming-request", daemon=True)
+        self._call = call
+        self._values: list[_T] = []
+        self._error: BaseException | None = None
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        """Make the call, and keep how it ends."""
+        try:
+            self._values.append(self._call())
+        except BaseException as error:  # noqa: BLE001  # raised in the thread that waits
+            self._error = error
+        finally:
+            self.is_over.set()
+
+    def result(self) -> _T:
+        """What the call returned, or raise what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._values[0]
+
+
+class Bound:
+    """Makes calls that are given up when they take too long.
+
+    Each is made in a thread, since nothing else ends a wait for the network at a given time. One that is given up goes
+    on there until its connection ends, and what it returns is lost. So a write may still come to pass, as it may after
+    a connection that broke.
+
+    :param most_given_up: if so many calls still go on, no other is begun
+    """
+
+    def __init__(self, most_given_up: int = MOST_GIVEN_UP) -> None:
+        self._most_given_up = most_given_up
+        self._given_up: list[_Call[object]] = []
+        self._lock = threading.Lock()
+
+    def run(self, call: Callable[[], _T], seconds: float) -> _T:
+        """Make a call.
+
+        It is waited for on an event: in a process that eventlet has patched, ``Thread.join`` of Python 3.13 raises
+        eventlet's Timeout, which is no Exception, once the time is over.
+
+        :raises TimeoutError: if it is not over after that time
+        """
+        with self._lock:
+            self._given_up = [other for other in self._given_up if not other.is_over.is_set()]
+            if len(self._given_up) >= self._most_given_up:
+                raise TimeoutError(f"{len(self._given_up)} earlier requests still wait for the end of their answer")
+        made = _Call(call)
+        made.start()
+        if not made.is_over.wait(seconds):
+            with self._lock:
+                self._given_up.append(made)  # type: ignore[arg-type]  # what it returns is not asked for
+            raise TimeoutError(f"no whole answer within {seconds:g} s")
+        return made.result()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent beside a Placement that takes requests and never ends an answer, on real sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+
+from kongming_sched.agent.model.problem import PLACEMENT
+from kongming_sched.agent.settings import nova_adapter, placement_adapter
+from kongming_sched.conf import agent as agent_conf
+from testbed.no_answer import EndlessServer, Kind, endless_server
+from tests.functional.agent.test_service import AGENT, wait_for_line
+from tests.functional.agent.world import World, store_templates
+from tests.functional.conftest import PlacementService
+
+CONFIGURATION = """\
+[kongming_agent]
+run_directory = {directory}/run
+libvirt_uri = test:///default
+dedicated_cpu_set = 2-7
+interval_seconds = 1
+metrics_port = 0
+[placement]
+auth_type = none
+endpoint_override = {endpoint}
+timeout = 1
+"""
+
+
+@pytest.fixture(params=list(Kind))
+def server(request: pytest.FixtureRequest) -> Iterator[EndlessServer]:
+    """A server that never ends an answer, of each kind."""
+    with endless_server(request.param) as server:
+        yield server
+
+
+def options(directory: Path, endpoint: str, timeout: str = "timeout = 1") -> cfg.ConfigOpts:
+    """The agent's options with this Placement."""
+    path = directory / "agent.conf"
+    path.write_text(CONFIGURATION.format(directory=directory, endpoint=endpoint).replace("timeout = 1", timeout))
+    conf = cfg.ConfigOpts()
+    agent_conf.register_opts(conf)
+    conf([], default_config_files=[str(path)])
+    return conf
+
+
+def test_pins_are_kept(placement: PlacementService, server: EndlessServer, tmp_path: Path) -> None:
+    """A pass ends in time, restarted guests get their pins by what was known last, and the problem is reported."""
+    store_templates(placement.client)
+    world = World(placement, "host")
+    world.settle()
+    world.boot_all()
+    world.settle()
+    pins = world.pins()
+    world.client.transport.adapter = placement_adapter(options(tmp_path, server.endpoint))
+    world.host.respawn(world.servers["gold-1"])
+
+    began = time.monotonic()
+    outcome = world.look()
+
+    assert time.monotonic() - began < 5
+    assert [PLACEMENT] == [problem.subject for problem in outcome.problems]
+    assert pins == world.pins()
+
+
+def test_a_bound_without_an_option(tmp_path: Path) -> None:
+    """Where ``timeout`` is not set a request is given up after a minute, and that is the limit between bytes, too."""
+    adapter = placement_adapter(options(tmp_path, "http://127.0.0.1:9/", timeout=""))
+    assert 60.0 == adapter.session.timeout
+
+
+def test_the_same_bound_for_nova(tmp_path: Path) -> None:
+    """Requests to Nova's API are bounded as those to Placement are."""
+    conf = options(tmp_path, "http://127.0.0.1:9/", timeout="[kongming_nova]\nauth_section = placement")
+    adapter = nova_adapter(conf)
+    assert adapter is not None
+    assert 60.0 == adapter.session.timeout
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str, str], subprocess.Popen[str]]]:
+    """Starts an agent with this Placement, which reports to this service manager."""
+    started = []
+
+    def start_agent(endpoint: str, notify: str) -> subprocess.Popen[str]:
+        options(tmp_path, endpoint)
+        command = [*AGENT, "--config-file", str(tmp_path / "agent.conf"), "--log-file", str(tmp_path / "log")]
+        started.append(subprocess.Popen(command, text=True, env={**os.environ, "NOTIFY_SOCKET": notify}))
+        return started[-1]
+
+    yield start_agent
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_the_agent_becomes_ready(
+    start: Callable[[str, str], subprocess.Popen[str]], server: EndlessServer, tmp_path: Path
+) -> None:
+    """It says READY and what is wrong, goes on trying, and ends when it is told to."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        process = start(server.endpoint, str(tmp_path / "notify"))
+        messages = ""
+        while "Placement could not" not in messages:
+            messages += manager.recv(65536).decode() + "\n"
+        while server.connections < 2:
+            messages += manager.recv(65536).decode() + "\n"
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.wait(30)
+
+    assert messages.startswith("READY=1\n")
+    assert "WARNING" in wait_for_line(tmp_path, "Placement could not list providers")
