@@ -159,8 +159,8 @@ def _kill_guest(subject: Subject) -> None:
 def _evacuate(subject: Subject) -> None:
     source = subject.host
     compute = subject.cloud.compute
-    subject.cloud.kill_service(f"{source}-nova-compute")
-    subject.cloud.kill_service(f"{source}-agent")
+    subject.cloud.services.kill(f"{source}-nova-compute")
+    subject.cloud.services.kill(f"{source}-agent")
     subject.kill_guest()
     service = next(compute.services(host=source, binary="nova-compute"))
     compute.update_service_forced_down(service, forced=True)
@@ -172,7 +172,7 @@ def _evacuate(subject: Subject) -> None:
             compute.start_server(subject.server)
         subject.wait("ACTIVE")
     finally:  # Nova takes the mark away only after the compute runs again, and tools/cloud waits until it is away
-        restart = threading.Thread(target=subject.cloud.restart_services)
+        restart = threading.Thread(target=subject.cloud.services.restart)
         restart.start()
         subject.cloud.wait_for("Nova takes the host back", lambda: _force_up(subject, service))
         restart.join()
@@ -188,8 +188,8 @@ def _force_up(subject: Subject, service: Any) -> bool:
 
 def _restart_libvirtd(subject: Subject) -> None:
     host = subject.host
-    subject.cloud.kill_service(f"{host}-libvirtd")
-    subject.cloud.restart_services()
+    subject.cloud.services.kill(f"{host}-libvirtd")
+    subject.cloud.services.restart()
     subject.cloud.hosts.connect(host)
     subject.cloud.wait_for("nova-compute is up", lambda: _compute_is_up(subject, host))
 
@@ -203,9 +203,9 @@ def _compute_is_up(subject: Subject, host: str) -> bool:
 
 
 def _agent_killed_before(subject: Subject) -> None:
-    subject.cloud.kill_service(f"{subject.host}-agent")
+    subject.cloud.services.kill(f"{subject.host}-agent")
     _hard_reboot(subject)
-    subject.cloud.restart_services()
+    subject.cloud.services.restart()
 
 
 def _agent_killed_during(subject: Subject) -> None:
@@ -213,16 +213,16 @@ def _agent_killed_during(subject: Subject) -> None:
     subject.cloud.stopwatch.reset(subject.server)
     subject.cloud.compute.reboot_server(subject.server, "HARD")
     subject.cloud.wait_for("the guest runs again", lambda: subject.server in subject.cloud.stopwatch.begins)
-    subject.cloud.kill_service(agent)
+    subject.cloud.services.kill(agent)
     subject.wait("ACTIVE")
-    subject.cloud.restart_services()
+    subject.cloud.services.restart()
 
 
 def _agent_killed_after(subject: Subject) -> None:
     before = subject.guest
-    subject.cloud.kill_service(f"{subject.host}-agent")
+    subject.cloud.services.kill(f"{subject.host}-agent")
     assert before == subject.guest
-    subject.cloud.restart_services()
+    subject.cloud.services.restart()
 
 
 ACTIONS = (

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,13 +20,12 @@ from kongming_sched.placement.flavor import extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
 from testbed.cloud.plan import Plan, load_plan
-from testbed.cloud.service import read_record, record_file
 from tests.scenario.guest_image import GREETING, obedient_disk
 from tests.scenario.hosts import PATIENCE_SECONDS, Hosts
 from tests.scenario.machines import Kernel
+from tests.scenario.services import Services
 from tests.scenario.views import Views, libvirt_io_pins, libvirt_pins
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "kongming-scenario-"
 """All that the scenarios make begins with this, and nothing else is touched."""
 
@@ -55,6 +52,7 @@ class Cloud:
     """A cloud's administrator, who makes templates, flavors and servers.
 
     :ivar plan: how the cloud's services are run, if tools/cloud runs them; else None
+    :ivar services: these services
     """
 
     def __init__(self) -> None:
@@ -64,6 +62,7 @@ class Cloud:
         self.templates = TemplateStore(self.placement)
         self.plan = _local_plan()
         self.hosts = Hosts(self.plan)
+        self.services = Services(self.plan, self.wait_for)
         self.stopwatch = self.hosts.stopwatch
 
     def wait_for(self, what: str, look: Callable[[], _T]) -> _T:
@@ -232,29 +231,8 @@ class Cloud:
             time.sleep(0.1)
         raise AssertionError("; ".join(faults))
 
-    # Services, of a cloud of tools/cloud only
-
-    def kill_service(self, name: str) -> None:
-        """Kill a service of the cloud as the kernel kills what uses too much memory."""
-        assert self.plan
-        process = read_record(record_file(self.plan.directory, name))
-        assert process, f"{name} does not run"
-        process.send(signal.SIGKILL)
-        wait_for(f"{name} is gone", lambda: not process.is_alive)
-
-    def restart_services(self) -> None:
-        """Start again what does not run."""
-        assert self.plan
-        command: list[str | Path] = [REPOSITORY / "tools/cloud", "--directory", self.plan.directory, "up"]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800, env=_outer_environment())
-
 
 def _local_plan() -> Plan | None:
     """The plan of the cloud in the folder of the clouds.yaml that is in use, if tools/cloud made it."""
     path = os.environ.get("OS_CLIENT_CONFIG_FILE")
     return load_plan(Path(path).parent) if path else None
-
-
-def _outer_environment() -> Mapping[str, str]:
-    """Without what tools/cloud run has set."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("OS_")}

@@ -168,8 +168,8 @@ def test_agents_killed_meanwhile(burst: Cloud) -> None:
     create_at_once(burst, flavors_of(burst, "scatter"))
     assert burst.plan
     for service in ("fake-agents", *(f"{host}-agent" for host in burst.plan.libvirt_hosts)):
-        burst.kill_service(service)
-    burst.restart_services()
+        burst.services.kill(service)
+    burst.services.restart()
 
     wait_until_all_run(burst, sum(SERVERS.values()))
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ import pytest
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.template import PinningTemplate
-from testbed.cloud.service import read_record, record_file
 from testbed.numa_host import kernel_view
 from tests.scenario.actions import Subject
 from tests.scenario.cloud import PREFIX, Cloud
@@ -58,19 +56,6 @@ def watched(subject: Subject) -> Iterator[list[Sample]]:
     finally:
         over.set()
         thread.join()
-
-
-@contextmanager
-def paused(cloud: Cloud, service: str) -> Iterator[None]:
-    """A service that does nothing for a while."""
-    assert cloud.plan
-    process = read_record(record_file(cloud.plan.directory, service))
-    assert process
-    process.send(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        process.send(signal.SIGCONT)
 
 
 @pytest.fixture
@@ -133,7 +118,7 @@ def test_back_and_forth(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFi
     took, looked = [], []
     for _ in range(MIGRATIONS):
         source, target = subject.host, other_host(subject)
-        with paused(cloud, f"{source}-agent"):  # or it would put the pin right again
+        with cloud.services.paused(f"{source}-agent"):  # or it would put the pin right again
             wrong = misplace(subject)
             cloud.stopwatch.reset(subject.server)
             with watched(subject) as samples:
@@ -158,21 +143,20 @@ def test_agent_of_the_destination_is_dead(cloud: Cloud, subject: Subject, capsys
     """It arrives without the pins of its source, and the first look of the agent that is back pins it."""
     source, target = subject.host, other_host(subject)
     agent = f"{target}-agent"
-    cloud.kill_service(agent)
+    cloud.services.kill(agent)
     migrate(subject, target)
     unpinned = subject.guest.vcpus[0]
     cloud.stopwatch.reset(subject.server)
 
-    cloud.restart_services()
+    cloud.services.restart()
     cloud.wait_until_right(subject.server, MOVER)
 
     assert cloud.hosts.cpus(target).online == unpinned
     assert cloud.plan
-    record = read_record(record_file(cloud.plan.directory, agent))
-    assert record
+    process = cloud.services.process(agent)
     pinned = cloud.stopwatch.pins[subject.server]
     with capsys.disabled():
-        seconds = pinned - time.monotonic() + record.uptime_seconds
+        seconds = pinned - time.monotonic() + process.uptime_seconds
         print(f"\npinned {seconds:.1f} s after the start of the agent's process")
     assert not is_pinned_for_good(cloud.hosts.libvirts[target], subject.server)
     assert [] == left_at(subject, source)

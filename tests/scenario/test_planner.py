@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from kongming_sched.placement import names
-from tests.scenario.cloud import PREFIX, REPOSITORY, Cloud
+from testbed.lab.process import REPOSITORY
+from tests.scenario.cloud import PREFIX, Cloud
 
 HOSTS = 2
 RAM_MB = 64
