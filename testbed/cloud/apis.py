@@ -12,8 +12,8 @@ from testbed.cloud import api_conf, ini
 from testbed.cloud.clients import PROGRAMS
 from testbed.cloud.identity import fill_catalogue
 from testbed.cloud.ini import configuration_folder
-from testbed.cloud.looks import answers_http
 from testbed.cloud.plan import LOOPBACK, REGION, Plan
+from testbed.cloud.readiness import answers_http
 from testbed.cloud.service import Daemon, Part, Service, Task
 
 APPLICATIONS = {

@@ -9,8 +9,8 @@ from testbed.cloud import ini, nova_conf
 from testbed.cloud.apis import copy_paste_file, manage, wsgi_service
 from testbed.cloud.clients import PROGRAMS, write_client_files
 from testbed.cloud.ini import configuration_folder
-from testbed.cloud.looks import service_up
 from testbed.cloud.plan import Plan
+from testbed.cloud.readiness import service_up
 from testbed.cloud.service import Part, Service, Task
 
 

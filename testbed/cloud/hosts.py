@@ -16,7 +16,8 @@ from testbed.cloud.compute_host import address, holder, socket_path
 from testbed.cloud.controllers import discover_hosts
 from testbed.cloud.fake_agents import topology_file
 from testbed.cloud.ini import configuration_folder
-from testbed.cloud.looks import (
+from testbed.cloud.plan import Plan
+from testbed.cloud.readiness import (
     Look,
     compute_up,
     has_nodes,
@@ -25,7 +26,6 @@ from testbed.cloud.looks import (
     libvirt_uri,
     namespaces_stand,
 )
-from testbed.cloud.plan import Plan
 from testbed.cloud.service import Daemon, Part, Service, Task
 from testbed.lab.demo_setup import choose_pools
 from testbed.topologies import capabilities_xml, make_topology

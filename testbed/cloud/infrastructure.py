@@ -11,9 +11,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from testbed.cloud.looks import port_open, speaks_amqp
 from testbed.cloud.nova_conf import API_VHOST, CELL_VHOST
 from testbed.cloud.plan import LOOPBACK, Plan
+from testbed.cloud.readiness import port_open, speaks_amqp
 from testbed.cloud.service import Daemon, Part, Service, Task
 
 DATABASES = ("keystone", "placement", "glance", "nova_api", "nova_cell0", "nova_cell1")

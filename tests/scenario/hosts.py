@@ -10,8 +10,8 @@ import libvirt
 
 from testbed.cloud import emulated_host
 from testbed.cloud.ini import configuration_folder
-from testbed.cloud.looks import libvirt_uri
 from testbed.cloud.plan import Plan
+from testbed.cloud.readiness import libvirt_uri
 from tests.scenario.events import Stopwatch, start_loop
 from tests.scenario.machines import EmulatedMachine, HostCpus, Machine, ThisMachine
 

@@ -12,8 +12,8 @@ from oslo_config import cfg
 from testbed.cloud import ini, nova_conf
 from testbed.cloud.bringup import check_order
 from testbed.cloud.cloud import all_parts, services
-from testbed.cloud.looks import is_later
 from testbed.cloud.plan import Plan
+from testbed.cloud.readiness import is_later
 from tests.unit.testbed.cloud.plans import make_plan
 
 CLOUDS = {
