@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.cloud.clients import client_environment, openrc
-from testbed.cloud.cloud import Row, bring_up, look_at, take_down
+from testbed.cloud.cloud import Row, bring_up, service_rows, take_down
 from testbed.cloud.compute_host import enter
 from testbed.cloud.plan import Options, Plan, check_directory, default_directory, load_plan
 from testbed.lab.process import LabError, ended_by_signals
@@ -98,7 +98,7 @@ def existing(directory: Path) -> Plan:
 def status(directory: Path, output: str) -> int:
     """Show the services."""
     plan = load_plan(directory)
-    rows = look_at(plan) if plan else []
+    rows = service_rows(plan) if plan else []
     print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1) if output == "json" else table(rows))
     return 0 if rows and all(row.state == "running" for row in rows) else NOT_RUNNING
 

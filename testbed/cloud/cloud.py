@@ -156,7 +156,7 @@ class Row:
     memory_mib: int | None
 
 
-def look_at(plan: Plan) -> list[Row]:
+def service_rows(plan: Plan) -> list[Row]:
     """How each service of a cloud is."""
     by_service: dict[str, list[Process]] = {}
     for item in find_owned(plan.directory):

@@ -39,7 +39,7 @@ from testbed.simulated_host import SimulatedHost
 LOG = logging.getLogger("kongming-fake-agents")
 
 INTERVAL_SECONDS = 2.0
-FULL_LOOK_SECONDS = 60.0
+FULL_PASS_SECONDS = 60.0
 """How often a host is looked at although nothing seems to have changed."""
 
 RUNNING = 1
@@ -95,20 +95,20 @@ class FakeHost:
             )
         )
         self._servers: frozenset[Server] = frozenset()
-        self._next_look = 0.0
+        self._next_pass = 0.0
         self._problems: tuple[Problem, ...] = ()
 
     def follow(self, servers: frozenset[Server], templates_changed: bool) -> None:
-        """Let the guests be these, and look at the host if something happened or it is time."""
+        """Let the guests be these, and make a pass over the host if something happened or it is time."""
         changed = servers != self._servers
         for server in self._servers - servers:
             self._machine.destroy(server.uuid)
         for server in servers - self._servers:
             self._machine.spawn(server.uuid, server.vcpus, server.extra_specs)
         self._servers = servers
-        if changed or templates_changed or time.monotonic() >= self._next_look:
+        if changed or templates_changed or time.monotonic() >= self._next_pass:
             outcome = self._reconciler.run(self._cpus)
-            self._next_look = time.monotonic() + (INTERVAL_SECONDS if outcome.problems else FULL_LOOK_SECONDS)
+            self._next_pass = time.monotonic() + (INTERVAL_SECONDS if outcome.problems else FULL_PASS_SECONDS)
             self._report(outcome)
 
     def _report(self, outcome: Outcome) -> None:
@@ -135,7 +135,7 @@ class FakeAgents:
         self._hosts = [FakeHost(name, topology, client) for name in plan.fake_hosts]
         self._templates: object = None
 
-    def look(self) -> None:
+    def run_pass(self) -> None:
         """One round over all hosts.
 
         :raises KeystoneauthError, SDKException, PlacementError: if Nova or Placement do not answer
@@ -162,7 +162,7 @@ def topology_file(plan: Plan) -> Path:
 
 
 def main() -> None:
-    """Look until stopped."""
+    """Run passes until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     plan = load_plan(Path(sys.argv[1]))
     if plan is None:
@@ -173,7 +173,7 @@ def main() -> None:
     agents = FakeAgents(plan)
     while not stopped.is_set():
         try:
-            agents.look()
+            agents.run_pass()
         except (
             ksa_exceptions.ClientException,
             sdk_exceptions.SDKException,

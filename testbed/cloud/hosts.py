@@ -18,7 +18,7 @@ from testbed.cloud.fake_agents import topology_file
 from testbed.cloud.ini import configuration_folder
 from testbed.cloud.plan import Plan
 from testbed.cloud.readiness import (
-    Look,
+    Probe,
     compute_up,
     has_nodes,
     heard_of_since_start,
@@ -112,9 +112,9 @@ def _emulated_host(plan: Plan, host: str) -> list[Part]:
         ini.write(configuration_folder(plan, host) / "nova.conf", conf)
 
     def slow(
-        name: str, command: Sequence[str | Path], look: Look, after: tuple[str, ...], bound_to: tuple[str, ...]
+        name: str, command: Sequence[str | Path], is_ready: Probe, after: tuple[str, ...], bound_to: tuple[str, ...]
     ) -> Service:
-        return Service(name, command, look, after, bound_to=bound_to, patience_seconds=EMULATED_PATIENCE_SECONDS)
+        return Service(name, command, is_ready, after, bound_to=bound_to, patience_seconds=EMULATED_PATIENCE_SECONDS)
 
     def is_up() -> bool:
         return heard() and up()
@@ -163,17 +163,17 @@ def write_agent_file(plan: Plan, host: str) -> None:
 
 def _agent(plan: Plan, host: str) -> Service:
     after = (f"{host}-nova-compute", f"{host}-agent-files")
-    look = has_nodes(plan, (host,))
+    is_ready = has_nodes(plan, (host,))
     if host in plan.emulated_hosts:
         system = emulated_host.machine_service(host)
         command = emulated_host.agent(plan, host)
         return Service(
-            f"{host}-agent", command, look, after, bound_to=(system,), patience_seconds=EMULATED_PATIENCE_SECONDS
+            f"{host}-agent", command, is_ready, after, bound_to=(system,), patience_seconds=EMULATED_PATIENCE_SECONDS
         )
     files = configuration_folder(plan, host)
     options: list[str | Path] = ["--config-file", files / "nova.conf", "--config-file", files / "kongming-agent.conf"]
     command = _in_host(plan, host, PROGRAMS / "kongming-agent", *options)
-    return Service(f"{host}-agent", command, look, after, bound_to=(holder(host),))
+    return Service(f"{host}-agent", command, is_ready, after, bound_to=(holder(host),))
 
 
 def _fake_host(plan: Plan, host: str) -> list[Part]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at a service: whether it can be used."""
+"""Probes of the services of a cloud: whether they can be used yet."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from testbed.cloud.compute_host import holder, ready_file, socket_path
 from testbed.cloud.plan import LOOPBACK, Plan, load_plan
 from testbed.cloud.service import read_record, record_file
 
-Look = Callable[[], bool]
+Probe = Callable[[], bool]
 
 
-def port_open(port: int) -> Look:
+def port_open(port: int) -> Probe:
     """Somebody listens."""
 
-    def look() -> bool:
+    def is_ready() -> bool:
         try:
             with socket.create_connection((LOOPBACK, port), timeout=5):
                 return True
         except OSError:
             return False
 
-    return look
+    return is_ready
 
 
-def speaks_amqp(port: int) -> Look:
+def speaks_amqp(port: int) -> Probe:
     """RabbitMQ begins a conversation: it listens before it does."""
 
-    def look() -> bool:
+    def is_ready() -> bool:
         try:
             with socket.create_connection((LOOPBACK, port), timeout=5) as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
@@ -49,13 +49,13 @@ def speaks_amqp(port: int) -> Look:
         except OSError:
             return False
 
-    return look
+    return is_ready
 
 
-def answers_http(url: str) -> Look:
+def answers_http(url: str) -> Probe:
     """An API answers with a document, be it a choice of versions."""
 
-    def look() -> bool:
+    def is_ready() -> bool:
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own URL
                 return bool(answer.read())
@@ -64,18 +64,18 @@ def answers_http(url: str) -> Look:
         except OSError:
             return False
 
-    return look
+    return is_ready
 
 
-def namespaces_stand(plan: Plan, host: str) -> Look:
+def namespaces_stand(plan: Plan, host: str) -> Probe:
     """The very process that runs has furnished them."""
 
-    def look() -> bool:
+    def is_ready() -> bool:
         process = read_record(record_file(plan.directory, holder(host)))
         file = ready_file(plan, host)
         return process is not None and file.exists() and file.read_text() == str(process.pid)
 
-    return look
+    return is_ready
 
 
 def libvirt_uri(plan: Plan, host: str) -> str:
@@ -85,41 +85,41 @@ def libvirt_uri(plan: Plan, host: str) -> str:
     return f"qemu+unix:///system?socket={socket_path(plan, host)}"
 
 
-def libvirt_answers(plan: Plan, host: str) -> Look:
+def libvirt_answers(plan: Plan, host: str) -> Probe:
     """A connection can be made; libvirtd has looked at QEMU by then."""
     libvirt.registerErrorHandler(lambda _context, _error: None, None)  # it would print what is handled here
 
-    def look() -> bool:
+    def is_ready() -> bool:
         try:
             libvirt.open(libvirt_uri(plan, host)).close()
         except libvirt.libvirtError:
             return False
         return True
 
-    return look
+    return is_ready
 
 
 @functools.cache
 def _connection(directory: Path) -> Any:
-    """One log-in for all looks at a cloud."""
+    """One log-in for all probes of a cloud."""
     plan = load_plan(directory)
     assert plan is not None
     return connect(plan)
 
 
-def _asks(plan: Plan, question: Callable[[Any], bool]) -> Look:
+def _asks(plan: Plan, question: Callable[[Any], bool]) -> Probe:
     """Something that an API knows, which may not answer for a while."""
 
-    def look() -> bool:
+    def is_ready() -> bool:
         try:
             return question(_connection(plan.directory))
         except ksa_exceptions.ClientException:
             return False
 
-    return look
+    return is_ready
 
 
-def service_up(plan: Plan, binary: str, host: str = "") -> Look:
+def service_up(plan: Plan, binary: str, host: str = "") -> Probe:
     """Nova says that a service is up."""
 
     def question(connection: Any) -> bool:
@@ -129,7 +129,7 @@ def service_up(plan: Plan, binary: str, host: str = "") -> Look:
     return _asks(plan, question)
 
 
-def heard_of_since_start(plan: Plan, host: str) -> Look:
+def heard_of_since_start(plan: Plan, host: str) -> Probe:
     """The host's nova-compute that runs now has given a sign of life, and not only one before it.
 
     Nova believes in one for minutes that is long gone, and on an emulated host it takes about as long to start.
@@ -162,7 +162,7 @@ def _root(host: str, connection: Any) -> str:
     return str(found["resource_providers"][0]["uuid"]) if found and found["resource_providers"] else ""
 
 
-def compute_up(plan: Plan, host: str) -> Look:
+def compute_up(plan: Plan, host: str) -> Probe:
     """The host's nova-compute is up by Nova's word, and has told Placement what it has."""
     is_up = service_up(plan, "nova-compute", host)
 
@@ -175,7 +175,7 @@ def compute_up(plan: Plan, host: str) -> Look:
     return lambda: has_provider() and is_up()
 
 
-def has_nodes(plan: Plan, hosts: tuple[str, ...]) -> Look:
+def has_nodes(plan: Plan, hosts: tuple[str, ...]) -> Probe:
     """The hosts' agents have registered their NUMA nodes."""
 
     def has(host: str, connection: Any) -> bool:

@@ -102,14 +102,14 @@ class ComputeHost:
         """Until the agent offers a template on the NUMA node that a host CPU is of."""
         node, trait = self.node_uuid(cpu), names.template_trait(template)
 
-        def look() -> bool | None:
+        def is_offered() -> bool | None:
             return (
                 node in {found.uuid for found in self.client.providers(in_tree=self.root_uuid, required=trait)} or None
             )
 
         try:
             self.client.ensure_traits([trait])
-            agent.wait_for(f"offering template {template}", look)
+            agent.wait_for(f"offering template {template}", is_offered)
         except BaseException:
             agent.stop()
             raise

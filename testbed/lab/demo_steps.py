@@ -233,8 +233,8 @@ class Story:
     def await_in_log(self, text: str) -> None:
         """State that the agent says something."""
 
-        def look() -> str:
+        def observe() -> str:
             found = [line for line in self.agent.log.read_text().splitlines() if text in line]
             return found[-1].partition(text)[1] + found[-1].partition(text)[2] if found else "nothing"
 
-        self.screen.await_claim("kongming-agent says so", look, lambda seen: seen != "nothing")
+        self.screen.await_claim("kongming-agent says so", observe, lambda seen: seen != "nothing")

@@ -94,7 +94,7 @@ def lab(directory: Path, tell: Callable[[str], None] = _nobody) -> Iterator[Lab]
         virtualization = stack.enter_context(hypervisor(directory, tell))
         tell(f"libvirtd at {URI}, {'our own' if virtualization.is_own else 'which runs here already'}")
         guests = stack.enter_context(Guests(virtualization))
-        with ThreadPoolExecutor(1) as aside:  # libvirt's first look at QEMU takes some seconds
+        with ThreadPoolExecutor(1) as aside:  # libvirt's first probe of QEMU takes some seconds
             reading = aside.submit(read_host, virtualization)
             placement = stack.enter_context(PlacementApi(directory / "placement"))
             tell(f"Placement at {placement.endpoint}")

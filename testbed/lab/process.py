@@ -70,14 +70,14 @@ class Program:
         """Whether the process still runs."""
         raise NotImplementedError
 
-    def wait_for(self, what: str, look: Callable[[], _T | None], timeout_seconds: float = 180) -> _T:
-        """Wait until a look finds something.
+    def wait_for(self, what: str, probe: Callable[[], _T | None], timeout_seconds: float = 180) -> _T:
+        """Wait until a probe finds something.
 
         :raises LabError: with the end of the log, if the process ends before or the time is over
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
-            found = look()
+            found = probe()
             if found is not None:
                 return found
             if not self.is_alive:

@@ -80,12 +80,12 @@ class Screen:
             self.broken.append(text)
 
     def await_claim(
-        self, text: str, look: Callable[[], _T], expected: Callable[[_T], bool], timeout_seconds: float = 180
+        self, text: str, observe: Callable[[], _T], expected: Callable[[_T], bool], timeout_seconds: float = 180
     ) -> _T:
         """State something that comes true in time; the facts are what was seen last and how long it took."""
         start = time.monotonic()
         while True:
-            seen = look()
+            seen = observe()
             waited = time.monotonic() - start
             if expected(seen) or waited > timeout_seconds:
                 self.claim(text, expected(seen), f"{_words(seen)}, after {waited:.1f} s")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The servers of the demonstration: scheduled, claimed, started, looked at, and deleted."""
+"""The servers of the demonstration: scheduled, claimed, started, observed, and deleted."""
 
 from __future__ import annotations
 
@@ -132,12 +132,12 @@ class Servers:
             self._screen.say("This machine gives libvirt no cpu controller, so there is no quality of service to see.")
             return
 
-        def look() -> set[tuple[int, int]]:
+        def observe() -> set[tuple[int, int]]:
             seen = [self._lab.guests.scheduler_parameters(guest) for guest in guests]
             return {(values["vcpu_quota"], values["cpu_shares"]) for values in seen}
 
         text = f"{', '.join(guest.name for guest in guests)}: quota {quota_us} us and shares {shares}, says libvirt"
-        self._screen.await_claim(text, look, lambda seen: seen == {(quota_us, shares)})
+        self._screen.await_claim(text, observe, lambda seen: seen == {(quota_us, shares)})
 
     def claim_exclusive(self) -> None:
         """State the first promise of all: no dedicated CPU belongs to two servers."""

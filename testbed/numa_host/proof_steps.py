@@ -209,14 +209,14 @@ class Acts:
 
     # What is claimed
 
-    def await_claim(self, text: str, look: Callable[[], _T], expected: Callable[[_T], bool]) -> _T:
+    def await_claim(self, text: str, observe: Callable[[], _T], expected: Callable[[_T], bool]) -> _T:
         """State something that comes true in time."""
-        return self.screen.await_claim(text, look, expected, PATIENCE_SECONDS)
+        return self.screen.await_claim(text, observe, expected, PATIENCE_SECONDS)
 
     def await_totals(self, resource_class: str, totals: dict[int, int]) -> None:
         """State how much of a class the nodes have."""
-        look = partial(self.totals, resource_class)
-        self.await_claim(f"Placement has of {resource_class} by node {totals}", look, totals.__eq__)
+        observe = partial(self.totals, resource_class)
+        self.await_claim(f"Placement has of {resource_class} by node {totals}", observe, totals.__eq__)
 
     def await_offered(self, template: str, nodes: list[int]) -> None:
         """State which nodes offer a template."""

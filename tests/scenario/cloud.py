@@ -34,14 +34,14 @@ _NAMESPACE = uuid.UUID("6b6f6e67-6d69-4e67-8f73-63656e6172ff")
 _T = TypeVar("_T")
 
 
-def wait_for(what: str, look: Callable[[], _T], patience_seconds: float = PATIENCE_SECONDS) -> _T:
-    """What ``look`` gives once that is true.
+def wait_for(what: str, condition: Callable[[], _T], patience_seconds: float = PATIENCE_SECONDS) -> _T:
+    """What ``condition`` gives once that is true.
 
     :raises AssertionError: if it does not come true in time
     """
     deadline = time.monotonic() + patience_seconds
     while True:
-        if seen := look():
+        if seen := condition():
             return seen
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {patience_seconds:.0f} s")
@@ -65,9 +65,9 @@ class Cloud:
         self.services = Services(self.plan, self.wait_for)
         self.stopwatch = self.hosts.stopwatch
 
-    def wait_for(self, what: str, look: Callable[[], _T]) -> _T:
+    def wait_for(self, what: str, condition: Callable[[], _T]) -> _T:
         """As the function, with the patience that this cloud needs."""
-        return wait_for(what, look, self.hosts.patience_seconds)
+        return wait_for(what, condition, self.hosts.patience_seconds)
 
     def gather(self, hosts: Iterable[str]) -> str:
         """The Placement aggregate of these hosts, to which templates can be offered."""
@@ -150,13 +150,13 @@ class Cloud:
         :raises AssertionError: if it fails or takes too long
         """
 
-        def look() -> Any:
+        def condition() -> Any:
             found = self.compute.get_server(server)
             if found.status == "ERROR" and "ERROR" not in wanted:
                 raise AssertionError(f"server {found.name} failed: {found.fault}")
             return found if found.status in wanted and found.task_state is None else None
 
-        return self.wait_for(f"server {server} is {' or '.join(wanted)}", look)
+        return self.wait_for(f"server {server} is {' or '.join(wanted)}", condition)
 
     def wait_until_booted(self, server: str) -> None:
         """Wait until the guest of a server that has just been started obeys the power button.

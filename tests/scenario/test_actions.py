@@ -40,7 +40,7 @@ FOR_EMULATED = {"require", "isolate", "two_cells", "second_node", "four_vcpus"}
 RAM_MB, OTHER_RAM_MB = 64, 96
 
 SOON_SECONDS = 4.0
-"""In which an agent of tools/cloud looks at least once."""
+"""Within which an agent of tools/cloud makes a pass."""
 
 
 @dataclass

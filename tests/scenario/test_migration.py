@@ -140,7 +140,7 @@ def test_back_and_forth(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFi
 
 
 def test_agent_of_the_destination_is_dead(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
-    """It arrives without the pins of its source, and the first look of the agent that is back pins it."""
+    """It arrives without the pins of its source, and the first pass of the agent that is back pins it."""
     source, target = subject.host, other_host(subject)
     agent = f"{target}-agent"
     cloud.services.kill(agent)

@@ -45,8 +45,8 @@ def answers(port: int) -> bool:
         return False
 
 
-def await_true(look: Callable[[], bool]) -> None:
-    while not look():
+def await_true(condition: Callable[[], bool]) -> None:
+    while not condition():
         time.sleep(0.05)
 
 
