@@ -41,6 +41,14 @@ class SetFlavor(Change):
             " what the scheduler is configured to take)",
         )
         parser.add_argument(
+            "--group-policy",
+            choices=("isolate", "none"),
+            help="Whether Placement offers only candidates with each cell on another node (isolate), or all, of which"
+            " the scheduler's filter drops most (none), as servers need that have several ports with guaranteed"
+            " bandwidth (default: what the flavor has, or else isolate unless it asks for devices or request groups of"
+            " its own)",
+        )
+        parser.add_argument(
             "--threads-per-core",
             metavar="<number>",
             type=whole_number_argument(THREADS_PER_CORE),
@@ -57,7 +65,7 @@ class SetFlavor(Change):
         if threads is None and any(cell.needs_smt_trait for cell in template.cells):
             threads = self._threads_per_core(template)
         strategy = parsed_args.numa_strategy or flavor.extra_specs.get(STRATEGY_KEY)
-        wanted = extra_specs.wanted_extra_specs(flavor, template, threads, strategy)
+        wanted = extra_specs.wanted_extra_specs(flavor, template, threads, strategy, parsed_args.group_policy)
         steps = extra_specs.steps_to_set(flavor.extra_specs, wanted)
         return _plan(flavor, steps, wanted, lambda: extra_specs.carry_out(self.compute, flavor, steps))
 

@@ -24,12 +24,17 @@ Step: TypeAlias = Mapping[str, str] | str
 
 
 def wanted_extra_specs(
-    flavor: Flavor, template: PinningTemplate, threads_per_core: int | None, strategy: str | None
+    flavor: Flavor,
+    template: PinningTemplate,
+    threads_per_core: int | None,
+    strategy: str | None,
+    group_policy: str | None = None,
 ) -> dict[str, str]:
     """The extra specs of KongMing that a flavor needs to ask for a template, checked as the scheduler reads them.
 
     :param threads_per_core: of the hosts; only needed for templates that take whole cores
     :param strategy: the NUMA strategy of the flavor, if it is to have one
+    :param group_policy: Placement's policy for the flavor's request groups; by default what the flavor has
     :raises InvalidFlavor: if the flavor cannot ask for the template, naming the obstacle
     """
     owned = placement_flavor.owned_keys(flavor.extra_specs)
@@ -42,10 +47,26 @@ def wanted_extra_specs(
         )
         if strategy is not None:
             wanted[STRATEGY_KEY] = strategy
+        wanted |= _group_policy(flavor.extra_specs, wanted | kept, group_policy)
         PinningRequest.from_extra_specs(kept | wanted)
     except exceptions.InvalidRequest as error:
         raise exceptions.InvalidFlavor(flavor.name, template.name, error.key, error.reason) from error
     return wanted
+
+
+def _group_policy(present: Mapping[str, str], wanted: Mapping[str, str], asked: str | None) -> dict[str, str]:
+    """The policy for request groups that was asked for, or else the one that a flavor has; nothing if it needs none.
+
+    :param wanted: the flavor's extra specs with a policy as KongMing chooses it
+    :raises InvalidRequest: if a policy was asked for, and the flavor has a single group
+    """
+    key = placement_flavor.GROUP_POLICY
+    if key not in wanted and asked is not None:
+        raise exceptions.InvalidRequest(key, "cannot be chosen, for the flavor asks for a single request group")
+    if key not in wanted:
+        return {}
+    policy = asked or present.get(key)
+    return {key: policy} if policy is not None and policy != wanted[key] else {}
 
 
 def steps_to_set(present: Mapping[str, str], wanted: Mapping[str, str]) -> list[Step]:

@@ -38,7 +38,7 @@ cells:
 BRONZE_SPECS = {
     "kongming:template": "bronze",
     "resources:VCPU": "0",
-    "group_policy": "none",
+    "group_policy": "isolate",
     "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "1",
     "resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB": "256",
     "trait_KONGMING0:CUSTOM_KONGMING_TEMPLATE_BRONZE": "required",

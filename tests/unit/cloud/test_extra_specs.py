@@ -129,6 +129,29 @@ def test_a_flavor_keeps_its_strategy() -> None:
     assert wanted_extra_specs(flavor(template, specs), template, None, "pack")["kongming:numa_strategy"] == "pack"
 
 
+def test_a_flavor_keeps_its_group_policy() -> None:
+    """Also none for two cells, which an older release wrote or an operator chose; the command may name another."""
+    template = make({"vcpus": "0"}, {"vcpus": "1"})
+    older = wanted_extra_specs(flavor(template), template, None, None, "none")
+    chosen = wanted_extra_specs(flavor(template, older), template, None, None, "isolate")
+    policies = [older, wanted(template, older), chosen, wanted(template, chosen), wanted(template)]
+    assert ["none", "none", "isolate", "isolate", "isolate"] == [specs["group_policy"] for specs in policies]
+
+
+def test_a_group_policy_beside_an_operators_groups() -> None:
+    """It is the operator's, unless the command names one."""
+    template, own = make({"vcpus": "0"}), {"resources1:VGPU": "1", "resources2:FPGA": "1", "group_policy": "isolate"}
+    assert "group_policy" not in wanted(template, own)
+    assert "none" == wanted_extra_specs(flavor(template, own), template, None, None, "none")["group_policy"]
+
+
+def test_a_group_policy_for_one_group_is_refused() -> None:
+    """There is nothing to keep apart."""
+    template = make({"vcpus": "0-1"})
+    with pytest.raises(InvalidFlavor, match="group_policy: cannot be chosen, for the flavor asks for a single request"):
+        wanted_extra_specs(flavor(template), template, None, None, "isolate")
+
+
 def test_bare_metal_is_left_alone() -> None:
     """A flavor that has resources:VCPU=0 for reasons of its own loses nothing."""
     assert steps_to_unset({"resources:VCPU": "0", "resources:CUSTOM_BAREMETAL": "1"}) == []

@@ -137,7 +137,7 @@ def test_a_flavor_gets_plain_extra_specs() -> None:
         "resources_KONGMING1:CUSTOM_KONGMING_MEMORY_MB": "682",
         "trait_KONGMING1:CUSTOM_KONGMING_TEMPLATE_GOLD": "required",
         "trait_KONGMING1:CUSTOM_KONGMING_NODE_1": "required",
-        "group_policy": "none",
+        "group_policy": "isolate",
     }
     assert expected == specs(template)
 
@@ -146,8 +146,11 @@ def test_a_flavor_gets_plain_extra_specs() -> None:
     ("cells", "present", "expected"),
     [
         pytest.param(1, {}, None, id="one group needs none"),
-        pytest.param(2, {}, "none", id="two groups need one"),
-        pytest.param(2, {"group_policy": "isolate"}, None, id="the operator's stays"),
+        pytest.param(2, {}, "isolate", id="two cells are on different nodes"),
+        pytest.param(2, {"group_policy": "none"}, None, id="the operator's stays"),
+        pytest.param(2, {"resources1:VGPU": "1"}, "none", id="two beside the flavor's own group"),
+        pytest.param(2, {"accel:device_profile": "gpu"}, "none", id="two beside those of accelerators"),
+        pytest.param(2, {"pci_passthrough:alias": "nic:2"}, "none", id="two beside those of PCI devices"),
         pytest.param(1, {"resources1:VGPU": "1"}, "none", id="one beside the flavor's own group"),
         pytest.param(1, {"resources_GPU:VGPU": "1"}, "none", id="one beside the flavor's own named group"),
         pytest.param(1, {"resources:VGPU": "1"}, None, id="what is in no group does not count"),
@@ -244,6 +247,11 @@ def test_what_an_operator_wrote_stays(present: dict[str, str]) -> None:
             {"kongming:template": "gold", "group_policy": "none", "resources1:VGPU": "1"},
             ["group_policy", "kongming:template"],
             id="a group policy that a single own group does not need",
+        ),
+        pytest.param(
+            {"group_policy": "isolate", "resources_KONGMING0:CUSTOM_X": "1", "resources_KONGMING1:CUSTOM_X": "1"},
+            ["group_policy", "resources_KONGMING0:CUSTOM_X", "resources_KONGMING1:CUSTOM_X"],
+            id="a group policy for two cells",
         ),
         pytest.param(
             {"resources_KONGMING7:CUSTOM_X": "1", "trait_KONGMING7:CUSTOM_Y": "required", "resources:VCPU": "0"},
