@@ -27,6 +27,9 @@ _LIFETIMES = 12
 _WAIT_SECONDS = 10.0
 """How long callers wait for one answer of Placement when there is no view to serve."""
 
+_REMIND_SECONDS = 600.0
+"""How often an outage is logged while it lasts."""
+
 
 @dataclass(frozen=True, slots=True)
 class CloudView:
@@ -57,10 +60,11 @@ class NodeSnapshot:
 
     A view younger than the ttl is served as it is. An older one is served too while a thread asks Placement again.
     Without a view, or with one that is far too old (because no server was scheduled for long), the caller waits for the
-    answer. After a failure the last view stays in use, the failure is logged once, and the next attempt follows after
-    the ttl.
+    answer. After a failure the last view stays in use, the failure is logged with the view's age, and the next attempt
+    follows after the ttl.
 
-    :param client: makes the client when it is first needed; called in the refreshing thread
+    :param client: makes the client when it is first needed; called in the refreshing thread. The client's requests must
+        end: as long as one is under way there is no other
     :param ttl_seconds: gives the ttl each time that it is needed, so that the option may change
     :param clock: gives the time in seconds
     :param announce: called each time that Placement was asked, with what it answered or with what prevented that
@@ -83,6 +87,7 @@ class NodeSnapshot:
         self._taken_at = 0.0
         self._next_attempt_at: float | None = None
         self._failing = False
+        self._reported_at = 0.0
         self._refresh_ends: threading.Event | None = None  # of the refresh that is under way
         self._patience_ends_at = 0.0
 
@@ -128,14 +133,14 @@ class NodeSnapshot:
         view: CloudView | None = None
         found: Sequence[ProviderSummary] | Exception
         try:
-            found = self._ask()
-            view = CloudView.of(found)
-        except Exception as error:  # noqa: BLE001  # the thread's outermost call: nothing else would report it
-            found = error
-        try:
+            try:
+                found = self._ask()
+                view = CloudView.of(found)
+            except Exception as error:  # noqa: BLE001  # the thread's outermost call: nothing else would report it
+                found = error
             self._report(found)
             self._announce(found)
-        finally:
+        finally:  # also where eventlet ends the thread, by what is no Exception
             with self._lock:
                 if view is not None:
                     self._view, self._taken_at = view, started_at
@@ -150,17 +155,22 @@ class NodeSnapshot:
         return self._client.node_summaries()
 
     def _report(self, found: Sequence[ProviderSummary] | Exception) -> None:
-        """Log the begin of an outage and its end, each once."""
+        """Log the begin of an outage, that it still lasts, and its end."""
+        now = self._clock()
         if not isinstance(found, Exception):
             if self._failing:
                 LOG.info("Placement reports the use of NUMA nodes again.")
-        elif not self._failing:
-            known = "Placement's own order of NUMA nodes" if self._view is None else "the last known use of NUMA nodes"
+        elif not self._failing or now - self._reported_at >= _REMIND_SECONDS:
+            self._reported_at = now
+            known = "Placement's own order of NUMA nodes"
+            if self._view is not None:
+                known = f"the last known use of NUMA nodes, which is {now - self._taken_at:.0f} s old,"
             if isinstance(found, exceptions.PlacementError):
                 LOG.warning("%s. Servers of templates are scheduled by %s until it answers again.", found, known)
             else:
                 LOG.error(
-                    "KongMing cannot read the use of NUMA nodes: %r. Servers of templates are scheduled by %s.",
+                    "KongMing cannot read the use of NUMA nodes: %r. Servers of templates are scheduled by %s until"
+                    " that is mended.",
                     found,
                     known,
                     exc_info=found,

@@ -19,7 +19,7 @@ from kongming_sched.weighers import all_weighers
 from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import register as register
 from tests.functional.conftest import PlacementService
-from tests.functional.test_snapshot import Gate
+from tests.functional.test_snapshot import REFUSED, Gate
 
 LOADED = (
     "KongMing has filters KongmingNumaFilter, KongmingTemplateFilter; weighers KongmingPackingWeigher,"
@@ -101,11 +101,11 @@ def test_placement_is_away_at_first(
 ) -> None:
     """That is said once, and the nodes once they are known."""
     register("c1", two_nodes_smt2())
-    gate = Gate(placement.adapter, cut=True)
+    gate = Gate(placement.adapter, cut=REFUSED)
     gate.open.set()
     snapshot = NodeSnapshot(lambda: PlacementClient(gate), lambda: 0.0, announce=Announcement(lambda: ENABLED))
     ask(snapshot, times=2)
-    gate.cut = False
+    gate.cut = None
     ask(snapshot, times=2)
 
     assert [

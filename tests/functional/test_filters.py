@@ -35,6 +35,7 @@ from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers import all_weighers
 from kongming_sched.weighers.packing import KongmingPackingWeigher
 from testbed import topologies
+from testbed.no_answer import Kind, endless_server
 from testbed.nova_objects import make_host_state, make_spec
 from tests.functional.conftest import PlacementService
 from tests.functional.nova.scheduler import Scheduler, node_of, register_host
@@ -185,6 +186,22 @@ def test_the_credentials_of_nova_conf_lead_to_placement(
     options.config(group="placement", auth_type="admin_token", endpoint=placement.endpoint, token=placement.token)
     register_host(placement, "c1", topologies.two_nodes_no_smt())
     assert 2 == len(worker.make_client().node_summaries())
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_placement_that_never_ends_its_answer(
+    kind: Kind, options: config_fixture.Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each refresh is given up after ``[placement] timeout`` of nova.conf, that is logged, and another one starts."""
+    with endless_server(kind) as server:
+        options.config(group="placement", auth_type="none", endpoint_override=server.endpoint, timeout=0.5)
+        snapshot = NodeSnapshot(worker.make_client, lambda: 0.0)
+        for attempt in range(1, 4):
+            snapshot.get()
+            snapshot.wait(30)
+            assert attempt <= server.connections
+    (record,) = caplog.records
+    assert "by Placement's own order of NUMA nodes until it answers again" in record.getMessage()
 
 
 # Servers that ask nothing
