@@ -35,6 +35,7 @@ class Settings:
     :ivar nova_shared: host CPUs over which Nova lets servers float
     :ivar metrics_port: 0 for no metrics
     :ivar metrics_token_file: with the token that a request for metrics must show; None if none has to
+    :ivar lock_name: one agent of this name runs on a machine
     """
 
     dedicated: CpuSet
@@ -54,6 +55,7 @@ class Settings:
     metadata_poll_interval: int = 0
     nova_shared: CpuSet = field(default_factory=CpuSet)
     metrics_token_file: Path | None = None
+    lock_name: str = "kongming-agent"
 
     def host_cpus(self, topology: HostTopology) -> HostCpus:
         """A host's CPUs with the pools that the options ask for.
@@ -118,6 +120,7 @@ def parse_settings(conf: cfg.ConfigOpts) -> Settings:
         options.metadata_poll_interval,
         cpus_of_option(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),
         Path(options.metrics_token_file) if options.metrics_token_file else None,
+        options.lock_name,
     )
 
 

@@ -135,6 +135,17 @@ libvirt's hook asks for the CPUs of guests that migrate to this host. Only the a
 After a change run ``kongming-host hook install`` again.
 """,
     ),
+    cfg.StrOpt(
+        "lock_name",
+        default="kongming-agent",
+        advanced=True,
+        help="""
+The name under which only one agent runs on a host, whatever its ``run_directory``. It is the name of an abstract Unix
+socket.
+
+Change it only where one machine stands for several hosts, as in a test.
+""",
+    ),
     cfg.BoolOpt(
         "confine_unmanaged",
         default=False,

@@ -88,6 +88,7 @@ class ComputeHost:
         chosen = {
             "libvirt_uri": URI,
             "run_directory": self.directory / f"{name}.run",
+            "lock_name": self.directory / name,
             "reserved_memory_mb": 0,
             "interval_seconds": 2,
             "metrics_port": 0,

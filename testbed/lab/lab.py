@@ -32,6 +32,7 @@ reserved_memory_mb = 0
 libvirt_uri = {uri}
 interval_seconds = 2
 run_directory = {directory}/run
+lock_name = {directory}
 """
 
 

@@ -76,6 +76,7 @@ class Listener:
         self._directory = OwnDirectory(directory)
         self._wake = wake
         self._socket: socket.socket | None = None
+        self._made: os.stat_result | None = None
         self._questions: list[Question] = []
         self._orders: list[Question] = []
         self._lock = threading.Lock()
@@ -96,10 +97,18 @@ class Listener:
             os.fchmod(listening.fileno(), 0o600)  # which the file takes on when it is made: it is never open to others
             listening.bind(str(self.path))
             listening.listen(QUEUE_LENGTH)
+            self._made = self.path.lstat()
         except OSError as error:
             raise exceptions.ConfigurationError("run_directory", f"cannot listen at {self.path}: {error}") from error
         self._socket = listening
         threading.Thread(target=self._accept, args=(listening,), name="listener", daemon=True).start()
+
+    def is_in_place(self) -> bool:
+        """Whether the socket's file is there still, and none in its place."""
+        try:
+            return self._made is not None and os.path.samestat(self._made, self.path.lstat())
+        except OSError:
+            return False
 
     def take(self) -> list[Question]:
         """The hooks' questions that came since the last call, those left out that were abandoned."""
@@ -122,8 +131,9 @@ class Listener:
         listening, self._socket = self._socket, None
         if listening is None:
             return
-        with contextlib.suppress(OSError, exceptions.ConfigurationError):
-            self._directory.remove(SOCKET_NAME)
+        if self.is_in_place():  # and is not another agent's
+            with contextlib.suppress(OSError, exceptions.ConfigurationError):
+                self._directory.remove(SOCKET_NAME)
         with contextlib.suppress(OSError):  # wakes the thread that accepts
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()

@@ -20,16 +20,16 @@ from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
-from kongming_sched.agent.ipc.listener import Listener, Question
+from kongming_sched.agent.ipc.listener import Question
 from kongming_sched.agent.loop.orders import Order, OrderAnswer, ReconcilerAccess, carry_out, parse_order
 from kongming_sched.agent.loop.parts import ReconcilerParts
+from kongming_sched.agent.loop.presence import Presence
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind, one_per_subject
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
-from kongming_sched.agent.state.lock import HostLock
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
@@ -66,8 +66,8 @@ class Agent:
         self._conf = conf
         self._connect = connect
         self._kernel = Host() if kernel is None else kernel
-        self._lock_on_host = HostLock()
         self._wake = threading.Event()
+        self._presence = Presence(self._wake.set)
         self._stopping = False
         self._reload = False
         self._log = LogReport()
@@ -75,8 +75,6 @@ class Agent:
         self._event_sources: EventSources | None = None
         self._reconciler: Reconciler | None = None
         self._started = False
-        self._listener: Listener | None = None
-        self._unheard_because = ""
         self._telemetry = Telemetry(Systemd())
         self._follower = Follower(Backoff(_RETRY_SECONDS))
         self._configure(read_settings(conf))
@@ -97,18 +95,17 @@ class Agent:
         :raises ConfigurationError: if another agent works on this host, or if at the first pass the host cannot have
             what the options ask for
         """
-        self._lock_on_host.claim(self._settings.run_directory)
+        self._presence.claim(self._settings)
         while not self._stopping:
             self._wake.clear()
             if self._reload:
                 self._reread()
-            self._listen()
+            self._presence.renew(self._settings)
             pause = self._reconcile()
             self._carry_out_next()
             self._telemetry.rest(self._settings, self._wake, pause)
         self._telemetry.close()
-        if self._listener is not None:
-            self._listener.close()
+        self._presence.end()
         self._stop_event_sources()
         self._hypervisor.close()
         LOG.info("stopped; the servers keep their pins")
@@ -131,24 +128,6 @@ class Agent:
         self._telemetry.hear()
         self._events()
 
-    def _listen(self) -> None:
-        """Listen for libvirt's hook and for orders; without that, incoming guests are pinned a little later."""
-        directory = self._settings.run_directory
-        if self._listener is not None and self._listener.path.parent == directory:
-            return
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        listener = Listener(directory, self._wake.set)
-        try:
-            listener.open()
-        except exceptions.ConfigurationError as error:
-            if self._unheard_because != str(error):
-                LOG.warning("incoming guests are pinned once they run: %s", error)
-            self._unheard_because = str(error)
-            return
-        self._listener, self._unheard_because = listener, ""
-
     def _reread(self) -> None:
         """Take the changed configuration files, or none of them if something is wrong."""
         self._reload = False
@@ -160,7 +139,7 @@ class Agent:
             settings = read_settings(self._conf)
             triggers.check(settings.triggers)
             settings.host_cpus(previous.topology())
-            self._lock_on_host.claim(settings.run_directory)
+            self._presence.claim(settings)
             self._configure(settings)
         except exceptions.KongMingError as error:
             wrong = error
@@ -172,7 +151,7 @@ class Agent:
 
     def _reconcile(self) -> float:
         """Run a pass, and answer every hook that asks; gives the seconds until the next one."""
-        questions = self._listener.take() if self._listener else []
+        questions = self._presence.take()
         try:
             return self._run_pass(questions)
         finally:
@@ -207,12 +186,12 @@ class Agent:
             soon = interval if outcome.is_placement_well else _RETRY_SECONDS
             return min(interval, soon, outcome.retry_seconds or soon)
         self._telemetry.fail(problem)
-        self._log.report_problems((problem,))
+        self._log.report_problems((problem, *self._presence.problems))
         return min(_RETRY_SECONDS, self._settings.interval_seconds)
 
     def _carry_out_next(self) -> None:
         """Carry out one of the orders that wait; the next one has to wait for a pass, which answers the hooks first."""
-        question = self._listener.take_order() if self._listener else None
+        question = self._presence.take_order()
         if question is not None:
             question.answer(self._answer_order(question.xml).as_json())
             self._wake.set()
@@ -267,10 +246,9 @@ class Agent:
         return self._event_sources.interval_seconds
 
     def _report(self, outcome: Outcome) -> Outcome:
-        """Log a pass and count it; gives its outcome, with what keeps event sources from hearing anything."""
-        if self._event_sources is not None:
-            problems = one_per_subject([*outcome.problems, *self._event_sources.problems])
-            outcome = replace(outcome, problems=problems)
+        """Log a pass and count it; gives its outcome, with what keeps event sources, hooks and commands from it."""
+        unheard = self._event_sources.problems if self._event_sources is not None else ()
+        outcome = replace(outcome, problems=one_per_subject([*outcome.problems, *unheard, *self._presence.problems]))
         self._log.report(outcome)
         self._telemetry.end(outcome)
         return outcome

@@ -45,7 +45,7 @@ class Reason(StrEnum):
     HOST = "host"
     """The description of the host's CPUs cannot be used."""
     CONFIGURATION = "configuration"
-    """The options cannot work on this host any more, or a file of the run directory cannot be read."""
+    """The options cannot work on this host any more, or a file of the run directory cannot be read or made."""
     AGENT = "agent"
     """A reconcile pass failed for a reason that the agent does not know; its log has the traceback."""
     TRIGGER = "trigger"
@@ -68,6 +68,10 @@ class SubjectKind(StrEnum):
     HOST = "host"
     CONFIGURATION = "configuration"
     AGENT = "agent"
+    LOCK = "lock"
+    """That keeps a second agent from working on the host."""
+    SOCKET = "socket"
+    """On which hooks and commands reach the agent."""
 
 
 _SERVICES = (SubjectKind.PLACEMENT, SubjectKind.NOVA, SubjectKind.LIBVIRT)

@@ -98,7 +98,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         configuration = directory / "agent.conf"
         configuration.write_text(
             f"[kongming_agent]\ndedicated_cpu_set = {core}\nreserved_memory_mb = 0\nmetrics_port = 0\n"
-            f"interval_seconds = 1\nrun_directory = {directory}/run\nlibvirt_uri = {lab_hypervisor.URI}\n"
+            f"interval_seconds = 1\nrun_directory = {directory}/run\nlock_name = {directory}\n"
+            f"libvirt_uri = {lab_hypervisor.URI}\n"
             f"[placement]\nauth_type = admin_token\nendpoint = {placement.endpoint}\ntoken = {TOKEN}\n"
         )
         auth = token_endpoint.Token(placement.endpoint, TOKEN)

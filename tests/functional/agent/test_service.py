@@ -8,6 +8,7 @@ libvirt is its built-in test driver here, whose host has eight CPUs, of which
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,7 +38,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(configuration: str, *more: str) -> subprocess.Popen[str]:
-        configuration = configuration.replace("[kongming_agent]", f"[kongming_agent]\nrun_directory = {tmp_path}/run")
+        own = f"run_directory = {tmp_path}/run\nlock_name = {tmp_path}"
+        configuration = configuration.replace("[kongming_agent]", f"[kongming_agent]\n{own}")
         (tmp_path / "agent.conf").write_text(configuration)
         command = [*AGENT, "--config-file", str(tmp_path / "agent.conf"), "--log-file", str(tmp_path / "log"), *more]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
@@ -121,9 +123,31 @@ def test_second_agent_refuses(start: Callable[..., subprocess.Popen[str]], tmp_p
     third.send_signal(signal.SIGTERM)
 
     assert 1 == second.returncode
-    assert f"another agent, process {first.pid}, works on this host with {tmp_path}/run; end one of them" in errors
+    assert f"another agent, process {first.pid}, works on this host; end one of them" in errors
     assert "Traceback" not in errors
     assert 0 == third.wait(20)
+
+
+def test_files_removed_under_a_running_agent(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """The agent says that its socket and its lock were removed, makes them again, and still refuses a second agent."""
+    first = start(WORKING)
+    wait_for_line(tmp_path, "WARNING")
+    (tmp_path / "run" / "agent.sock").unlink()
+    (tmp_path / "run" / "agent.lock").unlink()
+    (tmp_path / "run").rename(tmp_path / "away")
+
+    _, errors = start(WORKING).communicate(timeout=30)
+    lines = [
+        wait_for_line(tmp_path, f"{what} had been removed or replaced")
+        for what in (f"the lock in {tmp_path}/run", f"the socket {tmp_path}/run/agent.sock")
+    ]
+    with socket.socket(socket.AF_UNIX) as hook:
+        hook.connect(str(tmp_path / "run" / "agent.sock"))
+    first.send_signal(signal.SIGTERM)
+
+    assert f"another agent, process {first.pid}, works on this host; end one of them" in errors
+    assert all("WARNING" in line for line in lines)
+    assert 0 == first.wait(20)
 
 
 def test_directory_that_others_may_write_to(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:

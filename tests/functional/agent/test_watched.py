@@ -145,7 +145,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(configuration: str, **environment: str) -> subprocess.Popen[str]:
-        configuration = configuration.replace("[kongming_agent]", f"[kongming_agent]\nrun_directory = {tmp_path}/run")
+        own = f"run_directory = {tmp_path}/run\nlock_name = {tmp_path}"
+        configuration = configuration.replace("[kongming_agent]", f"[kongming_agent]\n{own}")
         (tmp_path / "agent.conf").write_text(configuration)
         command = [*AGENT, "--config-file", str(tmp_path / "agent.conf"), "--log-file", str(tmp_path / "log")]
         started.append(subprocess.Popen(command, text=True, env={**os.environ, **environment}))

@@ -112,6 +112,11 @@ def file_for_all(run: Path, _precious: Path) -> str:
     return rf"{run}/[a-z.]+ can be written by others \(mode 0666\): it is not the agent's; remove it"
 
 
+def claim(run: Path) -> None:
+    """Lock a run directory."""
+    HostLock().claim(run, str(run))
+
+
 Attack = Callable[[Path, Path], str]
 
 ATTACKS = [
@@ -140,7 +145,7 @@ def test_the_agent_refuses_to_start(attack: Attack, run: Path, precious: Path) -
     """Lock and socket, which come first, say what is wrong and what to do; --check says it too."""
     words = attack(run, precious)
 
-    for use in (HostLock().claim, lambda path: Listener(path, print).open(), lambda path: OwnDirectory(path).check()):
+    for use in (claim, lambda path: Listener(path, print).open(), lambda path: OwnDirectory(path).check()):
         with pytest.raises(ConfigurationError, match=rf"option \[kongming_agent\] run_directory: {words}"):
             use(run)
 
@@ -198,7 +203,7 @@ def test_links_of_root(run: Path) -> None:
     (run.parent / "second").symlink_to("real")
     (run.parent / "first").symlink_to("../above/second")
 
-    HostLock().claim(run.parent / "first" / "run")
+    claim(run.parent / "first" / "run")
 
     assert (run.parent / "real" / "run" / "agent.lock").is_file()
 
@@ -243,7 +248,7 @@ def test_files_are_the_owners(run: Path) -> None:
     before = os.umask(0)
     try:
         write_state(run / "state.json", {})
-        HostLock().claim(run)
+        claim(run)
         listener = Listener(run, print)
         listener.open()
     finally:
@@ -265,14 +270,20 @@ def test_the_draft_of_a_killed_agent(run: Path) -> None:
 
 
 def test_the_socket_is_not_what_a_link_points_to(run: Path) -> None:
-    """Closing removes the file of the directory, whatever it has become."""
+    """Closing leaves what has taken the place of the socket's file; listening anew replaces a link and nothing else."""
     listener = Listener(run, print)
     listener.open()
     other = run.parent / "other.sock"
     with socket.socket(socket.AF_UNIX) as kept:
         kept.bind(str(other))
         (run / "agent.sock").unlink()
-        (run / "agent.sock").symlink_to(other)
+        os.link(other, run / "agent.sock")
+        before = listener.is_in_place()
+        listener.close()
+        left = (run / "agent.sock").exists()
+        listener.open()
+        after = listener.is_in_place()
         listener.close()
 
-    assert (True, False) == (other.exists(), (run / "agent.sock").is_symlink())
+    assert (False, True, True) == (before, left, after)
+    assert (True, False) == (other.exists(), (run / "agent.sock").exists())
