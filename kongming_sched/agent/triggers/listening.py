@@ -17,6 +17,7 @@ from oslo_log import log
 
 from kongming_sched import compat, exceptions
 from kongming_sched.agent.triggers.base import OPTION, Trigger, TriggerContext
+from kongming_sched.agent.triggers.supervised import SupervisedThread
 
 with warnings.catch_warnings():  # of eventlet, which its libraries import where it is there; nothing here runs on it
     warnings.simplefilter("ignore")
@@ -47,7 +48,7 @@ class ListeningTrigger(Trigger):
         self._started_at = time.monotonic()
         self._transport: Any = None
         self._server: Any = None
-        self._thread: threading.Thread | None = None
+        self._thread: SupervisedThread | None = None
         self._stopping = threading.Event()
         self._connected = threading.Event()
         self._reason = ""
@@ -70,7 +71,7 @@ class ListeningTrigger(Trigger):
         :raises ConfigurationError: if the options name no transport that could be used
         """
         self.check()
-        self._thread = threading.Thread(target=self._listen, name="notifications", daemon=True)
+        self._thread = SupervisedThread("notifications", self._listen, self.context.wake)
         self._thread.start()
 
     def check(self) -> None:
@@ -100,7 +101,7 @@ class ListeningTrigger(Trigger):
         self._stopping.set()
         self._end()
         if self._thread is not None:
-            self._thread.join(1)
+            self._thread.stop()
 
     def _end(self) -> None:
         server, self._server = self._server, None
@@ -111,9 +112,11 @@ class ListeningTrigger(Trigger):
 
     @property
     def problem(self) -> str:
-        """Where the broker is that does not answer."""
+        """How its thread has failed, or where the broker is that does not answer."""
         if self._thread is None or self._connected.is_set():
             return ""
+        if self._thread.problem:
+            return self._thread.problem
         return f"the broker does not answer yet at {self._where()}{self._reason}"
 
     def _url(self) -> Any:
@@ -158,6 +161,8 @@ class ListeningTrigger(Trigger):
                 self._stopping.wait(_RETRY_SECONDS)
                 continue
             self._server = server
+            if self._thread is not None:
+                self._thread.is_well()
             self._connected.set()
             if self._stopping.is_set():  # while the broker was waited for
                 self._end()

@@ -11,6 +11,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.state.server_metadata import Metadata
 from kongming_sched.agent.triggers.nova import NovaClient
+from kongming_sched.agent.triggers.supervised import SupervisedThread
 
 RETRY_SECONDS = 30.0
 """How soon to ask again after Nova did not answer."""
@@ -45,14 +46,14 @@ class MetadataPoller:
         self._pending: set[str] = set()
         self._problem = ""
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="metadata-poller", daemon=True)
+        self._thread = SupervisedThread("metadata-poller", self._run, wake)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with Nova, if something is."""
-        if not self._problem:
-            return ()
-        return (Problem(Reason.TRIGGER, Subject(SubjectKind.NOVA), self._problem),)
+        failed = self._thread.problem
+        problem = f"Nova is not asked for servers' metadata: {failed}" if failed else self._problem
+        return (Problem(Reason.TRIGGER, Subject(SubjectKind.NOVA), problem),) if problem else ()
 
     def start(self) -> None:
         """Begin to ask."""
@@ -82,8 +83,7 @@ class MetadataPoller:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join(1)
+        self._thread.stop()
 
     def _run(self) -> None:
         polled = time.monotonic()
@@ -92,13 +92,13 @@ class MetadataPoller:
                 polled = time.monotonic()
                 continue
             try:
-                is_new = self.read(servers)
+                is_new = self._read_or_keep(servers)
             except exceptions.ComputeError as error:
                 self._say(str(error))
                 with self._changed:
-                    self._pending |= servers & self._running
                     self._changed.wait_for(lambda: self._stopping, RETRY_SECONDS)
                 continue
+            self._thread.is_well()
             self._say("")
             if is_new:
                 self._wake()
@@ -114,6 +114,15 @@ class MetadataPoller:
             if not servers:
                 self._pending = set(self._running)
             return servers
+
+    def _read_or_keep(self, servers: set[str]) -> bool:
+        """Read some servers, as :meth:`read`; whatever fails, they are read next time."""
+        try:
+            return self.read(servers)
+        except Exception:
+            with self._changed:
+                self._pending |= servers & self._running
+            raise
 
     def read(self, servers: Iterable[str]) -> bool:
         """Read some servers now; gives whether something was new.
