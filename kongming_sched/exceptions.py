@@ -191,12 +191,16 @@ class InvalidOrder(KongMingError):
     """What came over the agent's socket is no order that it can carry out."""
 
 
-class ControlGroupError(HypervisorError):
-    """The kernel refused to change a control group of a guest, or there is none."""
+class KernelError(HypervisorError):
+    """The kernel refused to let a guest be read or changed."""
 
     def __init__(self, action: str, reason: str) -> None:
         super().__init__(action, reason)
         self.args = (f"the kernel could not {action}: {reason}",)
+
+
+class ControlGroupError(KernelError):
+    """The kernel refused to change a control group of a guest, or there is none."""
 
 
 class PlacementError(KongMingError):

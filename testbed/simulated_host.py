@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kongming_sched import exceptions
-from kongming_sched.agent.model.guest import Domain, Threads
+from kongming_sched.agent.host.ports import read_domains
+from kongming_sched.agent.model.guest import Domain, DomainId, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
 
@@ -88,6 +89,8 @@ class SimulatedHost:
     :ivar without_definition: server ids of guests that have none
     :ivar pages_stay: server ids of guests whose pages stay where they are, whatever libvirt says
     :ivar drops_pins: server ids of guests whose pins the kernel drops, though libvirt says that it has set them
+    :ivar unreadable: server ids of guests that libvirt cannot read
+    :ivar opaque: server ids of guests whose threads the kernel does not show
     :ivar shared_at_any_time: CPUs of the pool that at some time belonged to two guests
     """
 
@@ -103,6 +106,8 @@ class SimulatedHost:
         self.migrating: set[str] = set()
         self.pages_stay: set[str] = set()
         self.drops_pins: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.opaque: set[str] = set()
         self._starts = 0
         self._started: set[str] = set()
 
@@ -199,7 +204,13 @@ class SimulatedHost:
         return self._call("topology", lambda: self._topology)
 
     def domains(self) -> list[Domain]:
-        return self._call("domains", lambda: [self._domain(uuid) for uuid in sorted(self._running)])
+        return read_domains(self, self.running())
+
+    def running(self) -> list[DomainId]:
+        return self._call("domains", lambda: [self._id(uuid) for uuid in sorted(self._running)])
+
+    def read(self, found: DomainId) -> Domain:
+        return self._call("read", lambda: self._read(found))
 
     def take_started(self) -> frozenset[str]:
         started, self._started = self._started, set()
@@ -252,7 +263,16 @@ class SimulatedHost:
 
     # Plumbing
 
-    def _domain(self, uuid: str) -> Domain:
+    def _id(self, uuid: str) -> DomainId:
+        guest = self._running[uuid]
+        return DomainId(uuid, guest.name, str(guest.start))
+
+    def _read(self, found: DomainId) -> Domain:
+        if found.uuid in self.unreadable:
+            raise exceptions.HypervisorError(f"read domain {found.name}", "its control group is gone", 38)
+        uuid = found.uuid
+        if uuid not in self._running:
+            raise exceptions.GuestGone(found.name)
         guest = self._running[uuid]
         xml = domain_xml(
             guest.name,
@@ -264,7 +284,8 @@ class SimulatedHost:
             guest.start,
             self._pins(guest),
         )
-        return Domain(uuid, guest.name, xml, {**guest.scheduler, "vcpu_quota": self.quotas_of(uuid)[0]})
+        scheduler = {**guest.scheduler, "vcpu_quota": self.quotas_of(uuid)[0]}
+        return Domain(uuid, guest.name, xml, scheduler, found.start)
 
     def _bind(self, uuid: str, guest: _Running, nodes: CpuSet) -> None:
         """Set the nodes; as in the kernel only pages on nodes that a guest loses move."""
@@ -284,6 +305,8 @@ class SimulatedHost:
             guest.quotas.clear()
 
     def _threads(self, domain: Domain) -> Threads:
+        if domain.uuid in self.opaque:
+            raise exceptions.KernelError(f"read the threads of {domain.name}", "Input/output error")
         return self._pins(self._guest(domain))
 
     @staticmethod

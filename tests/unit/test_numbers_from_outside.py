@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from kongming_sched import exceptions
 from kongming_sched.agent.host.kernel import Host
-from kongming_sched.agent.inspect.compare import libvirt_pins
 from kongming_sched.agent.loop.orders import parse_order
-from kongming_sched.agent.model.guest import Domain, identify
+from kongming_sched.agent.model.guest import Domain, identify, libvirt_pins
 from kongming_sched.agent.settings import read_files
 from kongming_sched.agent.state.reservations import incoming_guest
 from kongming_sched.agent.telemetry.systemd import Systemd

@@ -14,7 +14,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.host.ports import Hypervisor, Kernel, pin_thread
 from kongming_sched.agent.model.actions import Action, Kind, ThreadKey, Unit
-from kongming_sched.agent.model.guest import Guest, Threads
+from kongming_sched.agent.model.guest import ObservedGuest, Threads
 from kongming_sched.cpuset import CpuSet
 
 
@@ -44,7 +44,12 @@ class Applier:
     """
 
     def __init__(
-        self, hypervisor: Hypervisor, kernel: Kernel, guests: Iterable[Guest], units: Iterable[Unit], dedicated: CpuSet
+        self,
+        hypervisor: Hypervisor,
+        kernel: Kernel,
+        guests: Iterable[ObservedGuest],
+        units: Iterable[Unit],
+        dedicated: CpuSet,
     ) -> None:
         self._hypervisor = hypervisor
         self._kernel = kernel
@@ -157,6 +162,9 @@ class Applier:
                 threads = self._kernel.threads(self._guests[guest].domain)
             except exceptions.GuestGone:
                 self._forget(guest)
+                continue
+            except exceptions.KernelError as error:
+                applied.failed[guest] = str(error)
                 continue
             applied.seen[guest] = threads
             for thread, cpus in threads.by_key().items():

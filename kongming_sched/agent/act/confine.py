@@ -8,7 +8,7 @@ agent when the option goes off, by the next one after a crash, or by ``kongming-
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,15 +68,19 @@ class Confinement:
         dedicated: CpuSet,
         online: CpuSet,
         is_wanted: Callable[[RunningGuest], bool],
+        unread: Collection[str] = (),
     ) -> Confined:
         """Bring the threads of each guest to where they should be.
 
         :param dedicated: the pool that they are to be kept off
         :param is_wanted: whether a guest is to be confined; any other gets back what it had
+        :param unread: server ids of running guests that cannot be read now; what they had is remembered
         """
         confined = Confined()
         here = {guest.uuid: guest for guest in unmanaged}
-        self._keep({uuid: record for uuid, record in self._records.items() if _is_of(record, here.get(uuid))})
+        self._keep(
+            {uuid: record for uuid, record in self._records.items() if uuid in unread or _is_of(record, here.get(uuid))}
+        )
         for uuid, guest in sorted(here.items()):
             wanted = is_wanted(guest)
             if not wanted and uuid not in self._records:

@@ -15,10 +15,9 @@ from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.move import Move, decide_move, guest_to_move
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.host.ports import Hypervisor
-from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.problem import PLACEMENT, Problem, server
-from kongming_sched.agent.model.view import HostView
+from kongming_sched.agent.model.view import HostView, RunningGuests
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Claim, PlacementClient
 
@@ -27,7 +26,7 @@ class HostAccess(Protocol):
     """What a move needs of the agent; see loop.orders.ReconcilerAccess."""
 
     def view(self) -> HostView: ...  # noqa: D102
-    def guests(self) -> tuple[Guest, ...]: ...  # noqa: D102
+    def guests(self) -> RunningGuests: ...  # noqa: D102
     def reconcile(self) -> Outcome: ...  # noqa: D102
     def reset_backoff(self, server: str) -> None: ...  # noqa: D102
 
@@ -43,10 +42,11 @@ class _Decided:
     move: Move
     problem: Problem | None
 
-    def why_elsewhere(self, guests: tuple[Guest, ...], node_id: int) -> str | None:
+    def why_elsewhere(self, running: RunningGuests, node_id: int) -> str | None:
         """Why the cell is not on a node now; None if it is."""
         guest = self.move.guest
-        threads = next((each.threads for each in guests if each.uuid == guest.uuid), None)
+        observed = (*running.managed, *running.unread)
+        threads = next((each.threads for each in observed if each.uuid == guest.uuid), None)
         if threads is None:
             return "it has ended meanwhile"
         node, cell = self.view.topology.node(node_id), self.view.templates[guest.request.template].cells[self.move.cell]
@@ -78,8 +78,10 @@ class Mover:
             return [_there_already(server, node)]
         view = decided.move.seen_after(decided.view)
         layout, before = lay_out(view), lay_out(decided.view).problems
-        everyone = {guest.uuid: guest for guest in view.guests}
-        actions = plan(view.guests, layout.guests, view.pools.dedicated, view.cpus.housekeeping)
+        unread = {guest.uuid: guest for guest in view.unread}
+        everyone = {guest.uuid: guest for guest in view.guests} | unread
+        pools = view.pools.dedicated, view.cpus.housekeeping
+        actions = plan(tuple(everyone.values()), layout.guests, *pools, unread.keys())
         lines = [f"would move {decided.move}"]
         lines += [f"server {everyone[action.guest]}: {action}" for action in actions]
         new = (problem for uuid, problem in sorted(layout.problems.items()) if before.get(uuid) != problem)

@@ -85,6 +85,10 @@ class MemoryCheck:
                     problem = self._judge(guest.domain, nodes, everywhere)
                 except exceptions.GuestGone:
                     continue
+                except exceptions.HypervisorUnavailable:
+                    raise
+                except exceptions.HypervisorError as error:
+                    problem = str(error)
                 verdict = _Verdict(*key, problem, self._clock() + _PATIENCE_SECONDS)
             verdicts[guest.uuid] = verdict
             if verdict.problem:
@@ -99,13 +103,8 @@ class MemoryCheck:
         """Count, and if pages are on other nodes fetch them and count again; gives what is wrong then."""
         if not find_elsewhere(self._kernel.memory_mb(domain), nodes) or self._hypervisor.is_busy(domain):
             return ""
-        try:
-            self._hypervisor.bind_memory(domain, everywhere)
-            self._hypervisor.bind_memory(domain, nodes)
-        except (exceptions.GuestGone, exceptions.HypervisorUnavailable):
-            raise
-        except exceptions.HypervisorError as error:
-            return str(error)
+        self._hypervisor.bind_memory(domain, everywhere)
+        self._hypervisor.bind_memory(domain, nodes)
         elsewhere = find_elsewhere(self._kernel.memory_mb(domain), nodes)
         if not elsewhere:
             return ""

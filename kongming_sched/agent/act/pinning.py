@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.apply import Applier
@@ -12,9 +12,9 @@ from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.model.actions import Action
-from kongming_sched.agent.model.guest import Guest, Threads
+from kongming_sched.agent.model.guest import Guest, ObservedGuest, Threads
 from kongming_sched.agent.model.problem import Problem, Reason, server
-from kongming_sched.agent.model.view import HostLayout, units_of
+from kongming_sched.agent.model.view import HostLayout, RunningGuests, units_of
 from kongming_sched.cpuset import CpuSet
 
 _ROUNDS = 4
@@ -48,7 +48,8 @@ class Pinner:
 
     :param lay_out: makes the layout of these guests, of which some cannot be moved
     :param observe: reads the running guests again
-    :param still: guests for which nothing is to be done: incoming ones that have their answer
+    :param still: guests for which nothing is to be done: incoming ones that have their answer, and those that cannot
+        be read
     :param dedicated: the host's dedicated pool
     :param housekeeping: where a thread waits while guests swap CPUs
     """
@@ -58,8 +59,8 @@ class Pinner:
         hypervisor: Hypervisor,
         kernel: Kernel,
         lay_out: Callable[[tuple[Guest, ...], frozenset[str]], HostLayout],
-        observe: Callable[[], tuple[Guest, ...]],
-        still: Iterable[Guest],
+        observe: Callable[[], RunningGuests],
+        still: Iterable[ObservedGuest],
         dedicated: CpuSet,
         housekeeping: CpuSet,
     ) -> None:
@@ -109,7 +110,7 @@ class Pinner:
             }
             if not round_left or not (applied.failed or kept_out):
                 break
-            guests = tuple(guest for guest in self._observe() if guest.uuid in subjects)
+            guests = tuple(self._read_again(guests))
         waiting = {uuid: Problem(Reason.WAITING, subjects[uuid], text) for uuid, text in kept_out.items()}
         return Pinned(layout, applier.occupancy, tuple(done), self._failed, self._left | waiting, seen)
 
@@ -119,6 +120,19 @@ class Pinner:
         """What run would begin with: its layout, its actions, and why guests would be left alone, by server id."""
         planned, actions = self._plan(layout, guests)
         return planned, tuple(actions), dict(self._left)
+
+    def _read_again(self, guests: Iterable[Guest]) -> Iterator[Guest]:
+        """These guests as they are now; one that cannot be read any more is left where it is."""
+        running = self._observe()
+        managed = {guest.uuid: guest for guest in running.managed}
+        unread = {guest.uuid: guest for guest in running.unread}
+        for guest in guests:
+            if guest.uuid in managed:
+                yield managed[guest.uuid]
+            elif guest.uuid in unread:
+                lost = unread[guest.uuid]
+                self._left[guest.uuid] = Problem(Reason.DOMAIN, server(guest), lost.identity.fault)
+                yield replace(guest, threads=lost.threads)
 
     def _immovable(self) -> frozenset[str]:
         return frozenset([*self._left, *self._failed, *self._untouched, *(guest.uuid for guest in self._still)])

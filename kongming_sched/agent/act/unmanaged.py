@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confinement
@@ -40,12 +40,14 @@ class UnmanagedGuests:
     def run(
         self,
         unmanaged: Sequence[RunningGuest],
+        unread: Collection[str],
         cpus: HostCpus,
         history: History,
         released: Released,
     ) -> UnmanagedResult:
         """Bring them to where they should be.
 
+        :param unread: server ids of running guests that cannot be read, which may be such guests, too
         :param history: of the guests of templates, one of which may have lost its template while it ran
         :raises HypervisorUnavailable: if libvirt went away
         """
@@ -65,7 +67,7 @@ class UnmanagedGuests:
         def is_wanted(guest: RunningGuest) -> bool:
             return self._confine_unmanaged and not released.covers(*guest.run)
 
-        confined = self._confinement.run(unmanaged, cpus.pools.dedicated, cpus.topology.cpus, is_wanted)
+        confined = self._confinement.run(unmanaged, cpus.pools.dedicated, cpus.topology.cpus, is_wanted, unread)
         return UnmanagedResult(
             len(unmanaged),
             tuple((server(guest), what) for guest, what in confined.done),

@@ -80,7 +80,7 @@ class Verify(_Look):
         others = [guest for guest in site.running() if guest.identity.request is None and not guest.identity.fault]
         memory: dict[str, CpuSet] = {}
         for guest in preview.guests:
-            with contextlib.suppress(exceptions.GuestGone):
+            with contextlib.suppress(exceptions.GuestGone, exceptions.KernelError):
                 memory[guest.uuid] = site.kernel.memory_nodes(guest.domain)
         found = compare(preview, others, memory)
         self._is_well = not any(item.fault for item in found)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.guest import Guest, ObservedGuest
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.template import CpuPolicy, PinningTemplate, ThreadPolicy, count_cpus
 from kongming_sched.topology import HostTopology
@@ -36,7 +36,7 @@ def find_obstacles(
     topology: HostTopology,
     dedicated: CpuSet,
     templates: Mapping[str, PinningTemplate],
-    immovable: Iterable[Guest],
+    immovable: Iterable[ObservedGuest],
     explicit: Iterable[tuple[Guest, CpuSet]],
 ) -> Obstacles:
     """Find the CPUs that are taken, and the guests that wait for them.
@@ -45,7 +45,7 @@ def find_obstacles(
     :param immovable: the guests that cannot be moved now
     :param explicit: movable guests of explicit cells, with the CPUs that their templates name
     """
-    owners: dict[int, Guest] = {}
+    owners: dict[int, ObservedGuest] = {}
     occupied = blocked = CpuSet()
     for guest in immovable:
         cpus = pinned_cpus(guest, dedicated)
@@ -67,26 +67,41 @@ def find_obstacles(
     return Obstacles(occupied, blocked, waiting)
 
 
-def pinned_cpus(guest: Guest, dedicated: CpuSet) -> CpuSet:
+def pinned_cpus(guest: ObservedGuest, dedicated: CpuSet) -> CpuSet:
     """The CPUs of the dedicated pool to which threads of a guest are pinned."""
     threads = guest.threads
     affinities = [*threads.vcpus.values(), threads.emulator, *threads.iothreads.values()]
     return CpuSet.union(cpus for cpus in affinities if cpus <= dedicated)
 
 
-def _taken(guest: Guest, wanted: CpuSet, owners: Mapping[int, Guest]) -> CpuSet:
+def held_cpus(left: Iterable[ObservedGuest], others: Iterable[ObservedGuest], dedicated: CpuSet) -> CpuSet:
+    """The CPUs of the dedicated pool to which vCPUs are pinned of guests that are left as they are.
+
+    :param others: guests that have a place; a CPU to which one of them is pinned, too, is theirs
+    """
+    in_order = CpuSet.union(cpus for guest in others for cpus in _pinned_vcpus(guest, dedicated))
+    mine = (cpus for guest in left for cpus in _pinned_vcpus(guest, dedicated))
+    return CpuSet.union(cpus for cpus in mine if cpus.isdisjoint(in_order))
+
+
+def _pinned_vcpus(guest: ObservedGuest, dedicated: CpuSet) -> Iterator[CpuSet]:
+    return (cpus for cpus in guest.threads.vcpus.values() if cpus and cpus <= dedicated)
+
+
+def _taken(guest: Guest, wanted: CpuSet, owners: Mapping[int, ObservedGuest]) -> CpuSet:
     return CpuSet.of(cpu for cpu in wanted if cpu in owners and owners[cpu].uuid != guest.uuid)
 
 
 def _idle_siblings(
-    guest: Guest, topology: HostTopology, dedicated: CpuSet, templates: Mapping[str, PinningTemplate]
+    guest: ObservedGuest, topology: HostTopology, dedicated: CpuSet, templates: Mapping[str, PinningTemplate]
 ) -> Iterator[CpuSet]:
     """The cores that a guest of whole cores is on: no other guest gets their idle siblings.
 
     A cell that is on more cores than it has claimed was never placed as whole cores, so its siblings are not idle by
     right, and none are kept for it.
     """
-    template = templates.get(guest.request.template)
+    request = guest.identity.request
+    template = templates.get(request.template) if request else None
     cores = {cpu: core for node in topology.nodes for core in node.cores for cpu in core.cpus}
     for cell in template.cells if template else ():
         if cell.cpus is not CpuPolicy.DEDICATED or cell.threads not in (ThreadPolicy.REQUIRE, ThreadPolicy.ISOLATE):

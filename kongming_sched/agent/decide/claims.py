@@ -16,7 +16,9 @@ from kongming_sched.template import CpuPolicy
 _Claim = Mapping[int, Mapping[str, int]]
 
 
-def find_claims(guests: Iterable[Guest], states: Mapping[int, NodeState]) -> dict[str, tuple[int, ...]]:
+def find_claims(
+    guests: Iterable[Guest], states: Mapping[int, NodeState], unread: Iterable[str] = ()
+) -> dict[str, tuple[int, ...]]:
     """The node of each cell of those guests whose claim is here, by server id.
 
     A server's own allocation comes first. While a guest is being moved Nova holds what it has claimed here under the
@@ -24,8 +26,11 @@ def find_claims(guests: Iterable[Guest], states: Mapping[int, NodeState]) -> dic
     that guest's.
 
     :param states: this host's node providers by NUMA node id
+    :param unread: server ids of further guests that run here, whose claims are their own, too
     """
     claims = _claims_by_consumer(states)
+    for uuid in unread:
+        claims.pop(uuid, None)
     found: dict[str, tuple[int, ...]] = {}
     others: list[Guest] = []
     for guest in sorted(guests, key=lambda guest: guest.uuid):

@@ -7,10 +7,10 @@ whom, and then, node by node, the host CPUs of the guests that have a place. The
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kongming_sched.agent.decide.blocked import Obstacles, find_obstacles
+from kongming_sched.agent.decide.blocked import Obstacles, find_obstacles, held_cpus
 from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsewhere
 from kongming_sched.agent.decide.claims import claim_obstacle, find_claims
 from kongming_sched.agent.decide.overrides import (
@@ -22,7 +22,7 @@ from kongming_sched.agent.decide.overrides import (
     waiting_for_cpus,
     with_requested_cpus,
 )
-from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.guest import Guest, ObservedGuest
 from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, MemoryElsewhere
 from kongming_sched.allocator import Demand, allocate, usable_cores
@@ -38,8 +38,11 @@ def lay_out(view: HostView) -> HostLayout:
     """Decide where everything belongs.
 
     Guests whose claim or template is not as it should be hold the CPUs that they have, and no other guest gets these.
+    Nor does any get those of guests that cannot be read; where these have claimed here, Placement counts them already.
     """
-    claims = find_claims(view.guests, view.states_by_node())
+    claims = find_claims(view.guests, view.states_by_node(), [guest.uuid for guest in view.unread])
+    consumers = {consumer for state in view.states.values() for consumer in state.allocations}
+    uncounted = [guest for guest in view.unread if guest.uuid not in consumers]
     held = CpuSet()
     # CPUs that are held are not offered, which may make a template impossible here, whose guests then hold theirs too.
     # What is held only grows, and the host has so many CPUs, so this comes to an end.
@@ -49,26 +52,13 @@ def lay_out(view: HostView) -> HostLayout:
         guests = overrides.guests
         ours = [guest for guest in guests if guest.uuid not in view.released]
         problems = {guest.uuid: reason for guest in ours if (reason := claim_obstacle(view, tree, claims, guest))}
-        left = [guest for guest in guests if guest.uuid in problems]
-        now_held = held | _held(view, left, [guest for guest in guests if guest.uuid not in problems])
+        left = [*uncounted, *(guest for guest in guests if guest.uuid in problems)]
+        others = [guest for guest in guests if guest.uuid not in problems]
+        now_held = held | held_cpus(left, others, view.pools.dedicated)
         if now_held == held:
             break
         held = now_held
     return _Builder(replace(view, guests=guests), tree, claims, problems, overrides).build()
-
-
-def _held(view: HostView, left: Iterable[Guest], others: Iterable[Guest]) -> CpuSet:
-    """The dedicated CPUs of guests that are left as they are.
-
-    Where a guest that has a place is pinned to the same CPU, the CPU is that guest's.
-    """
-    in_order = CpuSet.union(cpus for guest in others for cpus in _pinned(view, guest))
-    return CpuSet.union(cpus for guest in left for cpus in _pinned(view, guest) if cpus.isdisjoint(in_order))
-
-
-def _pinned(view: HostView, guest: Guest) -> Iterator[CpuSet]:
-    """The affinities of those vCPUs that are pinned inside the dedicated pool."""
-    return (cpus for cpus in guest.threads.vcpus.values() if cpus and cpus <= view.pools.dedicated)
 
 
 class _Builder:
@@ -99,7 +89,8 @@ class _Builder:
 
     def build(self) -> HostLayout:
         """Decide in this order: who must wait, explicit and shared cells, dedicated ones, and last who has no place."""
-        fixed = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
+        immovable = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
+        fixed = [*self.view.unread, *immovable]
         movable = [guest for guest in self.view.guests if guest.uuid not in self.view.immovable]
         placed = [guest for guest in movable if guest.uuid not in self.problems]
         obstacles = self.find_obstacles(fixed, placed)
@@ -119,7 +110,7 @@ class _Builder:
             **self.as_problems(Reason.NO_PLACE, self.problems),
         }
         taken = obstacles.occupied | CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
-        layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed}
+        layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed if guest.uuid not in layouts}
         # Those without a place come last, when it is known which CPUs all the others have.
         for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
@@ -166,7 +157,7 @@ class _Builder:
             elif cell.cpus is CpuPolicy.SHARED:
                 pins |= dict.fromkeys(cell.vcpus, self.view.cpus.shared_of(node_id))
 
-    def find_obstacles(self, fixed: Sequence[Guest], placed: Sequence[Guest]) -> Obstacles:
+    def find_obstacles(self, fixed: Sequence[ObservedGuest], placed: Sequence[Guest]) -> Obstacles:
         explicit = [(guest, host_cpus) for guest in placed if (host_cpus := self.template(guest).host_cpus)]
         view = self.view
         return find_obstacles(view.topology, view.pools.dedicated, view.templates, fixed, explicit)
@@ -286,7 +277,7 @@ class _Builder:
         return GuestLayout(tuple(map(stay, affinities)), stay(guest.threads.emulator))
 
 
-def _as_it_is(guest: Guest) -> GuestLayout:
+def _as_it_is(guest: ObservedGuest) -> GuestLayout:
     """A guest that cannot be moved, where it is."""
     affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in range(guest.identity.vcpus)]
     return GuestLayout(tuple(affinities), guest.threads.emulator)

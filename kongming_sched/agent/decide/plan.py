@@ -14,13 +14,13 @@ from dataclasses import replace
 
 from kongming_sched.agent.decide.occupancy import Occupancy
 from kongming_sched.agent.model.actions import Action, Kind, Unit
-from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.guest import Guest, ObservedGuest
 from kongming_sched.agent.model.view import GuestLayout, units_of
 from kongming_sched.cpuset import CpuSet
 
 
 def plan(
-    guests: Sequence[Guest],
+    guests: Sequence[ObservedGuest],
     layouts: Mapping[str, GuestLayout],
     dedicated: CpuSet,
     housekeeping: CpuSet,
@@ -31,6 +31,7 @@ def plan(
     Pins come first. Those that can never be done, because another guest stays on these CPUs, stand at the end of the
     pins: the one who applies the plan finds the CPUs taken and reports by which guest.
 
+    :param guests: those of templates, and those that cannot be read, which are all immovable
     :param dedicated: the host's dedicated pool
     :param housekeeping: where a thread waits while guests swap CPUs
     :param immovable: server ids of guests that stay as they are
@@ -46,7 +47,7 @@ def plan(
         actions, stuck = _order_pins(units, dedicated, housekeeping)
     actions += [_pin(unit, unit.current, unit.target) for unit in impossible]
     for guest in sorted(guests, key=lambda guest: guest.uuid):
-        if guest.uuid not in immovable:
+        if isinstance(guest, Guest) and guest.uuid not in immovable:
             actions += _other_actions(guest, layouts[guest.uuid])
     return actions
 

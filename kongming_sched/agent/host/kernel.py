@@ -16,6 +16,7 @@ import functools
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +57,13 @@ class Host:
         """The affinity of every thread of a guest.
 
         :raises GuestGone: if the guest's process is not there
+        :raises KernelError: if it cannot be read
         """
         pid = self.find_pid(domain)
         tasks = f"{self._proc}/{pid}/task"
         vcpus: dict[int, CpuSet] = {}
         iothreads: dict[int, CpuSet] = {}
-        try:
+        with _reading(domain, "threads"):
             for number in sorted(os.listdir(tasks)):  # noqa: PTH208  # a host has thousands of threads, and is asked often
                 thread = _read_text(f"{tasks}/{number}/comm").strip()
                 if match := _VCPU_THREAD.fullmatch(thread):
@@ -69,23 +71,20 @@ class Host:
                 elif match := _IO_THREAD.fullmatch(thread):
                     iothreads[int(match[1])] = _affinity(f"{tasks}/{number}")
             emulator = _affinity(f"{tasks}/{pid}")
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise exceptions.GuestGone(domain.name) from error
         return Threads(vcpus, emulator, iothreads)
 
     def memory_nodes(self, domain: Domain) -> CpuSet:
         """The NUMA nodes on which the kernel lets a guest's memory lie, by its first vCPU.
 
         :raises GuestGone: if the guest's process is not there
+        :raises KernelError: if it cannot be read
         """
         pid = self.find_pid(domain)
-        try:
+        with _reading(domain, "memory nodes"):
             for task in sorted((self._proc / str(pid) / "task").iterdir()):
                 match = _VCPU_THREAD.fullmatch(_read_text(f"{task}/comm").strip())
                 if match and match[1] == "0":
                     return _listed(str(task), b"Mems_allowed_list:")
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise exceptions.GuestGone(domain.name) from error
         raise exceptions.GuestGone(domain.name)
 
     def controllers(self) -> frozenset[str]:
@@ -106,12 +105,11 @@ class Host:
         kernel walks through all pages for this, so it is nothing to be asked often.
 
         :raises GuestGone: if the guest's process is not there
+        :raises KernelError: if it cannot be read
         """
         pid = self.find_pid(domain)
-        try:
+        with _reading(domain, "memory"):
             lines = (self._proc / str(pid) / "numa_maps").read_text(errors="replace").splitlines()
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise exceptions.GuestGone(domain.name) from error
         found: Counter[int] = Counter()
         for line in lines:
             if " file=" not in line or _GUEST_FILE.search(line):
@@ -125,11 +123,12 @@ class Host:
 
         :returns: nothing where the host has no cpu controller for guests
         :raises GuestGone: if the guest's process is not there
+        :raises KernelError: if it cannot be read
         """
         groups = self._vcpu_groups(domain)
         quotas = {}
         for vcpu, group in groups.items():
-            with contextlib.suppress(FileNotFoundError):
+            with _reading(domain, "quotas"), contextlib.suppress(FileNotFoundError):
                 quotas[vcpu] = group.read_quota_us()
         return quotas
 
@@ -138,6 +137,7 @@ class Host:
 
         :raises ControlGroupError: if the kernel refuses, or there is no such group
         :raises GuestGone: if the guest's process is not there
+        :raises KernelError: if it cannot be read
         """
         action = f"set the quota of vCPU {vcpu} of {domain.name} to {quota_us}"
         group = self._vcpu_groups(domain).get(vcpu)
@@ -153,30 +153,44 @@ class Host:
         pid = self.find_pid(domain)
         mount, controller = (self._cgroup / "cpu", "cpu") if (self._cgroup / "cpu").is_dir() else (self._cgroup, "")
         groups = {}
-        try:
+        with _reading(domain, "control groups"):
             tasks = f"{self._proc}/{pid}/task"
             for number in os.listdir(tasks):  # noqa: PTH208  # as in threads()
                 if match := _VCPU_THREAD.fullmatch(_read_text(f"{tasks}/{number}/comm").strip()):
                     path = _group_of(f"{tasks}/{number}", controller)
                     if path.rpartition("/")[2] == f"vcpu{match[1]}":
                         groups[int(match[1])] = _CpuGroup(mount / path.lstrip("/"))
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise exceptions.GuestGone(domain.name) from error
         return groups
 
     def find_pid(self, domain: Domain) -> int:
         """The id of a guest's QEMU process.
 
         :raises GuestGone: if there is none, or the number belongs to another process by now
+        :raises KernelError: if it cannot be read
         """
-        try:
-            pid = read_whole_number((self._run / f"{domain.name}.pid").read_text().strip(), _PIDS)
+        with _reading(domain, "process id"):
+            try:
+                pid = read_whole_number((self._run / f"{domain.name}.pid").read_text().strip(), _PIDS)
+            except ValueError as error:
+                raise exceptions.GuestGone(domain.name) from error
             command = (self._proc / str(pid) / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError, ValueError) as error:
-            raise exceptions.GuestGone(domain.name) from error
         if domain.uuid.encode() not in command.split(b"\0"):
             raise exceptions.GuestGone(domain.name)
         return pid
+
+
+@contextlib.contextmanager
+def _reading(domain: Domain, what: str) -> Iterator[None]:
+    """Turn the kernel's errors into ours: of a process that has ended, and of one that cannot be read.
+
+    :param what: of the guest is read
+    """
+    try:
+        yield
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise exceptions.GuestGone(domain.name) from error
+    except (OSError, ValueError, exceptions.InvalidCpuSet) as error:
+        raise exceptions.KernelError(f"read the {what} of {domain.name}", str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import libvirt
 import tenacity
 
 from kongming_sched import exceptions
+from kongming_sched.agent.host.ports import read_domains
 from kongming_sched.agent.ipc import qemu_hook
-from kongming_sched.agent.model.guest import Domain
+from kongming_sched.agent.model.guest import Domain, DomainId
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
 
@@ -46,6 +47,7 @@ class LibvirtHypervisor:
         self._connection: Any = None
         self._handles: dict[str, Any] = {}
         self._started: set[str] = set()
+        self._unreadable: set[str] = set()
         self._topology: tuple[CpuSet, HostTopology] | None = None
         libvirt.registerErrorHandler(_be_quiet, None)
         if on_event is not None:
@@ -78,15 +80,29 @@ class LibvirtHypervisor:
             return self._topology[1]
 
     def domains(self) -> list[Domain]:
-        """Every running domain, by id."""
+        """Every running domain by id, those that cannot be read included; see Domain.fault."""
+        return read_domains(self, self.running())
+
+    def running(self) -> list[DomainId]:
+        """Every running domain, by one call of libvirt."""
         with self._errors("list the domains"):
             found = self._connect().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
         self._handles = {handle.UUIDString(): handle for handle in found}
-        domains = []
-        for handle in found:
-            with contextlib.suppress(exceptions.GuestGone):
-                domains.append(self._read(handle))
-        return sorted(domains, key=lambda domain: domain.uuid)
+        self._unreadable &= self._handles.keys()
+        return [DomainId(uuid, handle.name(), str(handle.ID())) for uuid, handle in self._handles.items()]
+
+    def read(self, found: DomainId) -> Domain:
+        """One running domain."""
+        uuid, name = found.uuid, found.name
+        read_scheduler = _read_once if uuid in self._unreadable else _read_patiently
+        self._unreadable.add(uuid)
+        with self._errors(f"read domain {name}", name):
+            handle = self._handles[uuid]
+            xml = handle.XMLDesc(0)
+            scheduler = read_scheduler(handle.schedulerParametersFlags)
+        self._unreadable.discard(uuid)
+        known = {key: _signed(value) for key, value in scheduler.items() if key in _SCHEDULER}
+        return Domain(uuid, name, xml, known, found.start)
 
     def take_started(self) -> frozenset[str]:
         """The ids of the domains of which an event has said, since this was asked last, that they started."""
@@ -184,22 +200,6 @@ class LibvirtHypervisor:
         connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._notice_life, None)
         connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE, self._notice, None)
 
-    def _read(self, handle: Any) -> Domain:
-        """One running domain.
-
-        :raises GuestGone: if it ended meanwhile
-        """
-        name = handle.name()
-        with self._errors(f"read domain {name}", name):
-            xml = handle.XMLDesc(0)
-            scheduler = _optional(handle.schedulerParametersFlags)
-        return Domain(
-            handle.UUIDString(),
-            name,
-            xml,
-            {key: _signed(value) for key, value in scheduler.items() if key in _SCHEDULER},
-        )
-
     @contextlib.contextmanager
     def _errors(self, action: str, domain: Domain | str = "") -> Iterator[None]:
         """Turn libvirt's errors into ours."""
@@ -251,13 +251,7 @@ def _is_starting(error: BaseException) -> bool:
     return isinstance(error, libvirt.libvirtError) and error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
 
 
-@tenacity.retry(
-    retry=tenacity.retry_if_exception(_is_starting),
-    stop=tenacity.stop_after_delay(1),
-    wait=tenacity.wait_fixed(0.05),
-    reraise=True,
-)
-def _optional(read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+def _read_once(read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
     """Call a function of libvirt's; gives nothing where the host has no cgroup controller for it."""
     try:
         return read(0)
@@ -265,6 +259,15 @@ def _optional(read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
         if error.get_error_code() in _UNSUPPORTED:
             return {}
         raise
+
+
+_read_patiently = tenacity.retry(
+    retry=tenacity.retry_if_exception(_is_starting),
+    stop=tenacity.stop_after_delay(1),
+    wait=tenacity.wait_fixed(0.05),
+    reraise=True,
+)(_read_once)
+"""Waits for the control groups of a guest that starts. One that could not be read last time is not waited for again."""
 
 
 def _signed(value: int) -> int:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
-from kongming_sched.agent.model.guest import Domain, Threads
+from kongming_sched.agent.model.guest import Domain, DomainId, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
 
@@ -34,6 +36,12 @@ class Hypervisor(Pinning, Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
+class DomainReader(Protocol):
+    """Reads one domain; see LibvirtHypervisor."""
+
+    def read(self, found: DomainId) -> Domain: ...  # noqa: D102
+
+
 class ThreadReader(Protocol):
     """Where the threads of a guest run; see Host."""
 
@@ -47,6 +55,23 @@ class Kernel(ThreadReader, Protocol):
     def memory_mb(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
     def vcpu_quotas(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
     def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None: ...  # noqa: D102
+
+
+def read_domains(reader: DomainReader, found: Iterable[DomainId]) -> list[Domain]:
+    """Each of these domains by id, or why it cannot be read; those that have ended are left out.
+
+    :raises HypervisorUnavailable: if libvirt cannot be reached
+    """
+    domains = []
+    for domain in found:
+        with contextlib.suppress(exceptions.GuestGone):
+            try:
+                domains.append(reader.read(domain))
+            except exceptions.HypervisorUnavailable:
+                raise
+            except exceptions.HypervisorError as error:
+                domains.append(domain.unread(str(error)))
+    return sorted(domains, key=lambda domain: domain.uuid)
 
 
 def pin_thread(hypervisor: Pinning, domain: Domain, thread: ThreadKey, cpus: CpuSet) -> None:

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.model.actions import Kind, Unit
-from kongming_sched.agent.model.guest import Domain, Guest, ObservedGuest, Threads
+from kongming_sched.agent.model.guest import Guest, ObservedGuest, Threads, libvirt_pins
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.texts.whole_number import CPUS, VCPU_COUNTS, find_whole_number, read_whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +28,6 @@ class Comparison:
     libvirt: str
     kernel: str
     fault: str = ""
-
-
-def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:
-    """The pins of a running domain as libvirt reports them in the live XML.
-
-    :param anywhere: the CPUs of a thread that libvirt has not pinned
-    """
-    root = ET.fromstring(domain.xml)
-    vcpu = root.find("vcpu")
-    text = "" if vcpu is None else vcpu.get("cpuset", "")
-    default = CpuSet.parse(text) if text else anywhere
-
-    def pins(tag: str, index: str) -> dict[int, CpuSet]:
-        return {
-            read_whole_number(pin.get(index, "0"), CPUS): CpuSet.parse(pin.get("cpuset", ""))
-            for pin in root.iterfind(f"cputune/{tag}")
-        }
-
-    text = "" if vcpu is None else (vcpu.get("current") or vcpu.text or "").strip()
-    count = find_whole_number(text, VCPU_COUNTS) or 0
-    vcpus = dict.fromkeys(range(count), default) | pins("vcpupin", "vcpu")
-    emulator = pins("emulatorpin", "emulator").get(0, default)
-    return Threads(vcpus, emulator, pins("iothreadpin", "iothread"))
 
 
 def compare(preview: Preview, others: Iterable[ObservedGuest], memory: Mapping[str, CpuSet]) -> list[Comparison]:

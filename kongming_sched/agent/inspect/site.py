@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oslo_config import cfg
@@ -17,13 +16,14 @@ from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
-from kongming_sched.agent.model.guest import ObservedGuest, identify_or_fault
+from kongming_sched.agent.model.guest import ObservedGuest, Threads, identify_or_fault
 from kongming_sched.agent.settings import Settings, placement_adapter, read_files, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
@@ -54,8 +54,14 @@ class Site:
         """Every guest that runs, as libvirt and the kernel see it."""
         running = []
         for domain in self.hypervisor.domains():
-            with contextlib.suppress(exceptions.GuestGone):
-                running.append(ObservedGuest(domain, identify_or_fault(domain), self.kernel.threads(domain)))
+            identity, threads = identify_or_fault(domain), Threads({}, CpuSet())
+            try:
+                threads = self.kernel.threads(domain)
+            except exceptions.GuestGone:
+                continue
+            except exceptions.KernelError as error:
+                identity = replace(identity, fault=str(error))
+            running.append(ObservedGuest(domain, identity, threads))
         return running
 
     def preview(self) -> Preview:

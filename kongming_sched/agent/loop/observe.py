@@ -3,21 +3,34 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
 from kongming_sched.agent.loop.parts import ReconcilerParts
-from kongming_sched.agent.model.guest import Guest, Identities, RunningGuest
-from kongming_sched.agent.model.problem import RELEASED_GUESTS, Problem, Reason, Subject, SubjectKind
-from kongming_sched.agent.model.view import HostView
+from kongming_sched.agent.model.guest import (
+    Domain,
+    Guest,
+    Identities,
+    Identity,
+    ObservedGuest,
+    RunningGuest,
+    Threads,
+    libvirt_pins,
+)
+from kongming_sched.agent.model.problem import RELEASED_GUESTS, Problem, Reason, Subject, SubjectKind, server
+from kongming_sched.agent.model.view import HostView, RunningGuests
 from kongming_sched.agent.state.history import History
 from kongming_sched.agent.state.released import Released
 from kongming_sched.agent.state.reservations import IncomingMigrations
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostCpus
 from kongming_sched.template import PinningTemplate
+
+_NO_THREADS = Threads({}, CpuSet())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +55,12 @@ class PlacementView:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningGuests:
-    """What runs on a host by libvirt and the kernel.
-
-    :ivar managed: the guests of templates
-    :ivar unmanaged: those without a template
-    :ivar problems: of guests whose XML or flavor cannot be read
-    """
-
-    managed: tuple[Guest, ...]
-    unmanaged: tuple[RunningGuest, ...]
-    problems: tuple[Problem, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
     """What is seen on a host itself at one time.
 
     :ivar guests: the running guests of templates
     :ivar unmanaged: the running guests without a template
+    :ivar unread: the running guests that cannot be read now
     :ivar incoming: the guests that migrate to it
     :ivar released: which guests are to be left alone
     :ivar problems: what cannot be read
@@ -69,9 +69,15 @@ class Observation:
     cpus: HostCpus
     guests: tuple[Guest, ...]
     unmanaged: tuple[RunningGuest, ...]
+    unread: tuple[ObservedGuest, ...]
     incoming: IncomingMigrations
     released: Released
     problems: tuple[Problem, ...]
+
+    @property
+    def servers(self) -> list[str]:
+        """The ids of the running guests that have a template, as far as is known."""
+        return [guest.uuid for guest in (*self.guests, *self.unread)]
 
 
 class Observer:
@@ -84,6 +90,7 @@ class Observer:
         self._parts = parts
         self._history = history
         self._identities = Identities()
+        self._last: dict[str, ObservedGuest] = {}
 
     def observe(
         self,
@@ -103,25 +110,27 @@ class Observer:
         except exceptions.ConfigurationError as error:  # what the file said before holds
             problems.append(Problem(Reason.CONFIGURATION, RELEASED_GUESTS, str(error)))
         running = self.guests(evenly_limited)
-        here = [guest.uuid for guest in running.managed]
+        # A guest whose threads are not known has the CPUs that were reserved for it, until it is seen on them.
+        here = [guest.uuid for guest in (*running.managed, *running.unread) if guest.threads.vcpus]
         incoming = self._parts.reservations.expect(questions, here, cpus.topology.cpus)
         problems += running.problems
         released = self._parts.released.last
-        return Observation(cpus, running.managed, running.unmanaged, incoming, released, tuple(problems))
+        return Observation(
+            cpus, running.managed, running.unmanaged, running.unread, incoming, released, tuple(problems)
+        )
 
     def guests(self, evenly_limited: Collection[str] = ()) -> RunningGuests:
-        """See the running guests.
+        """See the running guests. One that cannot be read keeps none of the others from being seen.
 
         :param evenly_limited: server ids of guests whose vCPUs are known to have one quota, which is not read again
         :raises HypervisorError: if libvirt does not say what runs
         """
         managed: list[Guest] = []
         unmanaged: list[RunningGuest] = []
-        problems: list[Problem] = []
+        unread: list[ObservedGuest] = []
         for domain, identity in self._identities.of(self._parts.hypervisor.domains()):
             if isinstance(identity, exceptions.KongMingError):
-                subject = Subject(SubjectKind.SERVER, domain.name, domain.uuid)
-                problems.append(Problem(Reason.DOMAIN, subject, str(identity)))
+                unread.append(self._unread(domain, str(identity)))
                 continue
             if identity.request is None:
                 unmanaged.append(RunningGuest(domain, identity))
@@ -131,8 +140,32 @@ class Observer:
                 quotas = {} if domain.uuid in evenly_limited else self._parts.kernel.vcpu_quotas(domain)
             except exceptions.GuestGone:
                 continue
+            except exceptions.KernelError as error:
+                unread.append(self._unread(domain, str(error), identity))
+                continue
             managed.append(Guest(domain, identity, threads, identity.request, quotas))
-        return RunningGuests(tuple(managed), tuple(unmanaged), tuple(problems))
+        self._last = {guest.uuid: guest for guest in (*managed, *unread)}
+        problems = tuple(Problem(Reason.DOMAIN, server(guest), guest.identity.fault) for guest in unread)
+        return RunningGuests(tuple(managed), tuple(unmanaged), tuple(unread), problems)
+
+    def _unread(self, domain: Domain, fault: str, identity: Identity | None = None) -> ObservedGuest:
+        """A guest that libvirt or the kernel cannot read, with what the other one says, or what was seen last.
+
+        :param identity: None if it is not known from what libvirt says now
+        """
+        last = self._last.get(domain.uuid)
+        if identity is None and last is not None and domain.start == last.identity.start:
+            identity = last.identity
+        if identity is None:
+            identity = Identity(domain.name, 0, None, start=domain.start)
+        try:
+            threads = self._parts.kernel.threads(domain)
+        except exceptions.GuestGone:
+            threads = _NO_THREADS
+        except exceptions.KernelError:
+            is_same_run = last is not None and last.run == (domain.uuid, identity.start)
+            threads = last.threads if last is not None and is_same_run else _pins_by_libvirt(domain)
+        return ObservedGuest(domain, replace(identity, fault=fault), threads)
 
     def placement(self) -> PlacementView:
         """Read Placement.
@@ -166,4 +199,13 @@ class Observer:
             self._parts.metadata.requests(),
             self._history.assigned(guests),
             released,
+            seen.unread,
         )
+
+
+def _pins_by_libvirt(domain: Domain) -> Threads:
+    """What is pinned by the XML of a domain, if there is one that can be read."""
+    try:
+        return libvirt_pins(domain, CpuSet())
+    except (ET.ParseError, exceptions.InvalidCpuSet, exceptions.InvalidNumber):
+        return _NO_THREADS

@@ -17,7 +17,7 @@ from kongming_sched.agent.host.ports import Hypervisor
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.outcome import Outcome
-from kongming_sched.agent.model.view import HostView
+from kongming_sched.agent.model.view import HostView, RunningGuests
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.pools import HostCpus
 from kongming_sched.texts.printable import clean, quote, shorten
@@ -101,8 +101,8 @@ class ReconcilerAccess:
         """The host and its claims as they are."""
         return self._reconciler.view(self._cpus)
 
-    def guests(self) -> tuple[Guest, ...]:
-        """The running guests of templates."""
+    def guests(self) -> RunningGuests:
+        """The running guests as they are now."""
         return self._reconciler.guests()
 
     def reconcile(self) -> Outcome:
@@ -157,7 +157,13 @@ def _rebalance(agent: ReconcilerAccess, hypervisor: Hypervisor) -> OrderAnswer:
 
 
 def _is_busy(hypervisor: Hypervisor, guest: Guest) -> bool:
+    """Whether a guest cannot be moved now, be it because libvirt does not say that it can.
+
+    :raises HypervisorUnavailable: if libvirt went away
+    """
     try:
         return hypervisor.is_busy(guest.domain)
-    except exceptions.GuestGone:
+    except exceptions.HypervisorUnavailable:
+        raise
+    except (exceptions.GuestGone, exceptions.HypervisorError):
         return True

@@ -20,7 +20,7 @@ from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.outcome import Answer, Outcome, PinningResult, PlacementResult, pins_of, pool_use
 from kongming_sched.agent.model.problem import PLACEMENT, Problem, Reason, Subject, one_per_subject, server
-from kongming_sched.agent.model.view import HostLayout, HostView
+from kongming_sched.agent.model.view import HostLayout, HostView, RunningGuests
 from kongming_sched.agent.state.history import History
 from kongming_sched.pools import HostCpus
 
@@ -73,19 +73,20 @@ class Reconciler:
         # Placement first, for libvirt reports a guest that starts only when it has started, and has claimed.
         asked = self._ask_placement()
         seen = self._observer.observe(cpus, questions, self._evenly_limited)
-        unmanaged = self._unmanaged.run(seen.unmanaged, cpus, self._history, seen.released)
+        unread = [guest.uuid for guest in seen.unread]
+        unmanaged = self._unmanaged.run(seen.unmanaged, unread, cpus, self._history, seen.released)
         decided = self._decide(seen, asked)
         problems = [*seen.problems, *unmanaged.problems]
         placement, pinning, answers = PlacementResult(), PinningResult(), dict(seen.incoming.refused)
         if isinstance(decided, _Decided):
-            self._parts.metadata.grant([guest.uuid for guest in seen.guests], decided.layout.granted)
+            self._parts.metadata.grant(seen.servers, decided.layout.granted)
             placement = decided.result
             pinning, pinning_problems, answers = self._pin(seen, decided)
             problems += (*decided.problems, *pinning_problems)
         else:
             problems.append(decided)
         repaired, definition_problems = self._definitions.repair(seen.guests)
-        self._parts.backoff.keep_only(guest.uuid for guest in seen.guests)
+        self._parts.backoff.keep_only(seen.servers)
         return Outcome(
             one_per_subject([*problems, *definition_problems]),
             placement,
@@ -105,12 +106,12 @@ class Reconciler:
         seen = self._observer.observe(cpus, (), self._evenly_limited)
         return self._observer.view(seen, self._observer.placement())
 
-    def guests(self) -> tuple[Guest, ...]:
-        """The running guests of flavors that name a template.
+    def guests(self) -> RunningGuests:
+        """The running guests as they are now.
 
         :raises HypervisorError: if libvirt does not say what runs
         """
-        return self._observer.guests(self._evenly_limited).managed
+        return self._observer.guests(self._evenly_limited)
 
     def reset_backoff(self, server_id: str) -> None:
         """Do not leave a guest alone although a change of it has failed."""
@@ -204,7 +205,8 @@ class Reconciler:
         guests = [guest for guest in seen.guests if guest.uuid in targets]  # the others have ended meanwhile
         settled = [guest for guest in guests if guest.uuid not in {*wrong, *released, *layout.unplaced}]
         pins = pins_of(guests, targets, pinned.done, pinned.seen)
-        drift = self._history.record(guests, targets, pins, {guest.uuid for guest in settled})
+        unread = [guest.uuid for guest in seen.unread]
+        drift = self._history.record(guests, targets, pins, {guest.uuid for guest in settled}, unread)
         self._evenly_limited = frozenset(guest.uuid for guest in settled if _is_evenly_limited(guest, layout))
         pages = {
             uuid: Problem(Reason.MEMORY, subjects[uuid], text)
@@ -243,7 +245,7 @@ class Reconciler:
             self._parts.kernel,
             lay_out_round,
             self.guests,
-            seen.incoming.reserved.values(),
+            (*seen.incoming.reserved.values(), *seen.unread),
             seen.cpus.pools.dedicated,
             seen.cpus.housekeeping,
         )

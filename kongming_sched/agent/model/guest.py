@@ -14,24 +14,47 @@ from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.qos import PERIOD_US, QUOTA_US, SHARES
 from kongming_sched.request import PinningRequest
-from kongming_sched.texts.whole_number import VCPU_COUNTS, find_whole_number, read_whole_number
+from kongming_sched.texts.whole_number import CPUS, VCPU_COUNTS, find_whole_number, read_whole_number
 
 _NOVA = "{http://openstack.org/xmlns/libvirt/nova/1.1}"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainId:
+    """What is known of a running domain without reading it.
+
+    :ivar start: libvirt's number of this run of the domain
+    """
+
+    uuid: str
+    name: str
+    start: str
+
+    def unread(self, fault: str) -> Domain:
+        """The domain if it cannot be read.
+
+        :param fault: why not
+        """
+        return Domain(self.uuid, self.name, "", start=self.start, fault=fault)
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
     """A running domain as libvirt hands it out.
 
-    :ivar xml: the live domain XML
+    :ivar xml: the live domain XML; empty if libvirt could not read the domain
     :ivar scheduler: cpu_shares, vcpu_period, vcpu_quota (that of vCPU 0), emulator_period and emulator_quota; empty
         where the host has no cpu controller
+    :ivar start: libvirt's number of this run of the domain, which is known without reading it
+    :ivar fault: why libvirt could not read it; empty if it could
     """
 
     uuid: str
     name: str
     xml: str
     scheduler: Mapping[str, int] = field(default_factory=dict)
+    start: str = ""
+    fault: str = ""
 
 
 _thread = functools.cache(ThreadKey)
@@ -143,9 +166,11 @@ _QUOTA = {
 def identify(domain: Domain) -> Identity:
     """Read Nova's metadata in a domain's XML.
 
-    :raises InvalidDomain: if the XML is broken
+    :raises InvalidDomain: if there is no XML, or it is broken
     :raises InvalidRequest: if the flavor in it names a template and asks for what cannot be
     """
+    if domain.fault:
+        raise exceptions.InvalidDomain(domain.name, domain.fault)
     try:
         root = ET.fromstring(domain.xml)
         vcpu = root.find("vcpu")
@@ -171,12 +196,38 @@ def identify(domain: Domain) -> Identity:
     return Identity(server, vcpus, PinningRequest.from_extra_specs(specs), quota, nodes, mode, start)
 
 
+def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:
+    """The pins of a running domain as libvirt reports them in the live XML.
+
+    :param anywhere: the CPUs of a thread that libvirt has not pinned
+    :raises ParseError: if the XML is broken
+    :raises InvalidCpuSet: if pins in it are no CPUs
+    :raises InvalidNumber: if a thread's number is none
+    """
+    root = ET.fromstring(domain.xml)
+    vcpu = root.find("vcpu")
+    text = "" if vcpu is None else vcpu.get("cpuset", "")
+    default = CpuSet.parse(text) if text else anywhere
+
+    def pins(tag: str, index: str) -> dict[int, CpuSet]:
+        return {
+            read_whole_number(pin.get(index, "0"), CPUS): CpuSet.parse(pin.get("cpuset", ""))
+            for pin in root.iterfind(f"cputune/{tag}")
+        }
+
+    text = "" if vcpu is None else (vcpu.get("current") or vcpu.text or "").strip()
+    count = find_whole_number(text, VCPU_COUNTS) or 0
+    vcpus = dict.fromkeys(range(count), default) | pins("vcpupin", "vcpu")
+    emulator = pins("emulatorpin", "emulator").get(0, default)
+    return Threads(vcpus, emulator, pins("iothreadpin", "iothread"))
+
+
 def identify_or_fault(domain: Domain) -> Identity:
     """Read Nova's metadata in a domain's XML; if that cannot be, the domain's own name with the fault."""
     try:
         return identify(domain)
     except (exceptions.InvalidDomain, exceptions.InvalidRequest) as error:
-        return Identity(domain.name, 0, None, fault=str(error))
+        return Identity(domain.name, 0, None, start=domain.start, fault=str(error))
 
 
 class Identities:

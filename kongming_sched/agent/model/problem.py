@@ -23,7 +23,7 @@ class Reason(StrEnum):
     TEMPLATE = "template"
     """The traits of a template's provider are not exactly one template."""
     DOMAIN = "domain"
-    """The XML of a guest, or its flavor in it, cannot be read."""
+    """libvirt, the kernel or its flavor does not let the agent read a guest, which keeps its CPUs and is left alone."""
     NO_PLACE = "no_place"
     """A guest cannot be as its template says: no claim here, no such template, no room."""
     MEMORY = "memory"

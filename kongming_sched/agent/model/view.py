@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from kongming_sched.agent.model.actions import Kind, ThreadKey, Unit
-from kongming_sched.agent.model.guest import Guest
+from kongming_sched.agent.model.guest import Guest, ObservedGuest, RunningGuest
 from kongming_sched.agent.model.problem import Problem, Reason
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -29,6 +29,22 @@ class MemoryElsewhere:
     claimed: int
     bound: int
     obstacle: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGuests:
+    """What runs on a host by libvirt and the kernel.
+
+    :ivar managed: the guests of templates
+    :ivar unmanaged: those without a template
+    :ivar unread: those of which that is not known now, because libvirt, the kernel or their flavor cannot be read
+    :ivar problems: why these cannot be read
+    """
+
+    managed: tuple[Guest, ...]
+    unmanaged: tuple[RunningGuest, ...]
+    unread: tuple[ObservedGuest, ...]
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,7 @@ class HostView:
     :ivar overrides: server id to what its own metadata asks for
     :ivar assigned: server id to the host CPUs that its vCPUs were given before, wherever they are by now
     :ivar released: those of the immovable guests that an administrator has taken over, which is no problem
+    :ivar unread: guests that cannot be read now; they keep the CPUs on which they are
     """
 
     cpus: HostCpus
@@ -68,6 +85,7 @@ class HostView:
     overrides: Mapping[str, OverrideRequest] = field(default_factory=dict)
     assigned: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
     released: frozenset[str] = frozenset()
+    unread: tuple[ObservedGuest, ...] = ()
 
     @property
     def topology(self) -> HostTopology:
@@ -139,7 +157,7 @@ class HostLayout:
 
 
 def units_of(
-    guests: Iterable[Guest], layouts: Mapping[str, GuestLayout], immovable: Set[str] = frozenset()
+    guests: Iterable[ObservedGuest], layouts: Mapping[str, GuestLayout], immovable: Set[str] = frozenset()
 ) -> list[Unit]:
     """Every thread of every guest with where it is and where it should be.
 

@@ -60,21 +60,27 @@ class History:
         self._left = {}
 
     def record(
-        self, guests: Sequence[Guest], targets: Mapping[str, GuestLayout], pins: Pins, settled: Collection[str]
+        self,
+        guests: Sequence[Guest],
+        targets: Mapping[str, GuestLayout],
+        pins: Pins,
+        settled: Collection[str],
+        unread: Iterable[str] = (),
     ) -> DriftReport:
         """Find what had drifted before a pass, and remember how the pass left everything.
 
         An item has drifted if it is neither where the agent left it, in the same run of the guest, nor where it should
         be now. Each drift is reported once: an item that could not be repaired is not known to be right any more.
 
-        :param guests: all running guests of templates as they were before the pass; of others nothing is remembered
+        :param guests: all running guests of templates as they were before the pass
         :param targets: server id to how each of them should be
         :param pins: their threads before and after the pass
         :param settled: server ids of those that are as they should be in every respect
+        :param unread: server ids of further guests that run, of which is remembered what was; of all others nothing is
         """
         found = [*self._drifted_threads(pins), *self._drifted_values(guests, targets)]
         self._drifted |= {(guest, item) for guest, item, drift in found if drift.is_thread}
-        self._remember(guests, targets, pins, settled)
+        self._remember(guests, targets, pins, settled, unread)
         right = {(guest, item) for guest, item in self._drifted if item in self._left.get(guest, ("", {}))[1]}
         there = {(unit.guest, (unit.kind, unit.index)) for unit in pins.after} if self._drifted else set()
         self._drifted = (self._drifted & there) - right
@@ -107,10 +113,15 @@ class History:
         return items.get(item) if known_start == start else None
 
     def _remember(
-        self, guests: Iterable[Guest], targets: Mapping[str, GuestLayout], pins: Pins, settled: Collection[str]
+        self,
+        guests: Iterable[Guest],
+        targets: Mapping[str, GuestLayout],
+        pins: Pins,
+        settled: Collection[str],
+        unread: Iterable[str],
     ) -> None:
-        left: dict[str, tuple[str, dict[_Item, _Value]]] = {}
-        kept: dict[str, _Settled] = {}
+        left = {uuid: self._left[uuid] for uuid in unread if uuid in self._left}
+        kept = {uuid: self._settled[uuid] for uuid in unread if uuid in self._settled}
         for guest in guests:
             uuid, start = guest.uuid, guest.identity.start
             items: dict[_Item, _Value] = {}

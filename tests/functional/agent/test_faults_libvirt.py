@@ -310,6 +310,31 @@ def test_guest_dies_between_look_and_pin(stage: Stage) -> None:
     assert ((), ()) == (first.problems, second.problems)
 
 
+def test_guest_without_control_groups(stage: Stage) -> None:
+    """Another server is pinned and reported well, although libvirt cannot read the one whose groups are gone."""
+    if "cpu" not in stage.host.hypervisor.controllers:
+        pytest.skip("libvirt reads no control groups of guests here")
+    with stage.running() as agent, stage.guest(stage.bronze) as bronze:
+        stage.wait_until_pinned(bronze)
+        remove_control_groups(stage.pid(bronze))
+        with stage.guest(stage.gold) as gold:
+            stage.wait_until_pinned(gold)
+            words = f"({bronze.server.uuid}): the XML of domain"
+            agent.wait_for("a word on it", lambda: words in agent.log.read_text() or None)
+
+
+def remove_control_groups(pid: int) -> None:
+    """Take a process out of its control groups of the controller cpu, and remove these."""
+    lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    controllers, path = next(line[1:] for line in lines if "cpu" in line[1].split(",") or not line[1])
+    mount = Path("/sys/fs/cgroup") / ("cpu" if controllers else "")
+    scope = next(parent for parent in (mount / path[1:]).parents if not parent.name.startswith(("vcpu", "emulator")))
+    for group in sorted([scope, *(item for item in scope.rglob("*") if item.is_dir())], reverse=True):
+        for thread in (group / ("tasks" if controllers else "cgroup.threads")).read_text().split():
+            (mount / ("tasks" if controllers else "cgroup.procs")).write_text(thread)
+        group.rmdir()
+
+
 def test_disk_full_for_the_log(stage: Stage, tmp_path: Path) -> None:
     """Pins do not wait for a log that cannot be written, and it goes on when there is room again."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", tmp_path], check=True)

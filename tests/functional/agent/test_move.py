@@ -108,7 +108,7 @@ def test_dry_run(world: World) -> None:
     assert [f"would move {name} from node 0 to node 1", f"{name}: vCPU 0: CPU 2 -> 14"] == lines[:2]
     assert f"{name}: memory: node 0 -> 1" in lines
     assert before[0] == state(world, "silver-1")
-    assert {"domains", "threads", "after domains", "after threads", "is_busy"} >= set(world.host.log[len(before[1]) :])
+    assert {"domains", "read", "threads", "is_busy"} >= set(world.host.log[len(before[1]) :])
 
 
 def test_refused_for_two_names(world: World) -> None:

@@ -12,9 +12,9 @@ import pytest
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.read_only import ReadOnly
-from kongming_sched.agent.inspect.compare import Comparison, compare, libvirt_pins
+from kongming_sched.agent.inspect.compare import Comparison, compare
 from kongming_sched.agent.loop.reconcile import Reconciler
-from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
+from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads, libvirt_pins
 from kongming_sched.agent.state.reservations import Reservations
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient

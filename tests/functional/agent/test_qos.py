@@ -100,7 +100,7 @@ def test_rests_with_quotas_of_its_own(world: World) -> None:
 
     world.look()
 
-    assert {"domains", "threads", "vcpu_quotas"} == set(world.host.log)
+    assert {"domains", "read", "threads", "vcpu_quotas"} == set(world.host.log)
 
 
 def test_flavors_own_values_come_back(world: World) -> None:

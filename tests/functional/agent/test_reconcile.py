@@ -81,7 +81,7 @@ def test_rests_when_all_is_well(world: World) -> None:
     world.look()
 
     assert 4 == len(counting.requests)
-    assert {"domains", "threads"} == set(world.host.log)
+    assert {"domains", "read", "threads"} == set(world.host.log)
 
 
 def test_repairs_drift(world: World) -> None:

@@ -52,6 +52,24 @@ def test_number_of_another_process(host: Host, tmp_path: Path) -> None:
         host.threads(DOMAIN)
 
 
+@pytest.mark.parametrize("broken", ["proc/77/cmdline", "proc/77/task/81/status"])
+def test_guest_that_cannot_be_read(host: Host, tmp_path: Path, broken: str) -> None:
+    """Any other error of the kernel's is one of this guest."""
+    (tmp_path / broken).unlink()
+    (tmp_path / broken).mkdir()
+
+    with pytest.raises(exceptions.KernelError, match=r"the kernel could not read the .* of instance-1: .*directory"):
+        host.threads(DOMAIN)
+
+
+def test_affinity_that_is_no_cpus(host: Host, tmp_path: Path) -> None:
+    """A file of the kernel's with another content is an error of this guest."""
+    (tmp_path / "proc/77/task/81/status").write_text("Name:\tx\nCpus_allowed_list:\tsome\n")
+
+    with pytest.raises(exceptions.KernelError, match="not a CPU set"):
+        host.threads(DOMAIN)
+
+
 @pytest.mark.parametrize("missing", ["run/instance-1.pid", "proc/77/cmdline", "proc/77/task/81/status"])
 def test_guest_that_ends_meanwhile(host: Host, tmp_path: Path, missing: str) -> None:
     """Files that vanish while they are read mean that the guest ended."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kongming_sched.agent.decide.preview import Preview
-from kongming_sched.agent.inspect.compare import Comparison, compare, libvirt_pins
-from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
+from kongming_sched.agent.inspect.compare import Comparison, compare
+from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads, libvirt_pins
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.cpuset import CpuSet
 from tests.unit.agent.hosts import EVERYWHERE, Tenant, domain_xml, host, preview, tenant
