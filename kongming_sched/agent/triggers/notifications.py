@@ -13,7 +13,7 @@ class NotificationTrigger(ListeningTrigger):
     """``[notifications] notification_format`` of nova.conf must be ``versioned`` or ``both``.
 
     Each host gets the notifications of all servers. The ``host`` in a payload is often not the one that a server is on
-    next, so metadata is kept whatever host it names; that of servers which do not run here has no effect. Where Nova's
+    next, so metadata is kept whatever host it names; only that of servers which run here starts a pass. Where Nova's
     API may be asked it is: notifications wait in queues and overtake each other, and its answer is never older.
     """
 
@@ -27,7 +27,7 @@ class NotificationTrigger(ListeningTrigger):
     def hear(self, event_type: str, payload: Mapping[str, Any], sent_at: float) -> None:
         """Learn the metadata that stands in it, or ask for it."""
         data = payload["nova_object.data"]
-        server = str(data["uuid"])
+        server, is_named_here = str(data["uuid"]), data.get("node") == self.context.host
         if event_type == "instance.delete.end":
             self.context.metadata.forget(server)
         elif self.context.ask is not None:
@@ -36,7 +36,8 @@ class NotificationTrigger(ListeningTrigger):
             isinstance(data.get("metadata"), Mapping)
             and self.context.metadata.learn(server, data["metadata"], sent_at)
             and not self.is_backlog(sent_at)
+            and (is_named_here or server in self.context.metadata.running)
         ):
             self.context.wake()
-        if data.get("node") == self.context.host and event_type.endswith(".end"):
+        if is_named_here and event_type.endswith(".end"):
             self.context.wake()
