@@ -199,7 +199,8 @@ class ComputeClient:
             if response.status_code not in accept:
                 sdk_exceptions.raise_from_response(response)
         except sdk_exceptions.HttpException as error:
-            reason = f"{error.details or error.message} (HTTP {error.status_code} from {error.url})"
+            remedy = " This needs the role admin" if error.status_code == 403 else ""
+            reason = f"{error.details or error.message}{remedy} (HTTP {error.status_code} from {error.url})"
             raise exceptions.ComputeError(action, reason) from error
         except sdk_exceptions.SDKException as error:
             raise exceptions.ComputeError(action, str(error)) from error

@@ -92,6 +92,8 @@ class Transport:
             kind = exceptions.ProviderNotFound if code else exceptions.PlacementUnavailable
         elif code == _CONFLICT:
             kind = exceptions.PlacementConflict
+        elif response.status_code == 403:
+            detail = f"{detail} The user needs the role service or admin"
         raise kind(action, detail, response.status_code, code)
 
 

@@ -28,6 +28,8 @@ connection = sqlite:///{directory}/nova_api.sqlite
 connection = sqlite:///{directory}/nova_cell1.sqlite
 [oslo_concurrency]
 lock_path = {directory}
+[oslo_policy]
+policy_file = {directory}/policy.yaml
 """
 
 _PLACEMENT = """\
@@ -99,6 +101,7 @@ class NovaApi(ChildProcess):
         placement = placement_section(placement_endpoint) if placement_endpoint else ""
         (directory / "nova.conf").write_text(_CONFIGURATION.format(directory=directory) + placement)
         (directory / "api-paste.ini").write_text(_PASTE)
+        (directory / "policy.yaml").write_text("{}\n")  # read again when it has changed
         super().__init__(
             "nova-api",
             [sys.executable, "-m", "testbed.lab.wsgi_server", "testbed.lab.nova_wsgi", self._port_file],

@@ -35,16 +35,23 @@ ADMIN = {
 }
 """What keystonemiddleware says of an administrator."""
 
+TOKENS = {TOKEN: ADMIN} | {
+    role: {**ADMIN, "HTTP_X_USER_NAME": role, "HTTP_X_PROJECT_ID": f"1ab{number:029}", "HTTP_X_ROLES": role}
+    for number, role in enumerate(("service", "reader"), 3)
+}
+"""What keystonemiddleware says by each token; users of one role alone have projects of their own."""
+
 
 def token_filter(_global_conf: object, **_local_conf: object) -> Callable[[WSGIApplication], WSGIApplication]:
-    """Paste's factory of the filter that lets in whoever has the lab's token, as an administrator."""
+    """Paste's factory of the filter that lets in who has one of the lab's tokens."""
 
     def wrap(application: WSGIApplication) -> WSGIApplication:
         def check(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            if environ.get("HTTP_X_AUTH_TOKEN") != TOKEN:
+            user = TOKENS.get(environ.get("HTTP_X_AUTH_TOKEN", ""))
+            if user is None:
                 start_response("401 Unauthorized", [("Content-Type", "text/plain")])
                 return [b"the token is not the lab's\n"]
-            environ.update(ADMIN)
+            environ.update(user)
             return application(environ, start_response)
 
         return check

@@ -14,6 +14,13 @@ from kongming_sched.placement.transport import Adapter
 
 _T = TypeVar("_T")
 
+_NO_RIGHT = (
+    "the user of [kongming_nova] may not list servers of all projects, for which the role service is not enough: set a"
+    " user with the role admin there, instead of auth_section = placement, or allow its role"
+    " os_compute_api:servers:detail, os_compute_api:servers:detail:get_all_tenants and"
+    " os_compute_api:servers:allow_all_filters in nova-api's policy file"
+)
+
 
 class NovaClient:
     """Reads servers.
@@ -26,17 +33,27 @@ class NovaClient:
         self._adapter = adapter
 
     def metadata(self, server: str) -> dict[str, str] | None:
-        """The metadata of a server; None if there is no such server."""
-        return self._read(
-            f"read server {server}",
+        """The metadata of a server; None if there is no such server.
+
+        Nova hides servers of other projects from users that are no administrators, as if there were none; so it is
+        asked again in a way that it refuses to them, before a server is taken for deleted.
+        """
+        action = f"read server {server}"
+        found = self._read(
+            action,
             f"/servers/{quote(server, safe='')}",
             lambda body: None if body is None else _metadata(body["server"]),
         )
+        return self._list(action, {"uuid": server}).get(server) if found is None else found
 
     def metadata_of_host(self, host: str) -> dict[str, dict[str, str]]:
         """The metadata of all servers of a compute node, by their ids."""
+        return self._list(f"list the servers of {host}", {"node": f"^{_as_regex(host)}$"})
+
+    def _list(self, action: str, query: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """The metadata of all servers of all projects that a query finds, by their ids."""
         found: dict[str, dict[str, str]] = {}
-        query = {"all_tenants": "1", "node": f"^{_as_regex(host)}$"}
+        query = {"all_tenants": "1", **query}
         markers = Markers()
 
         def read(body: Any) -> str:
@@ -44,7 +61,7 @@ class NovaClient:
             found.update((str(item["id"]), _metadata(item)) for item in items)
             return markers.next(items, body.get("servers_links"))
 
-        while marker := self._read(f"list the servers of {host}", "/servers/detail", read, query):
+        while marker := self._read(action, "/servers/detail", read, query):
             query["marker"] = marker
         return found
 
@@ -61,6 +78,8 @@ class NovaClient:
         except NO_ANSWER as error:
             raise exceptions.ComputeError(action, words(error)) from error
         is_gone = response.status_code == 404 and not params
+        if response.status_code == 403:
+            raise exceptions.ComputeError(action, _NO_RIGHT)
         if response.status_code != 200 and not is_gone:
             raise exceptions.ComputeError(action, f"{url} gave HTTP {response.status_code}")
         try:
