@@ -230,6 +230,26 @@ class ProviderNotFound(PlacementError):
     """The resource provider does not exist (404)."""
 
 
+class AnotherMachine(PlacementError):
+    """The node providers of a host are another machine's that answers to the same name; nothing was written.
+
+    :ivar marks: of the machines whose they are
+    :ivar mark: of this machine
+    """
+
+    def __init__(self, host: str, marks: tuple[str, ...], mark: str) -> None:
+        self.host = host
+        self.marks = marks
+        self.mark = mark
+        super().__init__(
+            f"be written for {host}",
+            f"its nodes there are those of another machine (mark {', '.join(marks)}; this one is {mark}). If both run,"
+            " two compute nodes answer to this name: give one of them another, in nova.conf and in [kongming_agent]"
+            " host. If this machine has taken the other's place, or its firmware's or libvirt's UUID has changed, say"
+            f" 'openstack kongming host unset {host} --machine'",
+        )
+
+
 class ComputeError(KongMingError):
     """Nova refused a request, or cannot be reached."""
 

@@ -200,6 +200,9 @@ class SimulatedHost:
     def host_name(self) -> str:
         return self._call("host_name", lambda: "host")
 
+    def host_uuid(self) -> str:
+        return self._call("host_uuid", lambda: "")
+
     def topology(self) -> HostTopology:
         return self._call("topology", lambda: self._topology)
 

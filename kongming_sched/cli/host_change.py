@@ -14,18 +14,40 @@ from kongming_sched.cli.change_plan import Effect, Entry, Plan, changed
 from kongming_sched.cli.command import Change
 from kongming_sched.cloud.nodes import node_id, offered_templates, read_nodes
 from kongming_sched.placement.disabling import disable, disabled_traits, enable, enabled_traits
+from kongming_sched.placement.machines import forget_machine, marks
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.texts.whole_number import NODE_IDS, whole_number_argument
 
 
-class _Switch(Change):
+class _OnHost(Change):
+    """A change of the nodes of a host."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the host."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("host", metavar="<host>", help="Compute node, as 'openstack hypervisor list' names it")
+        return parser
+
+    def nodes(self, host: str) -> dict[int, NodeState]:
+        """The nodes of a host by their numbers.
+
+        :raises HostNotFound: if there is no such host, or it has no nodes
+        """
+        if not self.placement.providers(name=host):
+            raise exceptions.HostNotFound(host, "is no compute node in Placement")
+        _, _, found = NodeRegistry(self.placement, host).observe()
+        if not found:
+            raise exceptions.HostNotFound(host, "has no nodes: no kongming-agent has registered them")
+        return {node_id(state.name): state for state in found.values()}
+
+
+class _Switch(_OnHost):
     """The arguments of both commands, and the nodes that they name."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the host and its nodes."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("host", metavar="<host>", help="Compute node, as 'openstack hypervisor list' names it")
         parser.add_argument(
             "--node",
             metavar="<number>",
@@ -42,12 +64,7 @@ class _Switch(Change):
         :raises CommandError: if it does not have one of these nodes
         """
         host = parsed_args.host
-        if not self.placement.providers(name=host):
-            raise exceptions.HostNotFound(host, "is no compute node in Placement")
-        _, _, found = NodeRegistry(self.placement, host).observe()
-        if not found:
-            raise exceptions.HostNotFound(host, "has no nodes: no kongming-agent has registered them")
-        by_number = {node_id(state.name): state for state in found.values()}
+        by_number = self.nodes(host)
         for number in parsed_args.node or ():
             if number not in by_number:
                 has = ", ".join(map(str, sorted(by_number)))
@@ -115,4 +132,43 @@ class EnableHost(_Switch):
 
         detail = "its agent offers templates again"
         changes = [Entry(Effect.CHANGE, f"node {node_id(state.name)}", detail, parsed_args.host) for state in states]
+        return Plan(f"host {parsed_args.host}", changes, carry_out)
+
+
+class UnsetHost(_OnHost):
+    """Take something back that is known of a host.
+
+    The agent of a host marks its nodes with its machine, and writes nothing while they are marked with another: two
+    compute nodes then answer to one name, and would overwrite each other's nodes. Where a machine has been replaced, or
+    its firmware's or libvirt's UUID has changed, --machine takes the mark away. Servers keep their claims.
+
+    Example::
+
+        openstack kongming host unset compute-1 --machine
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take what to forget."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--machine",
+            action="store_true",
+            required=True,
+            help="Which machine the host is; the one whose agent makes the next pass has it then",
+        )
+        return parser
+
+    def plan(self, parsed_args: argparse.Namespace) -> Plan:
+        """Take the marks away."""
+        states = sorted(self.nodes(parsed_args.host).items())
+        marked = [(number, state, marks(state.traits)) for number, state in states if marks(state.traits)]
+
+        def carry_out() -> None:
+            for _, state, _ in marked:
+                forget_machine(self.placement, state.uuid)
+
+        changes = [
+            Entry(Effect.CHANGE, f"node {number}", f"machine {changed(', '.join(of), None)}", parsed_args.host)
+            for number, _, of in marked
+        ]
         return Plan(f"host {parsed_args.host}", changes, carry_out)

@@ -29,16 +29,16 @@ def enabled_traits(traits: Collection[str]) -> frozenset[str]:
 def disable(client: PlacementClient, uuid: str) -> None:
     """Let a node take no more servers. Does nothing to a node that is disabled already."""
     client.ensure_traits([names.DISABLED])
-    _change(client, uuid, disabled_traits)
+    change_traits(client, uuid, disabled_traits)
 
 
 def enable(client: PlacementClient, uuid: str) -> None:
     """Let a node's agent offer templates again."""
-    _change(client, uuid, enabled_traits)
+    change_traits(client, uuid, enabled_traits)
 
 
 @retry_on_conflict
-def _change(client: PlacementClient, uuid: str, wanted: Callable[[Collection[str]], frozenset[str]]) -> None:
+def change_traits(client: PlacementClient, uuid: str, wanted: Callable[[Collection[str]], frozenset[str]]) -> None:
     """Replace the traits of a node, starting anew if its agent has written meanwhile.
 
     :raises ProviderNotFound: if the node is gone

@@ -31,6 +31,7 @@ TEMPLATE = "CUSTOM_KONGMING_TEMPLATE"
 DISABLED = "CUSTOM_KONGMING_DISABLED"
 """On a node that takes no more servers of templates until an operator says otherwise; those that are there stay."""
 
+_MACHINE_PREFIX = "CUSTOM_KONGMING_MACHINE_"
 _SLOT_PREFIX = "CUSTOM_KONGMING_SLOT_"
 _TEMPLATE_PREFIX = "CUSTOM_KONGMING_TEMPLATE_"
 _NODE_PREFIX = "CUSTOM_KONGMING_NODE_"
@@ -91,6 +92,19 @@ def node_uuid(root_uuid: str, node_id: int) -> str:
 def node_name(root_name: str, node_id: int) -> str:
     """The name of the provider of a host's NUMA node."""
     return f"{root_name}_kongming_numa{node_id}"
+
+
+def machine_trait(mark: str) -> str:
+    """The trait of the nodes of a machine.
+
+    :param mark: of letters and digits
+    """
+    return _MACHINE_PREFIX + mark
+
+
+def machine_of(trait: str) -> str | None:
+    """The mark of the machine that a trait names; None for any other trait."""
+    return trait.removeprefix(_MACHINE_PREFIX) if trait.startswith(_MACHINE_PREFIX) else None
 
 
 def template_uuid(template: str) -> str:

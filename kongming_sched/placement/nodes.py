@@ -18,11 +18,15 @@ class NodeRegistry:
 
     Traits and inventories are read again when the provider's generation has changed. Allocations are read every time:
     Placement raises no generation when they are deleted, as Nova deletes those of a server.
+
+    :param machine: the mark of the machine that the host is, which its nodes get as a trait; empty to give them none,
+        and not to ask whose they are
     """
 
-    def __init__(self, client: PlacementClient, root_name: str) -> None:
+    def __init__(self, client: PlacementClient, root_name: str, machine: str = "") -> None:
         self._client = client
         self._root_name = root_name
+        self._machine = machine
         self._seen: dict[str, NodeState] = {}
         self._root: Provider | None = None
         self._aggregates: frozenset[str] = frozenset()
@@ -31,6 +35,7 @@ class NodeRegistry:
         """The host's root provider, its aggregates, and its node providers by id.
 
         :raises ProviderNotFound: if nova-compute has not registered this host (yet)
+        :raises AnotherMachine: if the nodes are those of another machine
         """
         root = self._read_root()
         providers = self._client.providers(in_tree=root.uuid)
@@ -44,6 +49,7 @@ class NodeRegistry:
         mine = [provider for provider in providers if _is_node(provider, fresh)]
         states = {provider.uuid: self._state(provider) for provider in mine}
         self._seen = states
+        self._refuse_another_machine(states.values())
         return fresh, self._aggregates, states
 
     def write(self, root: Provider, nodes: Iterable[DesiredNode], current: Mapping[str, NodeState]) -> list[str]:
@@ -55,7 +61,8 @@ class NodeRegistry:
         :raises PlacementConflict: if another client has written meanwhile; observe again
         """
         changes: list[str] = []
-        for node in nodes:
+        for desired in nodes:
+            node = self._marked(desired)
             state = current.get(node.uuid)
             if state is not None and state.traits == node.traits and state.inventories == node.inventories:
                 continue
@@ -68,6 +75,19 @@ class NodeRegistry:
             changes += self._write_node(node, state)
         return changes
 
+    def _refuse_another_machine(self, states: Iterable[NodeState]) -> None:
+        """Refuse nodes that another machine has marked; those without a mark are free to be taken."""
+        marks = {mark for state in states for trait in state.traits if (mark := names.machine_of(trait))}
+        others = sorted(marks - {self._machine})
+        if self._machine and others:
+            raise exceptions.AnotherMachine(self._root_name, tuple(others), self._machine)
+
+    def _marked(self, node: DesiredNode) -> DesiredNode:
+        """A node with the trait of this machine."""
+        if not self._machine:
+            return node
+        return replace(node, traits=node.traits | {names.machine_trait(self._machine)})
+
     def _write_node(self, node: DesiredNode, state: NodeState) -> list[str]:
         changes: list[str] = []
         generation = state.generation
@@ -76,7 +96,7 @@ class NodeRegistry:
             generation = self._client.set_traits(node.uuid, generation, kept)
             changes.append(f"{node.name}: no longer {', '.join(sorted(state.traits - kept))}")
             for trait in sorted(state.traits - kept):
-                if names.offered_template(trait):
+                if names.offered_template(trait) or names.machine_of(trait):
                     self._client.forget_trait(trait)
         if state.inventories != node.inventories:
             generation = self._client.set_inventories(node.uuid, generation, node.inventories)

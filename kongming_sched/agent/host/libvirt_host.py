@@ -13,6 +13,7 @@ import libvirt
 import tenacity
 
 from kongming_sched import exceptions
+from kongming_sched.agent.host.machine import uuid_of
 from kongming_sched.agent.host.ports import read_domains
 from kongming_sched.agent.ipc import qemu_hook
 from kongming_sched.agent.model.guest import Domain, DomainId
@@ -57,6 +58,11 @@ class LibvirtHypervisor:
         """The name that nova-compute registers this host under."""
         with self._errors("read the host's name"):
             return str(self._connect().getHostname())
+
+    def host_uuid(self) -> str:
+        """The UUID by which libvirt tells hosts apart; empty where the driver has none."""
+        with self._errors("read the host's UUID"):
+            return uuid_of(self._connect().getCapabilities())
 
     def version(self) -> tuple[int, int, int]:
         """The release of the libvirt that answers, as in (9, 0, 0)."""

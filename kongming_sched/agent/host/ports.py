@@ -27,6 +27,7 @@ class Hypervisor(Pinning, Protocol):
     """All that the agent needs of libvirt; see LibvirtHypervisor for what each method does and raises."""
 
     def host_name(self) -> str: ...  # noqa: D102
+    def host_uuid(self) -> str: ...  # noqa: D102
     def topology(self) -> HostTopology: ...  # noqa: D102
     def domains(self) -> list[Domain]: ...  # noqa: D102
     def take_started(self) -> frozenset[str]: ...  # noqa: D102

@@ -18,6 +18,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.host.machine import machine_mark
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect import findings, host_findings
 from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
@@ -201,18 +202,26 @@ class Checkup:
                 client.template_providers()
                 yield Finding(Level.OK, "Placement", "answers")
                 return
-            root, _, states = NodeRegistry(client, name).observe()
+            root, _, states = NodeRegistry(client, name, self._machine()).observe()
             yield of_provider(root, states)
             if self._site is not None:
                 self._preview = self._site.preview()
                 yield from of_templates(self._preview)
-        except (exceptions.ConfigurationError, exceptions.ProviderNotFound) as error:  # which say what to do
+        except (
+            exceptions.ConfigurationError,
+            exceptions.ProviderNotFound,
+            exceptions.AnotherMachine,
+        ) as error:  # which say what to do
             yield Finding(Level.ERROR, "Placement", str(error))
         except exceptions.PlacementError as error:
             remedy = "see that [placement] of the files above leads to a Placement that answers this host"
             yield Finding(Level.ERROR, "Placement", str(error), remedy)
         except (exceptions.HypervisorError, PermissionError) as error:
             yield Finding(Level.ERROR, "servers", f"cannot be looked at: {error}", "run this as root")
+
+    def _machine(self) -> str:
+        """The mark of this machine; empty if libvirt does not answer, which another part says."""
+        return "" if self._hypervisor is None else machine_mark(self._hypervisor.host_uuid())
 
     def _guests(self) -> Iterator[Finding]:
         if self._site is None:

@@ -19,6 +19,7 @@ from kongming_sched.agent.act.mover import Mover
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.host.machine import machine_mark
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.ipc.listener import Question
 from kongming_sched.agent.loop.orders import Order, OrderAnswer, ReconcilerAccess, carry_out, parse_order
@@ -265,7 +266,7 @@ class Agent:
         parts = ReconcilerParts(
             self._hypervisor,
             host,
-            NodeRegistry(self._client, name),
+            NodeRegistry(self._client, name, machine_mark(self._hypervisor.host_uuid())),
             TemplateStore(self._client),
             backoff,
             Reservations(directory / RESERVATIONS_NAME),

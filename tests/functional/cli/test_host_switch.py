@@ -141,3 +141,21 @@ def test_templates_of_a_host(openstack: Shell, hosts: tuple[str, str]) -> None:
         "host 'c9' has no nodes that take servers; see 'openstack kongming host list'\n",
     )
     assert hosts
+
+
+def test_the_machine_is_forgotten(openstack: Shell, placement: PlacementService, hosts: tuple[str, str]) -> None:
+    """A dry run names the mark; then the nodes have none, and once more nothing changes."""
+    client, node = placement.client, names.node_uuid(hosts[1], 0)
+    client.ensure_traits([names.machine_trait("0123456789AB")])
+    traits = client.traits(node)
+    client.set_traits(node, client.providers(uuid=node)[0].generation, {*traits, names.machine_trait("0123456789AB")})
+
+    with unchanged(client):
+        planned = openstack.json("kongming host unset c2 --machine --dry-run")
+    done = openstack("kongming host unset c2 --machine")
+    after = client.traits(node)
+    again = openstack("kongming host unset c2 --machine --dry-run")
+
+    detail = {"effect": "change", "subject": "node 0", "host": "c2", "detail": "machine 0123456789AB -> -"}
+    assert [detail] == planned
+    assert (0, "", traits, "Nothing would change.\n") == (done.code, done.out, after, again.err)

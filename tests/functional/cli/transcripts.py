@@ -14,6 +14,7 @@ EMPTY: dict[str, list[str]] = {
     "host show": ["c9"],
     "host disable": ["c9"],
     "host enable": ["c9"],
+    "host unset": ["c9 --machine", "c9"],
     "server list": ["--host c9", "--host c9 -f json"],
     "server show": ["nobody"],
     "flavor validate": ["", "-f json"],
@@ -105,6 +106,7 @@ FULL: dict[str, list[str]] = {
         "bare",
     ],
     "host enable": ["c3 --dry-run", "c3 --dry-run -f json", "c3", "c3 --dry-run", "bare"],
+    "host unset": ["c3 --machine --dry-run", "c3 --machine", "bare --machine"],
     "server list": [
         "",
         "-f json",
