@@ -108,6 +108,7 @@ class SimulatedHost:
         self.drops_pins: set[str] = set()
         self.unreadable: set[str] = set()
         self.opaque: set[str] = set()
+        self._written: dict[str, tuple[object, str]] = {}
         self._starts = 0
         self._started: set[str] = set()
 
@@ -277,18 +278,18 @@ class SimulatedHost:
         if uuid not in self._running:
             raise exceptions.GuestGone(found.name)
         guest = self._running[uuid]
-        xml = domain_xml(
-            guest.name,
-            uuid,
-            len(guest.vcpus),
-            guest.extra_specs,
-            guest.memory_nodes,
-            guest.memory_mode,
-            guest.start,
-            self._pins(guest),
-        )
         scheduler = {**guest.scheduler, "vcpu_quota": self.quotas_of(uuid)[0]}
-        return Domain(uuid, guest.name, xml, scheduler, found.start)
+        return Domain(uuid, guest.name, self._xml(uuid, guest), scheduler, found.start)
+
+    def _xml(self, uuid: str, guest: _Running) -> str:
+        """Its XML, which is written anew when something in it has changed only."""
+        pins = (*guest.vcpus, guest.emulator, *guest.iothreads.items())
+        key = (guest.start, guest.memory_nodes, guest.memory_mode, tuple(guest.extra_specs.items()), pins)
+        if self._written.get(uuid, ("", ""))[0] != key:
+            memory, threads = (guest.memory_nodes, guest.memory_mode), self._pins(guest)
+            xml = domain_xml(guest.name, uuid, len(guest.vcpus), guest.extra_specs, *memory, guest.start, threads)
+            self._written[uuid] = key, xml
+        return self._written[uuid][1]
 
     def _bind(self, uuid: str, guest: _Running, nodes: CpuSet) -> None:
         """Set the nodes; as in the kernel only pages on nodes that a guest loses move."""

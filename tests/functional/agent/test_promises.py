@@ -40,6 +40,8 @@ from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import Core, HostTopology
 from testbed.adapters import Failing, Failure
+from testbed.compared_placement import Compared
+from testbed.memory_placement import MemoryPlacement
 from testbed.topologies import make_topology
 from tests.functional.agent.promises import Expectation, cpus_of_two, not_as_promised
 from tests.functional.agent.test_faults import Countdown, Interrupted, Killed
@@ -127,8 +129,9 @@ class Host(RuleBasedStateMachine):
         return str(uuid.UUID(int=(scattered << 64) + self.world.number))
 
     def called(self, name: str) -> None:
-        """Look at the host at every single call, then let happen what shall."""
-        self.wrong += cpus_of_two(self.world)
+        """Check the host after every single pin, then let happen what shall."""
+        if name.startswith("after pin_"):
+            self.wrong += cpus_of_two(self.world)
         self.meddle(name)
 
     # What Nova does
@@ -432,19 +435,35 @@ def test_a_story_goes_on_when_each_server_is_turned_over(placement: PlacementSer
     machine.teardown()
 
 
-def test_what_is_promised_holds(placement: PlacementService) -> None:
+def test_what_is_promised_holds() -> None:
     """No CPU is ever given to two guests, and once the agent comes to rest each server is served or reported."""
 
     class Machine(Host):
         pass
 
-    Machine.placement = placement
+    Machine.placement = PlacementService("", "", MemoryPlacement())
     run_state_machine_as_test(
         Machine,
         settings=settings(
             max_examples=MAX_EXAMPLES,
             stateful_step_count=STEPS,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink one story takes minutes
         ),
     )
+
+
+def test_the_placement_of_the_stories_answers_as_the_real_one(placement: PlacementService) -> None:
+    """Each request of a story gets the same answer from the real Placement."""
+
+    class Machine(Host):
+        pass
+
+    both = Compared(placement.adapter)
+    Machine.placement = PlacementService("", "", both)
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=1, stateful_step_count=60, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+        ),
+    )
+    assert both.compared > 100
