@@ -33,6 +33,7 @@ class Pinned:
     :ivar failed: server id to the problem, of guests that a change has just failed for
     :ivar left: server id to the problem, of guests that had to be left as they are, be it for an earlier failure
     :ivar seen: server id to the threads of guests that the kernel was asked for again
+    :ivar guests: as they were when that layout was made; later rounds read them again
     """
 
     layout: HostLayout
@@ -41,6 +42,7 @@ class Pinned:
     failed: Mapping[str, Problem]
     left: Mapping[str, Problem]
     seen: Mapping[str, Threads]
+    guests: tuple[Guest, ...]
 
 
 class Pinner:
@@ -112,7 +114,7 @@ class Pinner:
                 break
             guests = tuple(self._read_again(guests))
         waiting = {uuid: Problem(Reason.WAITING, subjects[uuid], text) for uuid, text in kept_out.items()}
-        return Pinned(layout, applier.occupancy, tuple(done), self._failed, self._left | waiting, seen)
+        return Pinned(layout, applier.occupancy, tuple(done), self._failed, self._left | waiting, seen, guests)
 
     def first_plan(
         self, layout: HostLayout, guests: tuple[Guest, ...]

@@ -144,10 +144,12 @@ class Reconciler:
         placement, started = self._last, self._parts.hypervisor.take_started()
         if placement is None or placement.consumers.isdisjoint(started):
             return ()
+        # One without a claim of its own waits: what looks like it may be the claim of a server that has just gone.
+        known = started & placement.consumers
         # libvirt makes the control groups of each run anew, and gives all vCPUs one quota.
         seen = self._observer.observe(cpus, (), self._evenly_limited | started)
         self._evenly_limited -= started
-        others = {*self._parts.backoff.waiting(), *(guest.uuid for guest in seen.guests if guest.uuid not in started)}
+        others = {*self._parts.backoff.waiting(), *(guest.uuid for guest in seen.guests if guest.uuid not in known)}
         layout = lay_out(self._observer.view(seen, placement, others))
         pinner = self._pinner(seen, placement)
         pinned = pinner.run(layout, seen.guests, {}, others | layout.problems.keys())
@@ -208,9 +210,10 @@ class Reconciler:
         unread = [guest.uuid for guest in seen.unread]
         drift = self._history.record(guests, targets, pins, {guest.uuid for guest in settled}, unread)
         self._evenly_limited = frozenset(guest.uuid for guest in settled if _is_evenly_limited(guest, layout))
+        bound = [guest for guest in pinned.guests if guest.uuid in {guest.uuid for guest in settled}]
         pages = {
             uuid: Problem(Reason.MEMORY, subjects[uuid], text)
-            for uuid, text in self._memory.run(settled, layout.guests, seen.cpus.topology.memory_nodes).items()
+            for uuid, text in self._memory.run(bound, layout.guests, seen.cpus.topology.memory_nodes).items()
         }
         self._parts.backoff.record(_texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
         answers = self._parts.reservations.reserve(

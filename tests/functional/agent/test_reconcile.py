@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from kongming_sched import exceptions
 from kongming_sched.agent.model.problem import PLACEMENT
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -238,3 +239,24 @@ def test_written_although_others_write_at_the_same_time(world: World) -> None:
 
     assert ((), False) == (problems, names.template_trait("bronze") in traits)
     assert [PLACEMENT] == [problem.subject for problem in outcome.problems]
+
+
+def test_memory_stays_where_the_first_round_has_bound_it(world: World) -> None:
+    """When another guest fails, and the rest is planned again, pages are looked for on the nodes that hold by then."""
+    world.boot("gold-1", "gold", 0)
+    world.settle()
+    world.placement.adapter.delete(f"/allocations/{world.servers['gold-1']}")
+    world.claim("gold-1", "gold", 1)
+    world.boot("silver-1", "silver", 0)
+    world.start_agent()  # which has not looked for its pages yet
+
+    def fail(name: str) -> None:
+        if name == "bind_memory" and world.pins()["gold-1"][-1] == "memory 1":
+            world.host.on_call = lambda _name: None
+            raise exceptions.HypervisorError("bind it", "injected", 38)
+
+    world.host.on_call = fail
+    outcome = world.look()
+
+    assert [world.servers["silver-1"]] == [problem.subject.id for problem in outcome.problems]
+    assert ("6", "memory 1") == (world.pins()["gold-1"][0], world.pins()["gold-1"][-1])

@@ -87,6 +87,24 @@ def test_claimed_while_placement_was_asked(world: World) -> None:
     assert [("1", "9", "emulator 1,9", "memory 0")] == list(world.pins().values())
 
 
+def test_claim_of_a_server_that_has_gone(world: World) -> None:
+    """Who has claimed only since then is not pinned by the claim that a server of equal flavor had until then."""
+    world.boot("gold-1", "gold", 0)
+    world.boot("silver-1", "silver", 0)
+    world.settle()
+    world.host.destroy(world.servers["gold-1"])
+    world.placement.adapter.delete(f"/allocations/{world.servers['gold-1']}")
+    found = pins_at_requests(world)
+    world.host.respawn(world.servers["silver-1"])
+    world.boot("gold-2", "gold", 1)
+
+    world.look()
+
+    assert ("1", "9") == found[0]["silver-1"][:2]
+    assert FLOATING == found[0]["gold-2"]
+    assert "memory 1" == world.pins()["gold-2"][-1]
+
+
 def test_nobody_is_moved_for_it_in_haste(world: World) -> None:
     """A newcomer for whom others must move waits until Placement has been asked, and has its core then."""
     world.boot("silver-1", "silver", 0)
