@@ -56,6 +56,7 @@ class Settings:
     nova_shared: CpuSet = field(default_factory=CpuSet)
     metrics_token_file: Path | None = None
     lock_name: str = "kongming-agent"
+    refuse_starts_without_agent: bool = True
 
     def host_cpus(self, topology: HostTopology) -> HostCpus:
         """A host's CPUs with the pools that the options ask for.
@@ -121,6 +122,7 @@ def parse_settings(conf: cfg.ConfigOpts) -> Settings:
         cpus_of_option(conf.compute.cpu_shared_set, "[compute] cpu_shared_set"),
         Path(options.metrics_token_file) if options.metrics_token_file else None,
         options.lock_name,
+        options.refuse_starts_without_agent,
     )
 
 

@@ -147,6 +147,19 @@ Change it only where one machine stands for several hosts, as in a test.
 """,
     ),
     cfg.BoolOpt(
+        "refuse_starts_without_agent",
+        default=True,
+        help="""
+Whether libvirt's hook, where it is installed, refuses to start a server of a template while no agent works on its host.
+
+Such a server would not be pinned, and would run on dedicated CPUs of other servers. Nova takes another host for a new
+server, and leaves one that migrates where it is. A hard reboot, a start or a resume on this host fails until the agent
+is back. The hook waits 15 seconds for an agent that is being restarted.
+
+After a change run ``kongming-host hook install`` again.
+""",
+    ),
+    cfg.BoolOpt(
         "confine_unmanaged",
         default=False,
         help="""

@@ -204,8 +204,10 @@ def _compute_is_up(subject: Subject, host: str) -> bool:
 
 def _agent_killed_before(subject: Subject) -> None:
     subject.cloud.services.kill(f"{subject.host}-agent")
-    _hard_reboot(subject)
+    subject.cloud.compute.reboot_server(subject.server, "HARD")
+    subject.wait("ERROR")  # libvirt's hook starts no server of a template that nothing would pin
     subject.cloud.services.restart()
+    _hard_reboot(subject)
 
 
 def _agent_killed_during(subject: Subject) -> None:

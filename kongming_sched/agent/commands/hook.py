@@ -39,14 +39,21 @@ class _OnHook(Common):
 
     def file(self, arguments: argparse.Namespace) -> HookFile:
         """The hook, wherever it is to be."""
-        conf = read_files(arguments.config_file)
-        return HookFile(arguments.directory, Path(conf.kongming_agent.run_directory) / SOCKET_NAME)
+        options = read_files(arguments.config_file).kongming_agent
+        return HookFile(
+            arguments.directory,
+            Path(options.run_directory) / SOCKET_NAME,
+            refuses_starts=options.refuse_starts_without_agent,
+        )
 
 
 class InstallHook(_OnHook, Command):
     """Install libvirt's hook that gives guests the pins of this host before they arrive.
 
-    An operator's own hook is left as it is and goes on to run. Run this again after an upgrade.
+    It also refuses to start servers of templates while no agent works here, unless the option
+    refuse_starts_without_agent says otherwise. An operator's own hook is left as it is and goes on to run.
+
+    Run this again after an upgrade, and after a change of that option or of run_directory.
 
     Example::
 

@@ -169,7 +169,12 @@ class Checkup:
     def _hook(self) -> Iterator[Finding]:
         if self._settings is None:
             return
-        file = HookFile(self._hooks, self._settings.run_directory / SOCKET_NAME)
+        settings = self._settings
+        file = HookFile(
+            self._hooks,
+            settings.run_directory / SOCKET_NAME,
+            refuses_starts=settings.refuse_starts_without_agent,
+        )
         yield host_findings.of_hook(str(file.path), file.state(), file.others())
 
     def _metrics(self) -> Iterator[Finding]:

@@ -25,11 +25,13 @@ class HookFile:
     :ivar socket: where the agent listens
 
     :param directory: libvirt's directory of hooks
+    :param refuses_starts: whether guests of templates start only while an agent works
     """
 
-    def __init__(self, directory: Path, socket_path: Path) -> None:
+    def __init__(self, directory: Path, socket_path: Path, *, refuses_starts: bool = True) -> None:
         self.path = directory / FILE_NAME
         self.socket = socket_path
+        self._refuses_starts = refuses_starts
 
     def state(self) -> str:
         """What is there: "installed", "not installed", "outdated", "not executable", or "not ours".
@@ -104,8 +106,9 @@ class HookFile:
             )
 
     def _text(self) -> str:
-        """The source of the hook, with the interpreter and the socket of this host."""
+        """The source of the hook, with the interpreter and the options of this host."""
         lines = Path(qemu_hook.__file__).read_text().splitlines(keepends=True)
         lines[0] = f"#!{_PYTHON if _PYTHON.exists() else sys.executable} -IS\n"
         lines[lines.index(f'SOCKET = "{qemu_hook.SOCKET}"\n')] = f"SOCKET = {str(self.socket)!r}\n"
+        lines[lines.index("REFUSE_STARTS = True\n")] = f"REFUSE_STARTS = {self._refuses_starts}\n"
         return "".join(lines)

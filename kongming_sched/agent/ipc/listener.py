@@ -5,6 +5,9 @@ See qemu_hook.py and client.py for the other ends. There is one question for eac
 within a second, from root or the agent's own user. Each connection has a thread, which puts the question before the
 agent's loop and waits for its answer: a hook for a second, an order for as long as moving a guest takes. So orders have
 room of their own, and however many wait, no hook waits for them.
+
+Whether the agent works, which the hook asks before a guest starts, is answered at once and not by the loop, whose pass
+may take longer than the hook waits.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pathlib import Path
 
 from kongming_sched import exceptions
 from kongming_sched.agent.ipc import client
-from kongming_sched.agent.ipc.qemu_hook import GREETING, MAX_BYTES, PATIENCE_SECONDS
+from kongming_sched.agent.ipc.qemu_hook import GREETING, MAX_BYTES, PATIENCE_SECONDS, START_GREETING
 from kongming_sched.agent.own_directory import SOCKET_NAME, OwnDirectory
 
 MAX_CONNECTIONS = 16
@@ -69,12 +72,14 @@ class Listener:
 
     :param directory: made if it is not there, and readable for the agent's user alone
     :param wake: called whenever a question has come
+    :param is_working: whether the agent works; called by other threads
     """
 
-    def __init__(self, directory: Path, wake: Callable[[], None]) -> None:
+    def __init__(self, directory: Path, wake: Callable[[], None], is_working: Callable[[], bool]) -> None:
         self.path = directory / SOCKET_NAME
         self._directory = OwnDirectory(directory)
         self._wake = wake
+        self._is_working = is_working
         self._socket: socket.socket | None = None
         self._made: os.stat_result | None = None
         self._questions: list[Question] = []
@@ -167,13 +172,15 @@ class Listener:
         deadline = time.monotonic() + PATIENCE_SECONDS
         with connection, contextlib.suppress(OSError):
             try:
-                received = _receive(connection, deadline) if _is_trusted(connection) else None
-                if received is not None and not received[0]:
-                    self._put(connection, self._questions, received[1], deadline - time.monotonic())
+                greeting, text = _receive(connection, deadline) if _is_trusted(connection) else (b"", "")
+                if greeting == START_GREETING:
+                    _send(connection, {"running": self._is_working()})
+                elif greeting == GREETING:
+                    self._put(connection, self._questions, text, deadline - time.monotonic())
             finally:
                 self._free.release()
-            if received is not None and received[0]:
-                self._serve_order(connection, received[1])
+            if greeting == client.GREETING:
+                self._serve_order(connection, text)
 
     def _serve_order(self, connection: socket.socket, text: str) -> None:
         if not self._free_for_orders.acquire(blocking=False):
@@ -207,22 +214,20 @@ def _is_trusted(connection: socket.socket) -> bool:
     return user in (0, os.geteuid())
 
 
-def _receive(connection: socket.socket, deadline: float) -> tuple[bool, str] | None:
-    """Whether it is an order, and its text or the XML that is asked about.
+def _receive(connection: socket.socket, deadline: float) -> tuple[bytes, str]:
+    """The greeting, and the order or the XML that is asked about.
 
-    None if that does not come in time, is too long, or is not what a hook or a command says.
+    Nothing if that does not come in time, is too long, or is not what a hook or a command says.
     """
     received = bytearray()
     while len(received) <= len(GREETING) + MAX_BYTES:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
         chunk = connection.recv(65536)
         if not chunk:
-            greeting = next((known for known in (GREETING, client.GREETING) if received.startswith(known)), None)
-            if greeting is None:
-                return None
-            try:
-                return greeting == client.GREETING, received[len(greeting) :].decode()
-            except UnicodeDecodeError:
-                return None
+            known = (GREETING, START_GREETING, client.GREETING)
+            greeting = next((line for line in known if received.startswith(line)), b"")
+            with contextlib.suppress(UnicodeDecodeError):
+                return greeting, received[len(greeting) :].decode()
+            break
         received += chunk
-    return None
+    return b"", ""

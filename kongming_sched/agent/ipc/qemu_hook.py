@@ -1,15 +1,18 @@
 #!/usr/bin/python3 -IS
 # SPDX-License-Identifier: Apache-2.0
-"""kongming-qemu-hook: gives a guest that arrives here the pins of this host before it runs.
+"""kongming-qemu-hook: gives a guest that arrives here the pins of this host before it runs, and starts none unpinned.
 
 libvirt calls it with the XML of every guest that migrates to this host or is restored from a file. Where Nova's
 metadata names a template, the agent is asked which CPUs and which NUMA node the guest shall have here, and these
 replace the pins that it had where it comes from. Without an answer those are only taken out, and the agent pins the
 guest once it runs.
 
-Nothing on standard output means to libvirt that the XML stays as it is. That is what every other guest and every other
-operation gets, and also whatever cannot be understood without a doubt. The exit code is always 0, because any other
-would end the migration.
+Nothing on standard output means to libvirt that the XML stays as it is. That is what every other guest gets, and also
+whatever cannot be understood without a doubt. The exit code is 0, because any other would end the migration.
+
+libvirt also calls it with the XML of every guest that is about to start, those that migrate or are restored included.
+A guest of a template is not started, by exit code 1, if no agent works here: nothing would pin it, and it would run on
+the dedicated CPUs of other guests. Nova then takes another host. An agent that is just being restarted is waited for.
 
 Everything from the first byte of the XML to the last edit has a second, for libvirt waits meanwhile. What takes longer
 is handed on without the old pins if these were found, and else as it is.
@@ -39,6 +42,14 @@ SOCKET = "/run/kongming/agent.sock"
 """Where the agent listens; the installed copy names the place that the agent's options say."""
 GREETING = b"kongming-arrival 1\n"
 """Before the XML, so that an agent and a hook of different releases do not misunderstand each other."""
+START_GREETING = b"kongming-start 1\n"
+"""Asks whether the agent works, before a guest starts."""
+REFUSE_STARTS = True
+"""Whether guests of templates start only while an agent works; the installed copy has what the agent's options say."""
+START_PATIENCE_SECONDS = 15.0
+"""How long a start waits for an agent: systemd takes five seconds to start it again, and its first pass a few more."""
+_TRY_SECONDS = 1.0
+_PAUSE_SECONDS = 0.2
 MAX_BYTES = 4 * 1024 * 1024
 """More than any guest's XML; a hundred disks take a tenth of it."""
 PATIENCE_SECONDS = 1.0
@@ -101,6 +112,11 @@ class Deadline:
     def left(self) -> float:
         """The seconds that are left; never 0, which to sockets and timers means something else."""
         return max(self._end - self._clock(), 0.001)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return self._clock() >= self._end
 
     def earlier(self, seconds: float) -> Deadline:
         """Another one, so many seconds before this."""
@@ -489,6 +505,42 @@ def _replaced(xml: bytes, domain: Element, pins: Pins) -> bytes:
     return edited
 
 
+def refusal(path: str, deadline: Deadline) -> str:
+    """Why no guest of a template may start: no agent has said in time that it works. Empty if one has."""
+    while True:
+        reason = _fault_of_agent(path, Deadline(min(_TRY_SECONDS, deadline.left())))
+        if not reason or deadline.is_over:
+            return reason
+        time.sleep(min(_PAUSE_SECONDS, deadline.left()))
+
+
+def _fault_of_agent(path: str, deadline: Deadline) -> str:
+    """Why an agent does not work now; empty if it does."""
+    try:
+        answer = _exchange(path, START_GREETING, deadline)
+        # One of an older release does not know the question and hangs up, which shows that it runs.
+        is_running = not answer or json.loads(answer).get("running") is True
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return f"the agent at {path} does not answer ({error})"
+    return "" if is_running else f"the agent at {path} does not see this host; see its log"
+
+
+def start(name: str, path: str) -> int:
+    """The exit code for a guest that is about to start; whatever is no guest of a template starts."""
+    deadline = Deadline()
+    with limited(deadline):
+        is_ours = bool(DomainReader(Text(read(0)).utf8).template)
+    reason = refusal(path, Deadline(START_PATIENCE_SECONDS)) if is_ours else ""
+    if not reason:
+        return 0
+    print(
+        f"kongming-qemu-hook: {name} has a template, and nothing would pin it: {reason}. Start kongming-agent, or set"
+        " [kongming_agent] refuse_starts_without_agent = false and run 'kongming-host hook install'",
+        file=sys.stderr,
+    )
+    return 1
+
+
 def read(descriptor: int) -> bytes:
     """Everything from a descriptor; of what is too long only the beginning, for libvirt waits until all is taken."""
     kept, length = [], 0
@@ -503,6 +555,8 @@ def main(arguments: list[str], path: str = SOCKET) -> int:
     """Be the hook: NAME OPERATION SUB-OPERATION EXTRA, and the XML on standard input."""
     gc.disable()  # to search for circles takes a third of the time of a large XML, and the process ends soon
     try:
+        if arguments[1:3] == ["start", "begin"] and REFUSE_STARTS:
+            return start(arguments[0], path)
         if arguments[1:3] not in (["migrate", "begin"], ["restore", "begin"]):
             return 0
         deadline = Deadline()

@@ -26,12 +26,14 @@ class Presence:
     """Holds the lock and listens, and sees to it that this stays so.
 
     :param wake: called whenever a question or an order has come
+    :param is_working: whether the agent works, which a hook asks; called by other threads
     :ivar problems: why a second agent would not be noticed, or hooks and commands do not reach this one
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], is_working: Callable[[], bool]) -> None:
         self.problems: tuple[Problem, ...] = ()
         self._wake = wake
+        self._is_working = is_working
         self._lock = HostLock()
         self._listener: Listener | None = None
 
@@ -85,7 +87,7 @@ class Presence:
         if listener is not None:
             listener.close()
         self._listener = None
-        listener = Listener(settings.run_directory, self._wake)
+        listener = Listener(settings.run_directory, self._wake, self._is_working)
         try:
             listener.open()
         except exceptions.ConfigurationError as error:

@@ -68,7 +68,6 @@ class Agent:
         self._connect = connect
         self._kernel = Host() if kernel is None else kernel
         self._wake = threading.Event()
-        self._presence = Presence(self._wake.set)
         self._stopping = False
         self._reload = False
         self._log = LogReport()
@@ -77,6 +76,7 @@ class Agent:
         self._reconciler: Reconciler | None = None
         self._started = False
         self._telemetry = Telemetry(Systemd())
+        self._presence = Presence(self._wake.set, self._telemetry.liveness.is_working)
         self._follower = Follower(Backoff(_RETRY_SECONDS))
         self._configure(read_settings(conf))
 
@@ -163,6 +163,7 @@ class Agent:
         self._telemetry.begin()
         try:
             cpus = self._settings.host_cpus(self._hypervisor.topology())
+            self._telemetry.liveness.see()
             if self._reconciler is None:
                 self._reconciler = self._make_reconciler()
             outcome = self._reconciler.run(cpus, [question.xml for question in questions])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports the agent's passes to Prometheus and systemd."""
+"""Reports the agent's passes to Prometheus, systemd, and libvirt's hook."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.model.outcome import Outcome, Pins
 from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.settings import Settings
+from kongming_sched.agent.telemetry.liveness import Liveness
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.agent.telemetry.metrics_server import MetricsServer, read_token
 from kongming_sched.agent.telemetry.systemd import Systemd
@@ -24,11 +25,13 @@ class Telemetry:
     """Follows the loop, pass by pass, and reports it.
 
     :ivar metrics: what Prometheus reads
+    :ivar liveness: what libvirt's hook asks for
     :param clock: seconds since the machine's start
     """
 
     def __init__(self, systemd: Systemd, clock: Callable[[], float] = time.monotonic) -> None:
         self.metrics = Metrics()
+        self.liveness = Liveness(clock)
         self._clock = clock
         self._systemd = systemd
         self._metrics_server = MetricsServer(self.metrics.registry)
@@ -49,6 +52,7 @@ class Telemetry:
         if self._waiting_since is None:
             self._waiting_since = heard
         self._began = self._clock()
+        self.liveness.begin()
 
     def end(self, outcome: Outcome) -> None:
         """The pass is over."""
@@ -63,6 +67,7 @@ class Telemetry:
 
         :param problem: why
         """
+        self.liveness.fail()
         self.metrics.record_failure(problem, self._clock() - self._began)
         self._status = _status((problem,))
 
@@ -73,6 +78,7 @@ class Telemetry:
     def rest(self, settings: Settings, wake: threading.Event, seconds: float) -> None:
         """Report the state after a pass, and wait until it is time for the next."""
         self._expose(settings)
+        self.liveness.rest()
         self._systemd.ready(self._status)
         self._systemd.rest(wake, seconds)
 

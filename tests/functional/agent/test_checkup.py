@@ -226,7 +226,7 @@ def test_the_hook_and_the_socket(station: Station) -> None:
     before = station.findings()
     file = HookFile(station.directory / "hooks", station.directory / "run" / "agent.sock")
     file.install()
-    listener = Listener(station.directory / "run", lambda: None)
+    listener = Listener(station.directory / "run", lambda: None, lambda: True)
     listener.open()
     after = station.findings()
     listener.close()

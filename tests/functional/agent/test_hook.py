@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -76,13 +76,15 @@ class Loop:
     """What the agent does with questions: it takes them whenever it is woken, and answers.
 
     :ivar asked: the XML of each
+    :ivar works: what it says each time when it is asked whether it works
     :ivar wakes: how often it was woken
     """
 
-    def __init__(self, directory: Path, answer: object = ANSWER) -> None:
+    def __init__(self, directory: Path, answer: object = ANSWER, works: Sequence[bool] = ()) -> None:
         self.asked: list[str] = []
+        self.works = list(works)
         self.wakes = threading.Semaphore(0)
-        self.listener = Listener(directory, self._answer)
+        self.listener = Listener(directory, self._answer, lambda: self.works.pop(0))
         self._answer_with = answer
 
     def __enter__(self) -> Loop:
@@ -209,11 +211,154 @@ def test_input_that_does_not_end(installed: HookFile) -> None:
     assert (0, b"") == (code, output)
 
 
+# A guest that starts
+
+
+def wait_for_agent(file: HookFile, seconds: float) -> None:
+    """Let an installed hook wait so long for an agent before a guest starts."""
+    text = re.sub(r"(?m)^(START_PATIENCE_SECONDS) = [0-9.]+$", rf"\1 = {seconds}", file.path.read_text())
+    file.path.write_text(text)
+
+
+def test_start_with_an_agent(installed: HookFile, tmp_path: Path) -> None:
+    """A guest of a template starts where an agent works, and that is not asked for its pins."""
+    with Loop(tmp_path / "run", works=[True]) as loop:
+        code, output = run(installed, GUEST, "start", "begin")
+
+    assert (0, b"", [], []) == (code, output, loop.asked, loop.works)
+
+
+def test_start_while_the_agent_starts(installed: HookFile, tmp_path: Path) -> None:
+    """An agent that does not see its host yet is waited for, and asked again until it does."""
+    wait_for_agent(installed, LONG_SECONDS)
+
+    with Loop(tmp_path / "run", works=[False, False, True]) as loop:
+        code, output = run(installed, GUEST, "start", "begin")
+
+    assert (0, b"", []) == (code, output, loop.works)
+
+
+def test_start_while_the_agent_is_away(installed: HookFile, tmp_path: Path) -> None:
+    """An agent that is being restarted is waited for."""
+    wait_for_agent(installed, LONG_SECONDS)
+    with subprocess.Popen(command(installed, "start", "begin"), stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(GUEST)
+        process.stdin.close()
+        with Loop(tmp_path / "run", works=[True]):
+            code = process.wait(LONG_SECONDS)
+
+    assert 0 == code
+
+
+def refused(file: HookFile) -> str:
+    """What the hook says when it does not let a guest start."""
+    wait_for_agent(file, 0.1)
+    done = subprocess.run(
+        command(file, "start", "begin"), input=GUEST, capture_output=True, timeout=LONG_SECONDS, check=False
+    )
+    assert (1, b"") == (done.returncode, done.stdout)
+    return done.stderr.decode()
+
+
+def test_start_without_an_agent(installed: HookFile) -> None:
+    """A guest of a template does not start, and libvirt is told why and what to do."""
+    socket_path = installed.socket
+
+    assert (
+        "kongming-qemu-hook: instance-1 has a template, and nothing would pin it: the agent at"
+        f" {socket_path} does not answer ([Errno 2] No such file or directory). Start kongming-agent, or set"
+        " [kongming_agent] refuse_starts_without_agent = false and run 'kongming-host hook install'\n"
+    ) == refused(installed)
+
+
+def test_start_with_an_agent_that_was_killed(installed: HookFile) -> None:
+    """The socket that a killed agent has left behind is no agent."""
+    installed.socket.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(installed.socket))
+
+    assert "Connection refused" in refused(installed)
+
+
+def test_start_with_an_agent_that_hangs(installed: HookFile) -> None:
+    """A process that does not take its connections, as one that is stopped, is no agent."""
+    installed.socket.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(installed.socket))
+        listening.listen()
+
+        reason = refused(installed)
+
+    assert "timed out" in reason
+
+
+def test_start_with_an_agent_that_does_not_see_its_host(installed: HookFile, tmp_path: Path) -> None:
+    """An agent whose passes fail, or take too long, would not pin the guest."""
+    with Loop(tmp_path / "run", works=[False] * 1000):
+        reason = refused(installed)
+
+    assert "does not see this host" in reason
+
+
+def test_start_with_an_agent_of_an_older_release(installed: HookFile) -> None:
+    """One that hangs up because it does not know the question runs."""
+    installed.socket.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(installed.socket))
+        listening.listen()
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                while connection.recv(65536):
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        code, _ = run(installed, GUEST, "start", "begin")
+        thread.join()
+
+    assert 0 == code
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        *(pytest.param(path.read_bytes(), id=path.stem) for path in OTHERS[:3]),
+        pytest.param(b"", id="nothing"),
+        pytest.param(GUEST[:900], id="cut"),
+    ],
+)
+def test_start_of_others(installed: HookFile, xml: bytes) -> None:
+    """A guest without a template starts without an agent, and so does what cannot be read."""
+    assert (0, b"") == run(installed, xml, "start", "begin")
+
+
+def test_start_of_a_guest_that_is_not_described(installed: HookFile) -> None:
+    """libvirt that does not hand the XML over whole in time is not waited for."""
+    give(installed, 0.1)
+    with subprocess.Popen(command(installed, "start", "begin"), stdin=subprocess.PIPE) as process:
+        code = process.wait(LONG_SECONDS)
+
+    assert 0 == code
+
+
+def test_starts_are_not_refused(installed: HookFile) -> None:
+    """The option lets guests start without an agent, and a hook that says otherwise is outdated."""
+    file = HookFile(installed.path.parents[1], installed.socket, refuses_starts=False)
+    before = file.state()
+    file.install()
+
+    assert "outdated" == before
+    assert (0, b"") == run(file, GUEST, "start", "begin")
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("prepare", "begin"),
-        ("start", "begin"),
+        ("start", "end"),
         ("started", "begin"),
         ("stopped", "end"),
         ("release", "end"),
@@ -419,7 +564,7 @@ def test_orders_leave_room_for_hooks(loop: Loop) -> None:
 def test_second_agent(loop: Loop) -> None:
     """A second agent in the same directory is refused, and the first goes on."""
     with pytest.raises(exceptions.ConfigurationError, match="another agent listens"):
-        Listener(loop.listener.path.parent, lambda: None).open()
+        Listener(loop.listener.path.parent, lambda: None, lambda: True).open()
 
     assert talk(loop.listener, qemu_hook.GREETING, b"<domain/>")
 
@@ -441,13 +586,13 @@ def test_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(exceptions.ConfigurationError, match="run_directory"):
-        Listener(tmp_path / "file" / "run", lambda: None).open()
+        Listener(tmp_path / "file" / "run", lambda: None, lambda: True).open()
 
 
 def test_closed_while_a_hook_waits(tmp_path: Path) -> None:
     """An agent that stops sends waiting hooks home."""
     asked = threading.Event()
-    listener = Listener(tmp_path / "run", asked.set)
+    listener = Listener(tmp_path / "run", asked.set, lambda: True)
     listener.open()
 
     def close() -> None:
@@ -464,9 +609,9 @@ def test_closed_while_a_hook_waits(tmp_path: Path) -> None:
 # The command
 
 
-def host(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def host(tmp_path: Path, *words: str, options: str = "") -> subprocess.CompletedProcess[str]:
     """Run kongming-host hook."""
-    (tmp_path / "agent.conf").write_text(f"[kongming_agent]\nrun_directory = {tmp_path}/run\n")
+    (tmp_path / "agent.conf").write_text(f"[kongming_agent]\nrun_directory = {tmp_path}/run\n{options}\n")
     words_of_all: list[str | Path] = [
         *HOST,
         "hook",
@@ -498,6 +643,17 @@ def test_command(tmp_path: Path) -> None:
         (0, f"{path} is not installed", ""),
     ] == lines
     assert [] == list((tmp_path / "hooks").iterdir())
+
+
+def test_option(tmp_path: Path) -> None:
+    """The installed hook refuses starts as the agent's option says."""
+    path = tmp_path / "hooks" / "qemu.d" / "90-kongming"
+    found = []
+    for options in ("", "refuse_starts_without_agent = false"):
+        host(tmp_path, "install", options=options)
+        found.append(re.findall("(?m)^REFUSE_STARTS = .*$", path.read_text()))
+
+    assert [["REFUSE_STARTS = True"], ["REFUSE_STARTS = False"]] == found
 
 
 def test_shown(tmp_path: Path) -> None:

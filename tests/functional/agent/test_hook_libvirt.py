@@ -9,7 +9,8 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,13 @@ case "$2 $3" in "migrate begin"|"restore begin") sed 's|</name>|</name><title>se
 class Site:
     """A host with libvirtd, Placement, an operator's hook and KongMing's.
 
+    :ivar hook: KongMing's
     :ivar cpu: of the dedicated pool
     :ivar other: one that is not
     """
 
     directory: Path
+    hook: HookFile
     placement: PlacementService
     guests: Guests
     connection: Any
@@ -147,12 +150,30 @@ class Site:
         return re.findall(r"<(?:vcpupin|emulatorpin|iothreadpin|memory mode)[^>]*>", self.domain(guest).XMLDesc(flags))
 
 
+@pytest.fixture
+def starts_allowed(site: Site) -> Iterator[None]:
+    """The hook lets guests start without an agent."""
+    HookFile(site.hook.path.parents[1], site.hook.socket, refuses_starts=False).install()
+    yield
+    site.hook.install()
+
+
+@contextmanager
+def waiting(hook: HookFile, seconds: float) -> Iterator[None]:
+    """A hook that waits so long for an agent that is being restarted."""
+    text = hook.path.read_text()
+    hook.path.write_text(re.sub(r"(?m)^START_PATIENCE_SECONDS = .*$", f"START_PATIENCE_SECONDS = {seconds}", text))
+    yield
+    hook.install()
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site whose libvirtd has found the hooks."""
     directory = tmp_path_factory.mktemp("site")
     hooks = directory / "etc" / "hooks"
-    HookFile(hooks, directory / "run" / "agent.sock").install()
+    hook = HookFile(hooks, directory / "run" / "agent.sock")
+    hook.install()
     (hooks / "qemu").write_text(OPERATORS_HOOK.format(calls=directory / "calls"))
     (hooks / "qemu").chmod(0o755)
     with ExitStack() as stack:
@@ -167,7 +188,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         stack.callback(connection.close)
         _, topology = lab_hypervisor.read_host(running)
         pools = demo_setup.choose_pools(topology)
-        yield Site(directory, placement, guests, connection, topology, pools, running.controllers)
+        yield Site(directory, hook, placement, guests, connection, topology, pools, running.controllers)
 
 
 def until(look: Callable[[], object], seconds: float = 60) -> None:
@@ -210,6 +231,7 @@ def test_pinned_before_it_runs(site: Site, guest: Guest) -> None:
     assert f"<vcpupin vcpu='0' cpuset='{site.cpu}'/>" in site.pins(guest)
 
 
+@pytest.mark.usefixtures("starts_allowed")
 def test_operators_hook_still_runs(site: Site, guest: Guest) -> None:
     """The operator's hook sees every operation, and what it prints for an arriving guest reaches libvirt too."""
     site.save(guest)
@@ -222,6 +244,35 @@ def test_operators_hook_still_runs(site: Site, guest: Guest) -> None:
 
 
 def test_without_an_agent(site: Site, guest: Guest) -> None:
+    """A guest that would start is refused with the reason, and has lost nothing once the agent is back."""
+    site.save(guest)
+    with waiting(site.hook, 0.1):
+        with pytest.raises(libvirt.libvirtError, match="has a template, and nothing would pin it: the agent at"):
+            site.restore(guest)
+        with pytest.raises(libvirt.libvirtError, match="has a template, and nothing would pin it: the agent at"):
+            site.domain(guest).create()
+    with site.agent() as agent:
+        site.wait_for_node(agent)
+        affinity = site.restore(guest)
+
+    assert {0: str(site.cpu)} == affinity.vcpus
+
+
+def test_agent_that_is_restarted(site: Site, guest: Guest) -> None:
+    """A guest that starts meanwhile waits for the agent, whose pass does not wait for the guest."""
+    calls = site.directory / "calls"
+    site.domain(guest).destroy()
+    calls.write_text("")
+    with waiting(site.hook, 600), ThreadPoolExecutor() as pool:
+        start = pool.submit(site.domain(guest).create)
+        until(lambda: f"{guest.domain} start begin" in calls.read_text())  # now libvirt holds the guest's lock
+        with site.agent():
+            start.result()
+            until(lambda: site.guests.affinity(guest).vcpus[0] == str(site.cpu))
+
+
+@pytest.mark.usefixtures("starts_allowed")
+def test_without_an_agent_if_that_is_allowed(site: Site, guest: Guest) -> None:
     """The pins of the other host are gone, and the agent pins the guest when it is back."""
     site.save(guest)
     affinity = site.restore(guest)

@@ -88,7 +88,7 @@ def working_agent(world: World, directory: Path) -> Iterator[Listener]:
             except exceptions.KongMingError as error:
                 order.answer({"error": str(error)})
 
-    listener = Listener(directory, obey)
+    listener = Listener(directory, obey, lambda: True)
     listener.open()
     try:
         yield listener
