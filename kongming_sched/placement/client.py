@@ -207,6 +207,14 @@ class PlacementClient:
         body = {"uuid": uuid, "name": name} | ({"parent_provider_uuid": parent_uuid} if parent_uuid else {})
         return self.transport.ask("POST", "/resource_providers", f"create provider {name}", _provider, json=body)
 
+    def rename_provider(self, uuid: str, name: str) -> Provider:
+        """Give a provider another name, and return it as it is then.
+
+        :raises PlacementError: with status 409 if the name is taken
+        """
+        url = f"/resource_providers/{uuid}"
+        return self.transport.ask("PUT", url, f"rename provider {uuid}", _provider, json={"name": name})
+
     def delete_provider(self, uuid: str) -> None:
         """Delete a provider with its traits and aggregates."""
         self.transport.send("DELETE", f"/resource_providers/{uuid}", f"delete provider {uuid}")

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from kongming_sched import exceptions
-from kongming_sched.placement import names
+from kongming_sched.placement import candidates, names
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.tree import DesiredNode, NodeState
-from kongming_sched.texts.whole_number import NODE_IDS, find_whole_number
+
+DUPLICATE_NAME = "placement.duplicate_name"
+"""Placement's error code for a name or an id that is taken."""
 
 
 class NodeRegistry:
@@ -37,16 +40,17 @@ class NodeRegistry:
         :raises ProviderNotFound: if nova-compute has not registered this host (yet)
         :raises AnotherMachine: if the nodes are those of another machine
         """
-        root = self._read_root()
-        providers = self._client.providers(in_tree=root.uuid)
-        fresh = next((provider for provider in providers if provider.uuid == root.uuid), None)
+        fresh, providers = self._read_tree(self._read_root())
+        if fresh is not None and fresh.name != self._root_name:  # another one may have the name by now
+            self._root = None
+            fresh, providers = self._read_tree(self._read_root())
         if fresh is None:  # the compute service was deleted, and may be registered again under another id
             self._root = None
             raise exceptions.ProviderNotFound(f"find provider {self._root_name}", "it does not exist any more")
         if self._root is None or fresh.generation != self._root.generation:
-            self._aggregates = self._client.aggregates(root.uuid)
+            self._aggregates = self._client.aggregates(fresh.uuid)
             self._root = fresh
-        mine = [provider for provider in providers if _is_node(provider, fresh)]
+        mine = [provider for provider in providers if is_node(provider, fresh)]
         states = {provider.uuid: self._state(provider) for provider in mine}
         self._seen = states
         self._refuse_another_machine(states.values())
@@ -58,20 +62,29 @@ class NodeRegistry:
         Each request leaves Placement in a state that is safe to schedule on and that the next call completes: a trait
         is removed before the inventory that it offers, and set after it.
 
+        Nodes that have the name of an earlier root are renamed, and so are nodes of another root that have the name of
+        this one: their own root was renamed, or was replaced by this one while its nodes kept it from being deleted.
+
         :raises PlacementConflict: if another client has written meanwhile; observe again
         """
         changes: list[str] = []
         for desired in nodes:
-            node = self._marked(desired)
+            node = self._completed(desired, root)
             state = current.get(node.uuid)
-            if state is not None and state.traits == node.traits and state.inventories == node.inventories:
+            if state is not None and _is_as_desired(state, node):
                 continue
             self._client.ensure_traits(node.traits)
             self._client.ensure_resource_classes(node.inventories.keys() - (state.inventories if state else {}).keys())
             if state is None:
-                provider = self._client.create_provider(node.uuid, node.name, root.uuid)
+                create = partial(self._client.create_provider, node.uuid, node.name, root.uuid)
+                provider, renamed = self._with_its_name(node.name, root, create)
                 state = NodeState(node.uuid, node.name, provider.generation)
-                changes.append(f"created {node.name}")
+                changes += [*renamed, f"created {node.name}"]
+            elif state.name != node.name:
+                rename = partial(self._client.rename_provider, node.uuid, node.name)
+                provider, renamed = self._with_its_name(node.name, root, rename)
+                changes += [*renamed, f"renamed {state.name} to {node.name}"]
+                state = replace(state, name=node.name, generation=provider.generation)
             changes += self._write_node(node, state)
         return changes
 
@@ -82,11 +95,31 @@ class NodeRegistry:
         if self._machine and others:
             raise exceptions.AnotherMachine(self._root_name, tuple(others), self._machine)
 
-    def _marked(self, node: DesiredNode) -> DesiredNode:
-        """A node with the trait of this machine."""
-        if not self._machine:
-            return node
-        return replace(node, traits=node.traits | {names.machine_trait(self._machine)})
+    def _completed(self, node: DesiredNode, root: Provider) -> DesiredNode:
+        """A node with the trait of this machine, and with the name that its root gives it now."""
+        number = candidates.node_id(root.uuid, node.uuid)
+        name = node.name if number is None else names.node_name(root.name, number)
+        mark = {names.machine_trait(self._machine)} if self._machine else set()
+        return replace(node, name=name, traits=node.traits | mark)
+
+    def _with_its_name(
+        self, name: str, root: Provider, write: Callable[[], Provider]
+    ) -> tuple[Provider, tuple[str, ...]]:
+        """Write a provider of this name; gives it, and what had to be done for that in words.
+
+        A node of another root that has the name gets that of its own root, as its own agent would rename it.
+        """
+        try:
+            return write(), ()
+        except exceptions.PlacementError as error:
+            if error.code != DUPLICATE_NAME:
+                raise
+            holder = next((found for found in self._client.providers(name=name) if found.root_uuid != root.uuid), None)
+            own_name = own_node_name(self._client, holder) if holder else None
+            if holder is None or own_name is None:
+                raise
+        self._client.rename_provider(holder.uuid, own_name)
+        return write(), (f"renamed {name} of another compute node to {own_name}",)
 
     def _write_node(self, node: DesiredNode, state: NodeState) -> list[str]:
         changes: list[str] = []
@@ -107,6 +140,11 @@ class NodeRegistry:
             changes.append(f"{node.name}: now {', '.join(sorted(node.traits - kept))}")
         return changes
 
+    def _read_tree(self, root: Provider) -> tuple[Provider | None, list[Provider]]:
+        """A root as it is now, and all providers below it; None if it is gone."""
+        providers = self._client.providers(in_tree=root.uuid)
+        return next((provider for provider in providers if provider.uuid == root.uuid), None), providers
+
     def _read_root(self) -> Provider:
         if self._root is not None:
             return self._root
@@ -123,7 +161,7 @@ class NodeRegistry:
         allocations = self._client.allocations(provider.uuid)
         seen = self._seen.get(provider.uuid)
         if seen is not None and seen.generation == provider.generation:
-            return replace(seen, allocations=allocations)
+            return replace(seen, name=provider.name, allocations=allocations)  # a new name raises no generation
         return NodeState(
             provider.uuid,
             provider.name,
@@ -134,9 +172,20 @@ class NodeRegistry:
         )
 
 
-def _is_node(provider: Provider, root: Provider) -> bool:
-    """Whether a provider of the tree is one of KongMing's nodes, by its name and its derived id."""
-    number = find_whole_number(provider.name.removeprefix(names.node_name(root.name, 0)[:-1]), NODE_IDS)
-    return (
-        provider.parent_uuid == root.uuid and number is not None and provider.uuid == names.node_uuid(root.uuid, number)
-    )
+def is_node(provider: Provider, root: Provider) -> bool:
+    """Whether a provider is one of KongMing's nodes of this root, by its derived id; its name may be an earlier one."""
+    return provider.parent_uuid == root.uuid and candidates.node_id(root.uuid, provider.uuid) is not None
+
+
+def own_node_name(client: PlacementClient, provider: Provider) -> str | None:
+    """The name that a node should have by its own root; None for a provider that is no node, or has it."""
+    root = next(iter(client.providers(uuid=provider.root_uuid)), None)
+    number = candidates.node_id(provider.root_uuid, provider.uuid)
+    if root is None or number is None or not is_node(provider, root):
+        return None
+    name = names.node_name(root.name, number)
+    return name if name != provider.name else None
+
+
+def _is_as_desired(state: NodeState, node: DesiredNode) -> bool:
+    return state.name == node.name and state.traits == node.traits and state.inventories == node.inventories
