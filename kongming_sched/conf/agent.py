@@ -103,9 +103,9 @@ Others can be added as entry points of the group ``kongming_sched.agent.triggers
 Topics of Nova's versioned notifications, as in ``[notifications] versioned_notifications_topics`` of nova.conf. One of
 these is enough.
 
-The agent reads from a queue of its own, ``kongming-<host>-<topic>``, and takes nothing away from other readers. If
-there are no other readers, let the broker expire what stays in the topic's own queue, and the queues of hosts that are
-gone.
+The agent reads from a queue of its own, ``kongming.<host>.<topic>``, and takes nothing away from other readers.
+RabbitMQ deletes that queue when nobody has read it for a day, and keeps the newest 10,000 notifications or 32 MiB in
+it. If there are no other readers, let the broker expire what stays in the topic's own queue.
 """,
     ),
     cfg.ListOpt(

@@ -17,6 +17,7 @@ from oslo_log import log
 
 from kongming_sched import compat, exceptions
 from kongming_sched.agent.triggers.base import OPTION, Trigger, TriggerContext
+from kongming_sched.agent.triggers.queue_limits import limit_queues
 from kongming_sched.agent.triggers.supervised import SupervisedThread
 
 with warnings.catch_warnings():  # of eventlet, which its libraries import where it is there; nothing here runs on it
@@ -89,6 +90,7 @@ class ListeningTrigger(Trigger):
                 f"{type(self).__name__} finds no transport by [oslo_messaging_notifications] transport_url or [DEFAULT]"
                 f" transport_url: {error}",
             ) from error
+        limit_queues(self._transport)
         if not conf.oslo_messaging_notifications.transport_url and _is_default(conf, "transport_url"):
             raise exceptions.ConfigurationError(
                 "[oslo_messaging_notifications] transport_url",
@@ -172,7 +174,7 @@ class ListeningTrigger(Trigger):
         return str(self.context.conf.control_exchange or EXCHANGE)
 
     def _pool(self) -> str:
-        return f"kongming-{self.context.host}-{'-'.join(self.topics)}"
+        return ".".join(("kongming", self.context.host, *self.topics))
 
     def _hear(self, event_type: str, payload: object, sent: object) -> None:
         sent_at = _seconds(sent)
