@@ -6,6 +6,8 @@ times the number of cores or less. Whole-core demands count full cores, so there
 they take. The other cores have at least as many threads as the other demands count, and those take any thread. So there
 is a placement. Where some hold CPUs already it is reached by vacating cores that hold threads only, as many as lack:
 whole-core demands need not move. The moves are then the vCPUs on those cores, so the emptiest cores make them fewest.
+
+Over 300 lines because one object hands the cores out, and each of its steps counts what those before have taken.
 """
 
 from __future__ import annotations

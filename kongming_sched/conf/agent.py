@@ -135,17 +135,6 @@ libvirt's hook asks for the CPUs of guests that migrate to this host. Only the a
 After a change run ``kongming-host hook install`` again.
 """,
     ),
-    cfg.StrOpt(
-        "lock_name",
-        default="kongming-agent",
-        advanced=True,
-        help="""
-The name under which only one agent runs on a host, whatever its ``run_directory``. It is the name of an abstract Unix
-socket.
-
-Change it only where one machine stands for several hosts, as in a test.
-""",
-    ),
     cfg.BoolOpt(
         "refuse_starts_without_agent",
         default=True,
@@ -194,6 +183,17 @@ A file with the token that a request for metrics must show, as ``Authorization: 
 
 Only its owner and its group may have access to the file. It is read after each pass of the agent, so that a new token
 needs no new start; if it cannot be read the metrics are not served.
+""",
+    ),
+    cfg.StrOpt(
+        "lock_name",
+        default="kongming-agent",
+        advanced=True,
+        help="""
+The name under which only one agent runs on a host, whatever its ``run_directory``. It is the name of an abstract Unix
+socket.
+
+Change it only where one machine stands for several hosts, as in a test.
 """,
     ),
 ]
