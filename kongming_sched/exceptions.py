@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from kongming_sched.texts.printable import quote, shorten
+from kongming_sched.texts.sentences import clause
 
 _OBJECT = re.compile(r"<(?:\w+\.)*(\w+) object at 0x[0-9a-f]+>")
 """How urllib3 1.26 names a connection; the address is another one each time."""
@@ -17,9 +18,10 @@ _OBJECT = re.compile(r"<(?:\w+\.)*(\w+) object at 0x[0-9a-f]+>")
 def _in_same_words(reason: str) -> str:
     """The same reason has the same words each time that it is met, so that a log can leave out what it said before.
 
-    No longer than anybody reads, either: keystoneauth hands over whole pages of HTML that a proxy answers with.
+    No longer than anybody reads, either: keystoneauth hands over whole pages of HTML that a proxy answers with. And
+    without a full stop, for what to do follows.
     """
-    return shorten(_OBJECT.sub(r"\1", reason))
+    return shorten(clause(_OBJECT.sub(r"\1", reason)))
 
 
 class KongMingError(Exception):
@@ -155,7 +157,7 @@ class HypervisorError(KongMingError):
 
     def __init__(self, action: str, reason: str, code: int | None = None) -> None:
         self.action = action
-        self.reason = shorten(reason)  # it may be the end of QEMU's log
+        self.reason = shorten(clause(reason))  # it may be the end of QEMU's log
         self.code = code
         super().__init__(f"libvirt could not {action}: {self.reason}")
 

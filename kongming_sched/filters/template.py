@@ -15,6 +15,7 @@ from kongming_sched.request import PinningRequest
 from kongming_sched.scheduler import nova_request
 from kongming_sched.scheduler.host_claims import HostClaims
 from kongming_sched.texts.printable import clean
+from kongming_sched.texts.sentences import sentence
 
 LOG = logging.getLogger(__name__)
 
@@ -32,10 +33,10 @@ class KongmingTemplateFilter(filters.BaseHostFilter):
             request = nova_request.pinning_request(spec_obj)
         except exceptions.InvalidRequest as error:
             LOG.warning(
-                "No host for server %s, flavor %s: %s. 'openstack kongming flavor show' says what the flavor asks for.",
+                "No host for server %s, flavor %s: %s 'openstack kongming flavor show' says what the flavor asks for.",
                 spec_obj.instance_uuid,
                 clean(spec_obj.flavor.name),
-                clean(str(error)),
+                sentence(clean(str(error))),
             )
             return []
         if request is None:

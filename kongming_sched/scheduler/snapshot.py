@@ -18,6 +18,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.candidates import node_id
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.summaries import ProviderSummary
+from kongming_sched.texts.sentences import sentence
 
 LOG = logging.getLogger(__name__)
 
@@ -166,7 +167,8 @@ class NodeSnapshot:
             if self._view is not None:
                 known = f"the last known use of NUMA nodes, which is {now - self._taken_at:.0f} s old,"
             if isinstance(found, exceptions.PlacementError):
-                LOG.warning("%s. Servers of templates are scheduled by %s until it answers again.", found, known)
+                why = sentence(str(found))
+                LOG.warning("%s Servers of templates are scheduled by %s until it answers again.", why, known)
             else:
                 LOG.error(
                     "KongMing cannot read the use of NUMA nodes: %r. Servers of templates are scheduled by %s until"

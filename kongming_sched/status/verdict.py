@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from oslo_upgradecheck.upgradecheck import Code
 
 from kongming_sched.texts.printable import clean_lines
+from kongming_sched.texts.sentences import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Verdict:
     @property
     def details(self) -> str:
         """A line for each problem, with what to do about it."""
-        lines = [f"{item.fact}. To do: {item.remedy}." for item in self.problems] or [f"{self.fine}."]
+        lines = [f"{sentence(item.fact)} To do: {sentence(item.remedy)}" for item in self.problems]
+        lines = lines or [sentence(self.fine)]
         return "\n".join(map(clean_lines, lines))
 
 

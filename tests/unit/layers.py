@@ -20,6 +20,7 @@ PACKAGE = CHECKOUT / "kongming_sched"
 CORE = (
     "compat",
     "texts.printable",
+    "texts.sentences",
     "exceptions",
     "cpuset",
     "texts.records",
