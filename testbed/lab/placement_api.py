@@ -28,18 +28,19 @@ allocation_conflict_retry_count = 1
 class PlacementApi(ChildProcess):
     """Placement with an empty database in ``directory``.
 
+    :param module: of its WSGI application
     :ivar endpoint: its URL
     """
 
     endpoint: str
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, module: str = "placement.wsgi.api") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._port_file = directory / "placement.port"
         (directory / "placement.conf").write_text(_CONFIGURATION.format(directory=directory))
         super().__init__(
             "placement-api",
-            [sys.executable, "-m", "testbed.lab.wsgi_server", "placement.wsgi.api", self._port_file, "0"],
+            [sys.executable, "-m", "testbed.lab.wsgi_server", module, self._port_file, "0"],
             directory,
             {"OS_PLACEMENT_CONFIG_DIR": str(directory)},
         )

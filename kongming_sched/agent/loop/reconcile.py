@@ -79,6 +79,8 @@ class Reconciler:
         problems = [*seen.problems, *unmanaged.problems]
         placement, pinning, answers = PlacementResult(), PinningResult(), dict(seen.incoming.refused)
         if isinstance(decided, _Decided):
+            if decided.problem is None:
+                self._parts.metadata.forget_absent({*seen.servers, *decided.placement.consumers})
             self._parts.metadata.grant(seen.servers, decided.layout.granted)
             placement = decided.result
             pinning, pinning_problems, answers = self._pin(seen, decided)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Metadata:
         self._lock = threading.Lock()
         self._known: dict[str, Known] = load_state(path, _parse, {})
         self._saved = dict(self._known)
+        self._absent: frozenset[str] = frozenset()
         self.running: tuple[str, ...] = ()
 
     def learn(self, server: str, metadata: Mapping[str, str], at: float | None = None) -> bool:
@@ -81,6 +82,21 @@ class Metadata:
         """Forget a server, because it was deleted."""
         with self._lock:
             self._known.pop(server, None)
+
+    def forget_absent(self, present: Collection[str]) -> None:
+        """Forget the servers that have gone for good, or are another host's.
+
+        Notifications reach every host, and of most servers nothing says that they have ended. One that comes back
+        claims first, and then it is news again. News may overtake what was read of Placement, so only servers that two
+        calls in a row find absent are forgotten.
+
+        :param present: the servers that run here or have a claim here, by Placement's own word
+        """
+        with self._lock:
+            absent = frozenset(server for server in self._known if server not in present)
+            for server in absent & self._absent:
+                del self._known[server]
+            self._absent = absent - self._absent
 
     def requests(self) -> dict[str, OverrideRequest]:
         """Server id to what it asks for, of those whose metadata means something here."""

@@ -107,3 +107,28 @@ def test_remembers_so_many_and_no_more() -> None:
     requests = metadata.requests()
     assert MAX_SERVERS == len(requests)
     assert (True, False) == ("0" in requests, "1" in requests)
+
+
+def test_servers_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    """Those that neither run nor claim here, by two calls in a row: also in the file, so that it does not grow."""
+    metadata = Metadata(tmp_path / "metadata.json")
+    for server in ("here", "gone", "late"):
+        metadata.learn(server, CPUS)
+
+    metadata.forget_absent(["here", "late"])
+    metadata.forget_absent(["here"])
+    metadata.grant(["here"], {})
+
+    assert ["here", "late"] == sorted(metadata.requests())
+    assert ["here", "late"] == sorted(Metadata(tmp_path / "metadata.json").requests())
+
+
+def test_absence_counts_in_a_row() -> None:
+    """A server that was found in between is not forgotten by the next absence, nor one that has just been learned."""
+    metadata = Metadata()
+    metadata.learn("a", CPUS)
+    for present in ([], ["a"], []):
+        metadata.forget_absent(present)
+    metadata.learn("b", CPUS)
+
+    assert ["a", "b"] == sorted(metadata.requests())
