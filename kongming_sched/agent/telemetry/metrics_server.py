@@ -50,30 +50,38 @@ class MetricsServer:
         self._token = ""
         self.place: tuple[str, int] | None = None
 
-    def open(self, address: str, port: int, token: str = "") -> None:
+    def open(self, address: str, port: int, token_file: Path | None = None) -> None:
         """Serve the metrics at this address and nowhere else; port 0 disables them.
 
-        :param token: what a request must show; empty if none has to
-        :raises ConfigurationError: if that cannot be
+        :param token_file: with what a request must show, which may be another word at each call; None if none has to
+        :raises ConfigurationError: if that cannot be; then nothing is served
         """
+        token = ""
+        try:
+            if port:
+                token = read_token(token_file)
+        except exceptions.ConfigurationError:
+            self.close()
+            raise
         place = (address, port) if port else None
         if (place, token) == (self.place, self._token):
             return
         self.close()
-        self._token = token
-        if place is None:
-            return
+        if place is not None:
+            self._start(place, token)
+
+    def _start(self, place: tuple[str, int], token: str) -> None:
         try:
             server = _Server(place, self._handler, token, self._request_seconds)
         except OSError as error:
             raise exceptions.ConfigurationError(
                 "[kongming_agent] metrics_port",
-                f"cannot listen at {address}:{port}: {error.strerror or error}; choose another port, or 0",
+                f"cannot listen at {place[0]}:{place[1]}: {error.strerror or error}; choose another port, or 0",
             ) from error
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()
         self._running = server, thread
-        self.place = place
+        self.place, self._token = place, token
 
     def close(self) -> None:
         """Listen no more, and leave no thread."""

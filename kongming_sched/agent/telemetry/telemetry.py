@@ -15,7 +15,7 @@ from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.settings import Settings
 from kongming_sched.agent.telemetry.liveness import Liveness
 from kongming_sched.agent.telemetry.metrics import Metrics
-from kongming_sched.agent.telemetry.metrics_server import MetricsServer, read_token
+from kongming_sched.agent.telemetry.metrics_server import MetricsServer
 from kongming_sched.agent.telemetry.systemd import Systemd
 
 LOG = log.getLogger(__name__)
@@ -91,10 +91,8 @@ class Telemetry:
         """Serve the metrics. If that fails it is logged once, and the agent goes on: the guests are what matters."""
         why = ""
         try:
-            token = read_token(settings.metrics_token_file)
-            self._metrics_server.open(settings.metrics_address, settings.metrics_port, token)
+            self._metrics_server.open(settings.metrics_address, settings.metrics_port, settings.metrics_token_file)
         except exceptions.ConfigurationError as error:
-            self._metrics_server.close()
             why = str(error)
         if why and why != self._unseen_because:
             LOG.error("%s", why)

@@ -162,11 +162,13 @@ def ask(port: int, authorization: str = "") -> int:
         return connection.getresponse().status
 
 
-def test_token(exposition: MetricsServer) -> None:
+def test_token(exposition: MetricsServer, tmp_path: Path) -> None:
     """Only a request that shows it is answered with the metrics, and another one takes the place of the first."""
-    port = free_port()
+    port, file = free_port(), tmp_path / "token"
+    file.touch(mode=0o600)
 
-    exposition.open("127.0.0.1", port, "secret")
+    file.write_text("secret")
+    exposition.open("127.0.0.1", port, file)
     first = [
         ask(port),
         ask(port, "Bearer other"),
@@ -174,11 +176,29 @@ def test_token(exposition: MetricsServer) -> None:
         ask(port, "Basic secret"),
         ask(port, "Bearer secret"),
     ]
-    exposition.open("127.0.0.1", port, "another")
+    file.write_text("another")
+    exposition.open("127.0.0.1", port, file)
     second = [ask(port, "Bearer secret"), ask(port, "bearer another")]
 
     assert [401, 401, 401, 401, 200] == first
     assert [401, 200] == second
+
+
+def test_a_token_that_is_gone(exposition: MetricsServer, tmp_path: Path) -> None:
+    """Nothing is served then; and where no metrics are wanted it is no fault."""
+    port, file = free_port(), tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text("secret")
+    exposition.open("127.0.0.1", port, file)
+    file.unlink()
+
+    with pytest.raises(exceptions.ConfigurationError, match="cannot read"):
+        exposition.open("127.0.0.1", port, file)
+    with pytest.raises(ConnectionRefusedError):
+        ask(port)
+    exposition.open("127.0.0.1", 0, file)
+
+    assert exposition.place is None
 
 
 def test_token_file(tmp_path: Path) -> None:
