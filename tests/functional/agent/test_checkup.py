@@ -2,7 +2,7 @@
 """kongming-agent --check as a process, against the real Placement.
 
 libvirt is its built-in test driver here, whose host has eight CPUs, of which 0, 2 and 4 are online, and one guest
-without a template; test_look_commands.py has it on a real libvirt.
+without a template; test_inspecting_commands.py has it on a real libvirt.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 """Every command of kongming-host: its help, and empty, successful and failing output, as it stands in ``golden/``.
 
 ``KONGMING_RENEW=1 pytest tests/functional/agent/test_golden.py`` writes these files anew. Placement is real, guests are
-simulated; in tests/functional/agent/test_look_commands.py they are real.
+simulated; in tests/functional/agent/test_inspecting_commands.py they are real.
 """
 
 from __future__ import annotations
