@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes that an operator disables: on the real Placement, with the agent's own looks, and with failures."""
+"""Nodes that an operator disables: on the real Placement, with the agent's own passes, and with failures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def offered(world: World) -> set[str]:
 
 
 def test_a_disabled_host_stays_so(world: World) -> None:
-    """It offers nothing at once, through looks and a new start of the agent, and its servers keep their pins."""
+    """It offers nothing at once, through passes and a new start of the agent, and its servers keep their pins."""
     before, pins, inventories = offered(world), world.pins(), [node[1] for node in world.tree().values()]
     for node in nodes(world):
         disable(world.placement.client, node)

@@ -54,12 +54,12 @@ def run_second(world: World) -> Outcome:
     """A pass of the agent on the second machine, whose pools are smaller."""
     on_machine(world, SECOND)
     world.pools = SMALLER
-    return world.look()
+    return world.run_pass()
 
 
 def test_nodes_are_marked_once(world: World) -> None:
     """Each node has its machine's mark, and nothing is written again."""
-    changes = world.look().placement.changes
+    changes = world.run_pass().placement.changes
 
     assert {"_kongming_numa0": (FIRST,), "_kongming_numa1": (FIRST,)} == marked(world)
     assert () == changes
@@ -69,7 +69,7 @@ def test_another_machine_writes_nothing(world: World) -> None:
     """It says whose nodes these are and what to do, and leaves nodes and guests as they are."""
     before, pins = world.tree(), world.pins()
 
-    outcomes = [run_second(world), world.look()]
+    outcomes = [run_second(world), world.run_pass()]
 
     assert (before, pins) == (world.tree(), world.pins())
     for outcome in outcomes:
@@ -101,7 +101,7 @@ def test_nodes_of_an_earlier_release_are_taken(world: World) -> None:
     on_machine(world, SECOND)
     world.settle()
     on_machine(world, FIRST)
-    refused = world.look()
+    refused = world.run_pass()
 
     assert {(SECOND,)} == set(marked(world).values())
     assert not refused.is_placement_well
@@ -139,7 +139,7 @@ def test_a_mark_that_is_half_written(world: World, failing: int, failure: Failur
     real = world.adapter
     world.adapter = Failing(real, failing, failure)
     on_machine(world, SECOND)
-    world.look()
+    world.run_pass()
     world.adapter = real
     on_machine(world, SECOND)
     world.settle()

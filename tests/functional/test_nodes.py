@@ -113,7 +113,7 @@ def test_nothing_is_written_while_nothing_changes(cloud: PlacementService) -> No
     assert {"GET"} == {method for method, _ in counting.requests}
 
 
-def test_a_look_costs_one_request_and_one_per_node(cloud: PlacementService) -> None:
+def test_a_pass_costs_one_request_and_one_per_node(cloud: PlacementService) -> None:
     """While nothing changes; what has changed is read again, and the other node's traits and inventories are not."""
     reconcile(registry(cloud.adapter), POOLS, GOLD)
     counting = Counting(cloud.adapter)
@@ -183,13 +183,13 @@ def test_at_no_request_is_a_template_offered_without_its_resources(cloud: Placem
     """A trait comes after the inventory behind it, and goes before: a scheduler may ask between any two requests."""
     seen: list[tuple[str, bool, bool]] = []
 
-    def look(method: str, url: str) -> None:
+    def inspect(method: str, url: str) -> None:
         if method == "PUT" and url.startswith(f"/resource_providers/{NODE_0}"):
             state = registry(cloud.adapter).observe()[2][NODE_0]
             offered = names.template_trait("pinned") in state.traits
             seen.append((url.rpartition("/")[2], offered, names.slot_class("pinned") in state.inventories))
 
-    nodes = registry(Meddling(cloud.adapter, look))
+    nodes = registry(Meddling(cloud.adapter, inspect))
     reconcile(nodes, POOLS, PINNED)
     reconcile(nodes, POOLS)
     assert ["inventories", "traits", "traits", "inventories"] == [part for part, _, _ in seen]
@@ -228,7 +228,7 @@ def test_a_retired_node_stays_and_takes_nothing_more(cloud: PlacementService) ->
 
 
 def test_somebody_elses_write_in_between_is_a_conflict(cloud: PlacementService) -> None:
-    """A server was placed after the look: nothing is written, and the next round sees it."""
+    """A server was placed after the pass: nothing is written, and the next round sees it."""
     nodes = registry(cloud.adapter)
     reconcile(nodes, POOLS, GOLD)
     root, _, current = nodes.observe()

@@ -43,7 +43,7 @@ def test_a_root_that_was_renamed(world: World) -> None:
     world.name = "renamed"
     world.start_agent()
 
-    changes = world.look().placement.changes
+    changes = world.run_pass().placement.changes
     again = world.settle()
 
     assert [
@@ -75,7 +75,7 @@ def test_another_root_under_the_name(world: World) -> None:
     before = claims(world)
     take_its_place(world)
 
-    changes = world.look().placement.changes
+    changes = world.run_pass().placement.changes
 
     new = [names.node_name("host", number) for number in (0, 1)]
     assert ["host", *new] == all_names(world, NEW_ROOT)
@@ -93,10 +93,10 @@ def test_whichever_request_fails(world: World, failing: int, failure: Failure) -
     real = world.adapter
     world.adapter = Failing(real, failing, failure)
     world.start_agent()
-    world.look()
+    world.run_pass()
     world.adapter = real
     world.start_agent()
-    world.look()
+    world.run_pass()
 
     assert ["host", "host_kongming_numa0", "host_kongming_numa1"] == all_names(world, NEW_ROOT)
     assert ["host-before", "host-before_kongming_numa0", "host-before_kongming_numa1"] == all_names(world, world.root)
@@ -108,7 +108,7 @@ def test_a_name_that_is_not_of_a_node(placement: PlacementService) -> None:
     placement.client.create_provider(NEW_ROOT, "host_kongming_numa1")
     world = World(placement, "host")
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert "host_kongming_numa1" == placement.client.providers(uuid=NEW_ROOT)[0].name
     (problem,) = outcome.problems
@@ -121,7 +121,7 @@ def test_a_root_that_is_gone_by_its_name(world: World) -> None:
     registry.observe()
     world.placement.client.rename_provider(world.root, "host-before")
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert not outcome.is_placement_well
     assert ["host-before", "host_kongming_numa0", "host_kongming_numa1"] == all_names(world, world.root)

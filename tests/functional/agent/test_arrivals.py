@@ -73,7 +73,7 @@ def test_told_what_it_would_get_if_it_ran(world: Destination) -> None:
     answer = world.ask("coming", specs)
     world.arrive("coming", specs, answer)
     world.host.log.clear()
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert {"vcpupin": {"0": "3"}, "emulatorpin": "0,4", "iothreadpin": {}, "memory": "0"} == answer.pins
     assert "" == answer.reason
@@ -136,7 +136,7 @@ def test_guest_that_never_comes(world: Destination) -> None:
     booked = len(world.reservations)
 
     world.now += PATIENCE_SECONDS + 1
-    world.look()
+    world.run_pass()
 
     assert (1, 0) == (booked, len(world.reservations))
 
@@ -158,7 +158,7 @@ def test_guest_that_came_and_went(world: Destination) -> None:
     """An agent that starts later does not wait for a guest that has been here."""
     specs = world.claim("coming", "gold", 0)
     world.arrive("coming", specs, world.ask("coming", specs))
-    world.look()
+    world.run_pass()
     world.host.destroy(world.servers["coming"])
 
     world.start_agent()
@@ -172,7 +172,7 @@ def test_guest_that_has_come_is_not_booked(world: Destination) -> None:
     answer = world.ask("coming", specs)
     world.arrive("coming", specs, answer)
 
-    world.look()
+    world.run_pass()
 
     assert 0 == len(world.reservations)
 
@@ -311,10 +311,10 @@ def test_guest_that_migrates_is_left_alone(world: Destination) -> None:
     world.host.set_affinity(server, 0, CpuSet.parse("0-15"))
     world.host.migrating = {server}
 
-    during = world.look()
+    during = world.run_pass()
     pins_during = world.pins()
     world.host.migrating = set()
-    after = world.look()
+    after = world.run_pass()
 
     assert [f"server server-instance-{server[-8:]} ({server})"] == [str(problem.subject) for problem in during.problems]
     assert "0-15" == pins_during["gold-1"][0]
@@ -327,12 +327,12 @@ def test_other_hosts_pins_leave_the_definition(world: Destination) -> None:
     server = world.servers["gold-1"]
     world.start_agent()
     world.host.without_definition = {server}
-    world.look()
+    world.run_pass()
     world.host.without_definition, world.host.stale_definitions = set(), {server}
 
-    outcome = world.look()
+    outcome = world.run_pass()
     world.host.log.clear()
-    again = world.look()
+    again = world.run_pass()
 
     assert (f"instance-{server[-8:]}",) == outcome.repaired
     assert ((), set()) == (again.repaired, world.host.stale_definitions)

@@ -135,7 +135,7 @@ def test_started_twice(world: World) -> None:
     before = state(world)
     world.start_agent()
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert ((), ()) == (outcome.placement.changes, outcome.pinning.done)
     assert before == state(world)
@@ -238,7 +238,7 @@ def test_placement_away(world: World, answer: Answer | Exception) -> None:
     real, world.client.transport.adapter = world.placement.adapter, Canned(answer)
     world.host.respawn(world.servers["gold-1"])
 
-    outcome = world.look()
+    outcome = world.run_pass()
     during = world.pins()
     world.client.transport.adapter = real
     world.settle()
@@ -259,7 +259,7 @@ def test_a_guest_that_ends_while_others_are_planned_anew(world: World) -> None:
             raise exceptions.HypervisorError("pin the emulator", "injected", 38)
 
     world.host.on_call = fail
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert [failing] == [problem.subject.id for problem in outcome.problems]
     assert outcome.pinning.pins is not None
@@ -267,7 +267,7 @@ def test_a_guest_that_ends_while_others_are_planned_anew(world: World) -> None:
 
 
 def test_guest_that_fails_does_not_keep_others(world: World) -> None:
-    """What fails for one guest is undone and reported for that guest; the others get their pins in the same look."""
+    """What fails for one guest is undone and reported for that guest; the others get their pins in the same pass."""
     failing = world.servers["silver-1"]
 
     def fail(name: str) -> None:
@@ -275,7 +275,7 @@ def test_guest_that_fails_does_not_keep_others(world: World) -> None:
             raise exceptions.HypervisorError("pin the emulator", "injected", 38)
 
     world.host.on_call = fail
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert [f"server server-instance-{failing[-8:]} ({failing})"] == [
         str(problem.subject) for problem in outcome.problems

@@ -89,7 +89,7 @@ class Stage:
         before = len(requests.read_text())
         with self.agent(*program, **options) as agent:
             agent.wait_for(
-                "a look", lambda: "GET /resource_providers?required=" in requests.read_text()[before:] or None
+                "a pass", lambda: "GET /resource_providers?required=" in requests.read_text()[before:] or None
             )
             self.host.wait_until_offered(agent, self.cpu, "gold")
             self.host.wait_until_offered(agent, self.other, "bronze")
@@ -158,10 +158,10 @@ def stage(host: ComputeHost) -> Stage:
     return Stage(host, dedicated, cpu, other)
 
 
-def until(look: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until something is true."""
     deadline = time.monotonic() + seconds
-    while not look():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -276,8 +276,8 @@ def kill_agent_at(stage: Stage, guest: Guest, moment: str, number: int) -> bool:
     return was_killed
 
 
-def test_guest_dies_between_look_and_pin(stage: Stage) -> None:
-    """The others are pinned in the same look, and a dead guest is nobody's problem."""
+def test_guest_dies_between_observation_and_pin(stage: Stage) -> None:
+    """The others are pinned in the same pass, and a dead guest is nobody's problem."""
 
     class Deadly(LibvirtHypervisor):
         """Kills a guest right before its first pin."""

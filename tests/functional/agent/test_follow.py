@@ -28,10 +28,10 @@ def world(placement: PlacementService) -> World:
 
 
 def follow(world: World, follower: Follower) -> list[str]:
-    """The agent looks, and then makes them follow."""
-    memory_elsewhere = world.look().pinning.memory_elsewhere
-    looks = ReconcilerAccess(world.agent, world.cpus)
-    return follower.run(memory_elsewhere, Mover(looks, world.host, PlacementClient(world.adapter)))
+    """The agent makes a pass, and then makes them follow."""
+    memory_elsewhere = world.run_pass().pinning.memory_elsewhere
+    access = ReconcilerAccess(world.agent, world.cpus)
+    return follower.run(memory_elsewhere, Mover(access, world.host, PlacementClient(world.adapter)))
 
 
 def claimed_nodes(world: World) -> list[int]:
@@ -52,7 +52,7 @@ def test_the_claim_goes_where_the_memory_is_and_the_vcpus_follow(world: World) -
     done = follow(world, Follower(Backoff(10, lambda: world.clock)))
 
     assert (1, [1], [1]) == (len(done), claimed_nodes(world), nodes_of_vcpus(world))
-    assert ((), {}) == (world.look().problems, world.look().pinning.memory_elsewhere)
+    assert ((), {}) == (world.run_pass().problems, world.run_pass().pinning.memory_elsewhere)
 
 
 def test_they_wait_for_room(world: World) -> None:
@@ -61,7 +61,7 @@ def test_they_wait_for_room(world: World) -> None:
     world.boot("silver-3", "silver", 1)
     follower = Follower(Backoff(10, lambda: world.clock))
 
-    full, problems = follow(world, follower), world.look().problems
+    full, problems = follow(world, follower), world.run_pass().problems
     world.host.destroy(world.servers["silver-2"])
     world.placement.adapter.delete(f"/allocations/{world.servers['silver-2']}")
 

@@ -58,8 +58,8 @@ def test_puts_back_and_tells(world: World, cpus: str) -> None:
     assert ("6", "14") == before["silver-2"][:2]
     world.host.set_affinity(uuid, 1, CpuSet.parse(cpus))
 
-    outcome = world.look()
-    after = world.look()
+    outcome = world.run_pass()
+    after = world.run_pass()
 
     server = Subject(SubjectKind.SERVER, f"server-instance-{uuid[-8:]}", uuid)
     expected = Drift(server, Kind.VCPU, "vCPU 1", "CPU 14", f"CPU {cpus}", "CPU 14")
@@ -73,7 +73,7 @@ def test_first_pins_are_no_drift(world: World) -> None:
     world.boot("bronze-2", "bronze", 1)
     world.host.respawn(world.servers["silver-1"])
 
-    assert DriftReport() == world.look().pinning.drift
+    assert DriftReport() == world.run_pass().pinning.drift
 
 
 def test_quality_of_service_drifts_too(world: World) -> None:
@@ -82,7 +82,7 @@ def test_quality_of_service_drifts_too(world: World) -> None:
     domain = next(domain for domain in world.host.domains() if domain.uuid == uuid)
     world.host.set_scheduler(domain, {"vcpu_quota": -1})
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert [("QoS", "vcpu_quota -1", "vcpu_quota 50000")] == [
         (item.what, item.found, item.wanted) for item in outcome.pinning.drift.found
@@ -175,7 +175,7 @@ def test_broken_file_is_told(world: World) -> None:
     (world.directory / FILE_NAME).write_text("{")
     world.host.set_affinity(world.servers["silver-2"], 1, CpuSet.parse("15"))
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert "repair it or remove it" in str(outcome.problem_of(RELEASED_GUESTS))
     assert "15" == world.pins()["silver-2"][1]
@@ -268,7 +268,7 @@ def test_pages_that_cannot_move_are_told(world: World) -> None:
 
     [reason] = [problem.text for problem in outcome.problems]
     assert "bound to node 1, and the kernel has left 256 MiB on node 0" in reason
-    assert outcome.problems == later.problems, "the pages are not counted at each look"
+    assert outcome.problems == later.problems, "the pages are not counted at each pass"
 
 
 def mover(world: World) -> Mover:

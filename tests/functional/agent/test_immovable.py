@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest that cannot be moved is left where it is, and the others find their places round it in the same look."""
+"""A guest that cannot be moved is left where it is, and the others find their places round it in the same pass."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def test_nobody_is_in_the_way(world: World) -> None:
 
 
 def test_move_that_fails(world: World) -> None:
-    """If that one cannot be moved, another one makes room in the same look."""
+    """If that one cannot be moved, another one makes room in the same pass."""
     fail_for(world, "spread")
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert {"spread": ("1", "2"), "compact": ("9", "10"), "newcomer": ("3",)} == vcpus(world)
     reason = "libvirt could not pin it: injected; and then, libvirt could not pin it: injected"
@@ -75,7 +75,7 @@ def test_migration(world: World) -> None:
     """So it is while that one migrates, and nothing is asked of it."""
     world.host.migrating.add(world.servers["spread"])
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert {"spread": ("1", "2"), "compact": ("9", "10"), "newcomer": ("3",)} == vcpus(world)
     assert [subject(world, "spread")] == [problem.subject for problem in outcome.problems]
@@ -85,7 +85,7 @@ def test_back_off(world: World) -> None:
     """While a server is left alone after a failure the others are not kept waiting for it."""
     fail_for(world, "spread")
     world.host.migrating.add(world.servers["compact"])
-    outcome = world.look()
+    outcome = world.run_pass()
     waiting = dict(vcpus(world))
     world.host.migrating.clear()
 
@@ -102,7 +102,7 @@ def test_back_off(world: World) -> None:
 def test_whatever_happens_no_cpu_has_two_guests(world: World) -> None:
     """Also while plans are made anew no CPU of the pool belongs to two guests."""
     fail_for(world, "spread")
-    world.look()
+    world.run_pass()
     world.boot("another", "gold", 1)
     world.settle()
 

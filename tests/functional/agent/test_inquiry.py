@@ -91,16 +91,16 @@ def test_nova_is_away_or_something_else(endpoint: str, tmp_path: Path) -> None:
 
 def test_whoever_comes_is_asked_for(api: NovaApi, servers: list[str], tmp_path: Path) -> None:
     """And again whenever something is heard of it; the agent looks when something is new."""
-    metadata, looks = Metadata(), []
-    inquiry = MetadataPoller(client(tmp_path, api.endpoint), HOST, metadata, lambda: looks.append(1), 0)
+    metadata, passes = Metadata(), []
+    inquiry = MetadataPoller(client(tmp_path, api.endpoint), HOST, metadata, lambda: passes.append(1), 0)
     inquiry.start()
     inquiry.watch(servers)
     wait(lambda: len(metadata.requests()) == 3)
-    wait(lambda: len(looks) == 1)
+    wait(lambda: len(passes) == 1)
     _set(api, servers[0], "7")
     inquiry.ask(GONE)
     inquiry.ask(servers[0])
-    wait(lambda: len(looks) == 2)
+    wait(lambda: len(passes) == 2)
     inquiry.stop()
     assert OverrideRequest({"kongming:cpus": "7"}) == metadata.requests()[servers[0]]
     _unset(api, servers[0])
@@ -122,15 +122,15 @@ def test_all_are_asked_for_every_so_often(api: NovaApi, servers: list[str], tmp_
 
 def test_what_is_known_stays_while_nova_is_away(tmp_path: Path) -> None:
     """It is said once, and the agent looks for the word only."""
-    metadata, looks = Metadata(), []
+    metadata, passes = Metadata(), []
     metadata.learn(GONE, {"kongming:cpus": "5"})
-    inquiry = MetadataPoller(client(tmp_path, "http://127.0.0.1:1/v2.1"), HOST, metadata, lambda: looks.append(1), 0)
+    inquiry = MetadataPoller(client(tmp_path, "http://127.0.0.1:1/v2.1"), HOST, metadata, lambda: passes.append(1), 0)
     inquiry.start()
     inquiry.watch([GONE])
     wait(lambda: inquiry.problems)
     inquiry.stop()
     assert str(inquiry.problems[0]).startswith(f"Nova could not read server {GONE}: ")
-    assert ([1], {GONE: OverrideRequest({"kongming:cpus": "5"})}) == (looks, metadata.requests())
+    assert ([1], {GONE: OverrideRequest({"kongming:cpus": "5"})}) == (passes, metadata.requests())
 
 
 def _set(api: NovaApi, server: str, cpus: str) -> None:

@@ -39,8 +39,8 @@ def world(placement: PlacementService) -> World:
 
 def mover(world: World) -> Mover:
     """What carries out the order, on the world's own agent."""
-    looks = ReconcilerAccess(world.agent, world.cpus)
-    return Mover(looks, world.host, PlacementClient(world.adapter))
+    access = ReconcilerAccess(world.agent, world.cpus)
+    return Mover(access, world.host, PlacementClient(world.adapter))
 
 
 def claim(world: World, server: str) -> dict[str, Any]:

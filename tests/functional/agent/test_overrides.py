@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers whose own metadata replaces their pins: the agent's look, on the real Placement and simulated guests."""
+"""Servers whose own metadata replaces their pins: the agent's passes, on the real Placement and simulated guests."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_what_is_known_survives_a_crash_at_any_call(world: World) -> None:
 
         world.host.on_call = kill
         try:
-            world.look()
+            world.run_pass()
         except _Killed:
             world.host.on_call = lambda _name: None
             world.start_agent()

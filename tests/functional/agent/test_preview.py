@@ -63,13 +63,13 @@ def test_nothing_is_to_be_done(world: World) -> None:
 
 
 def test_what_it_says_is_what_the_agent_does(world: World) -> None:
-    """The actions of the preview are those of the next look, one by one, and the preview does none of them."""
+    """The actions of the preview are those of the next pass, one by one, and the preview does none of them."""
     world.boot_all()
     before = world.pins()
 
     steps = preview(world).steps()
     untouched = world.pins()
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert before == untouched
     assert [(str(subject), str(action)) for subject, action in outcome.pinning.done] == [
@@ -98,7 +98,7 @@ def test_only_questions_reach_placement(world: World, placement: PlacementServic
 
 
 def test_a_new_host_is_registered_first(placement: PlacementService) -> None:
-    """Before the first look everything of Placement is to be made, each with its reason."""
+    """Before the first pass everything of Placement is to be made, each with its reason."""
     store_templates(placement.client)
     steps = preview(World(placement, "host")).steps()
 

@@ -175,7 +175,7 @@ class Host(RuleBasedStateMachine):
         """Stories begin on a host on which little is free: only there does anybody have to make room."""
         for number, name in enumerate(names):
             self.boot(name, number % 2, 0)
-        self.look(0)
+        self.run_pass(0)
 
     @precondition(lambda self: self.servers)
     @rule(pick=st.integers(0, 99), claim_first=st.booleans())
@@ -184,11 +184,11 @@ class Host(RuleBasedStateMachine):
         server = self.pick(pick)
         if claim_first:
             self.drop_claim(server)
-            self.look(0)
+            self.run_pass(0)
         self.world.host.destroy(server)
         self.world.host.migrating.discard(server)
         if not claim_first:
-            self.look(0)
+            self.run_pass(0)
             self.drop_claim(server)
         del self.servers[server]
 
@@ -204,7 +204,7 @@ class Host(RuleBasedStateMachine):
             del self.servers[server]
         for node in (0, 1, 0, 1):
             self.boot(name, node, 0)
-        self.look(0)
+        self.run_pass(0)
 
     @precondition(lambda self: self.servers)
     @rule(pick=st.integers(0, 99))
@@ -226,15 +226,15 @@ class Host(RuleBasedStateMachine):
         self.drop_claim(server)
         with contextlib.suppress(ksa_exceptions.Conflict):  # if CPUs went offline there is no room for it any more
             self.placement.allocate(migration, {uuid: dict(had) for uuid, had in before.resources.items()})
-        self.look(0)
+        self.run_pass(0)
         fits = self.claim(server, template, nodes)
-        self.look(0)
+        self.run_pass(0)
         self.world.host.destroy(server)
-        self.look(0)
+        self.run_pass(0)
         if fits:
             self.servers[server] = Expectation(template, template, nodes)
             self.spawn(server, template)
-            self.look(0)
+            self.run_pass(0)
         else:
             del self.servers[server]
         with contextlib.suppress(ksa_exceptions.NotFound):
@@ -263,9 +263,9 @@ class Host(RuleBasedStateMachine):
     def move(self, pick: int, node: int) -> None:
         """A server is moved to the other node, or is not."""
         server = self.pick(pick)
-        looks = ReconcilerAccess(self.world.agent, self.world.cpus)
+        access = ReconcilerAccess(self.world.agent, self.world.cpus)
         with contextlib.suppress(exceptions.KongMingError):
-            Mover(looks, self.world.host, PlacementClient(self.world.adapter)).move(server, node)
+            Mover(access, self.world.host, PlacementClient(self.world.adapter)).move(server, node)
         self.read_node(server)
 
     @precondition(lambda self: self.servers)
@@ -304,8 +304,8 @@ class Host(RuleBasedStateMachine):
     # What the agent does, and what happens to it
 
     @rule(seconds=st.sampled_from([0, 15, 1000]))
-    def look(self, seconds: int) -> None:
-        """The agent looks."""
+    def run_pass(self, seconds: int) -> None:
+        """The agent makes a pass."""
         self.world.clock += seconds
         with contextlib.suppress(exceptions.KongMingError):
             self.world.agent.run(self.world.cpus)
@@ -321,7 +321,7 @@ class Host(RuleBasedStateMachine):
         ),
         times=st.integers(1, 4),
     )
-    def look_with_bad_luck(self, step: int, error: BaseException, times: int) -> None:
+    def run_pass_with_bad_luck(self, step: int, error: BaseException, times: int) -> None:
         """A call of libvirt fails, or several, or the agent dies there."""
         steps = itertools.count()
 
@@ -331,17 +331,17 @@ class Host(RuleBasedStateMachine):
 
         self.meddle = fail
         try:
-            self.look(15)
+            self.run_pass(15)
         except Killed:
             self.world.start_agent()
         self.meddle = lambda _: None
 
     @rule(step=st.integers(0, 12), failure=st.sampled_from(Failure))
-    def look_without_a_request(self, step: int, failure: Failure) -> None:
+    def run_pass_without_a_request(self, step: int, failure: Failure) -> None:
         """A request to Placement fails."""
         client = self.world.client
         real, client.transport.adapter = client.transport.adapter, Failing(self.placement.adapter, step, failure)
-        self.look(15)
+        self.run_pass(15)
         client.transport.adapter = real
 
     @rule(step=st.integers(0, 12))
@@ -350,13 +350,13 @@ class Host(RuleBasedStateMachine):
         client = self.world.client
         client.transport.adapter = Interrupted(self.placement.adapter, Countdown(step, Killed()))
         with contextlib.suppress(Killed):
-            self.look(15)
+            self.run_pass(15)
         self.world.start_agent()
 
     @precondition(lambda self: self.servers)
     @rule(pick=st.integers(0, 99), step=st.integers(0, 40))
     def guest_ends_meanwhile(self, pick: int, step: int) -> None:
-        """A guest dies while the agent looks."""
+        """A guest dies during a pass."""
         server, steps = self.pick(pick), itertools.count()
 
         def end(_name: str) -> None:
@@ -364,7 +364,7 @@ class Host(RuleBasedStateMachine):
                 self.world.host.destroy(server)
 
         self.meddle = end
-        self.look(15)
+        self.run_pass(15)
         self.meddle = lambda _: None
         if server in self.world.host.pins():
             self.world.host.destroy(server)
@@ -396,7 +396,7 @@ class Host(RuleBasedStateMachine):
             assert () == outcome.problems
         assert self.stranger_is_on == self.world.host.affinities()[self.stranger]
         self.world.start_agent()
-        again = self.world.look()
+        again = self.world.run_pass()
         assert ((), ()) == (again.placement.changes, again.pinning.done)
 
     def teardown(self) -> None:

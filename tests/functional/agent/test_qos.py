@@ -75,7 +75,7 @@ def test_lost_quota_is_put_back(world: World) -> None:
     [domain] = world.host.domains()
     world.host.set_scheduler(domain, {"vcpu_quota": 80_000})
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert [-1, 30_000] == quotas(world)
     assert ["QoS of vCPU 0", "QoS of vCPU 1"] == [drift.what for drift in outcome.pinning.drift.found]
@@ -98,7 +98,7 @@ def test_rests_with_quotas_of_its_own(world: World) -> None:
     world.settle()
     world.host.log.clear()
 
-    world.look()
+    world.run_pass()
 
     assert {"domains", "read", "threads", "vcpu_quotas"} == set(world.host.log)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's look at a host, on the real Placement and simulated guests."""
+"""The agent's pass over a host, on the real Placement and simulated guests."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_sets_quality_of_service(world: World) -> None:
 
 
 def test_rests_when_all_is_well(world: World) -> None:
-    """A look that finds nothing to do asks Placement once for the tree, once for the templates and once per node."""
+    """A pass that finds nothing to do asks Placement once for the tree, once for the templates and once per node."""
     world.boot_all()
     world.adapter = counting = Counting(world.placement.adapter)
     world.start_agent()
@@ -79,7 +79,7 @@ def test_rests_when_all_is_well(world: World) -> None:
     counting.requests.clear()
     world.host.log.clear()
 
-    world.look()
+    world.run_pass()
 
     assert 4 == len(counting.requests)
     assert {"domains", "read", "threads"} == set(world.host.log)
@@ -231,11 +231,11 @@ def test_written_although_others_write_at_the_same_time(world: World) -> None:
 
     world.client.transport.adapter = Meddling(world.placement.adapter, write)
     TemplateStore(mine).delete("bronze")
-    problems = world.look().problems
+    problems = world.run_pass().problems
     traits = mine.traits(node)
     conflicts = 5
     TemplateStore(mine).delete("silver")
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert ((), False) == (problems, names.template_trait("bronze") in traits)
     assert [PLACEMENT] == [problem.subject for problem in outcome.problems]
@@ -256,7 +256,7 @@ def test_memory_stays_where_the_first_round_has_bound_it(world: World) -> None:
             raise exceptions.HypervisorError("bind it", "injected", 38)
 
     world.host.on_call = fail
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert [world.servers["silver-1"]] == [problem.subject.id for problem in outcome.problems]
     assert ("6", "memory 1") == (world.pins()["gold-1"][0], world.pins()["gold-1"][-1])

@@ -97,7 +97,7 @@ def test_reads_the_configuration_again(start: Callable[..., subprocess.Popen[str
 
 
 def test_says_which_broker_is_away_and_stops(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    """A broker that does not answer stops nothing, neither the looks nor the end; its password is not said."""
+    """A broker that does not answer stops nothing, neither the passes nor the end; its password is not said."""
     broker = "[DEFAULT]\ntransport_url = rabbit://user:secret@127.0.0.1:1/\n"
     process = start(broker + WORKING.replace("= 1\n", "= 1\ntriggers = timer,notifications\n"))
 

@@ -32,13 +32,13 @@ def pins_at_requests(world: World) -> list[dict[str, tuple[str, ...]]]:
 
 
 def test_pinned_before_placement_is_asked(world: World) -> None:
-    """Whose claim the last look has read, as that for the guest's definition does, has its pins before any request."""
+    """Whose claim the last pass has read, as that for the guest's definition does, has its pins before any request."""
     specs = world.claim("silver-1", "silver", 0)
-    world.look()
+    world.run_pass()
     found = pins_at_requests(world)
     world.host.spawn(world.servers["silver-1"], 2, specs)
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert [("1", "9", "emulator 1,9", "memory 0")] == list(found[0].values())
     assert found[0] == world.pins()
@@ -54,18 +54,18 @@ def test_started_anew(world: World) -> None:
     found = pins_at_requests(world)
     world.host.respawn(world.servers["silver-1"])
 
-    world.look()
+    world.run_pass()
 
     assert want == found[0] == world.pins()
 
 
-def test_claimed_since_the_last_look(world: World) -> None:
-    """Who has claimed only since then is pinned in the same look, once Placement has told."""
-    world.look()
+def test_claimed_since_the_last_pass(world: World) -> None:
+    """Who has claimed only since then is pinned in the same pass, once Placement has told."""
+    world.run_pass()
     found = pins_at_requests(world)
     world.boot("silver-1", "silver", 0)
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert [FLOATING] == list(found[0].values())
     assert [("1", "9", "emulator 1,9", "memory 0")] == list(world.pins().values())
@@ -81,7 +81,7 @@ def test_claimed_while_placement_was_asked(world: World) -> None:
             world.boot("silver-1", "silver", 0)
 
     world.host.on_call = boot
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert () == outcome.problems
     assert [("1", "9", "emulator 1,9", "memory 0")] == list(world.pins().values())
@@ -98,7 +98,7 @@ def test_claim_of_a_server_that_has_gone(world: World) -> None:
     world.host.respawn(world.servers["silver-1"])
     world.boot("gold-2", "gold", 1)
 
-    world.look()
+    world.run_pass()
 
     assert ("1", "9") == found[0]["silver-1"][:2]
     assert FLOATING[1:] == found[0]["gold-2"]
@@ -117,7 +117,7 @@ def test_nobody_is_moved_for_it_in_haste(world: World) -> None:
     found = pins_at_requests(world)
     world.host.spawn(world.servers["gold-1"], 1, specs)
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert [("1", "2"), ("3", "10")] == [found[0][name][:2] for name in ("silver-1", "silver-2")]
     assert "0-15" == found[0]["gold-1"][0]
@@ -129,9 +129,9 @@ def test_nobody_is_moved_for_it_in_haste(world: World) -> None:
 
 
 def test_failure_in_haste_is_told_and_waited_for(world: World) -> None:
-    """What fails then is undone and told by the same look, which does not try it again."""
+    """What fails then is undone and told by the same pass, which does not try it again."""
     specs = world.claim("silver-1", "silver", 0)
-    world.look()
+    world.run_pass()
     world.host.spawn(world.servers["silver-1"], 2, specs)
     tried = []
 
@@ -141,7 +141,7 @@ def test_failure_in_haste_is_told_and_waited_for(world: World) -> None:
             raise exceptions.HypervisorError("pin the emulator", "injected", 38)
 
     world.host.on_call = fail
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert ["pin_emulator", "pin_emulator"] == tried, "once, and once more to undo"
     assert ["injected" in problem.text for problem in outcome.problems] == [True]

@@ -38,7 +38,7 @@ class Heard:
     triggers: Triggers
     metadata: Metadata
     events: DomainEvents
-    looks: list[float] = field(default_factory=list)
+    passes: list[float] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     def wait(self, condition: Callable[[], object]) -> None:
@@ -47,7 +47,7 @@ class Heard:
             if condition():
                 return
             time.sleep(0.05)
-        raise AssertionError(f"looks {self.looks}, asked {self.asked}, requests {self.metadata.requests()}")
+        raise AssertionError(f"passes {self.passes}, asked {self.asked}, requests {self.metadata.requests()}")
 
 
 Listen = Callable[..., Heard]
@@ -70,15 +70,15 @@ def listen(tmp_path: Path) -> Iterator[Listen]:
         conf = cfg.ConfigOpts()
         agent_conf.register_opts(conf)
         conf([], default_config_files=[str(path)])
-        looks: list[float] = []
+        passes: list[float] = []
         asked: list[str] = []
         metadata, events = metadata or Metadata(), DomainEvents()
 
         def wake() -> None:
-            looks.append(time.monotonic())
+            passes.append(time.monotonic())
 
         context = TriggerContext(conf, host, wake, metadata, asked.append if nova else None, events)
-        heard = Heard(Triggers(names, context), metadata, events, looks, asked)
+        heard = Heard(Triggers(names, context), metadata, events, passes, asked)
         heard.triggers.start()
         started.append(heard)
         heard.wait(lambda: not heard.triggers.problems or "rabbit" in default)
@@ -103,7 +103,7 @@ def test_metadata_is_learnt_from_versioned_notifications(listen: Listen) -> None
     seen = []
     for number, metadata in enumerate((CPUS, MORE, {"owner": "you"}), 1):
         update(SERVER, "node1", metadata)
-        heard.wait(lambda count=number: len(heard.looks) == count)
+        heard.wait(lambda count=number: len(heard.passes) == count)
         seen.append(heard.metadata.requests())
     assert [{SERVER: OverrideRequest(CPUS)}, {SERVER: OverrideRequest({"kongming:cpus": "6"})}, {}] == seen
 
@@ -132,9 +132,9 @@ def test_what_waited_in_the_queue_counts_by_its_time(listen: Listen) -> None:
     update(OTHER, "node1", CPUS, ago[2])
     heard = listen("notifications", metadata=metadata)
     heard.wait(lambda: heard.metadata.requests().get(SERVER) == OverrideRequest({"kongming:cpus": "9"}))
-    assert [] == heard.looks
+    assert [] == heard.passes
     update(SERVER, "node1", CPUS)
-    heard.wait(lambda: heard.looks)
+    heard.wait(lambda: heard.passes)
     assert {
         SERVER: OverrideRequest(CPUS),
         OTHER: OverrideRequest({"kongming:cpus": "6"}),
@@ -158,12 +158,12 @@ def test_clock_set_back(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(listening, "time", Clocks)
     heard = listen("notifications", metadata=Metadata(clock=Clocks.time))
     update(SERVER, "node1", CPUS)
-    heard.wait(lambda: len(heard.looks) == 1)
+    heard.wait(lambda: len(heard.passes) == 1)
 
     Clocks.behind = 3600.0
     an_hour_ago = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) - datetime.timedelta(hours=1)
     update(SERVER, "node1", MORE, an_hour_ago)
-    heard.wait(lambda: len(heard.looks) == 2)
+    heard.wait(lambda: len(heard.passes) == 2)
 
     assert {SERVER: OverrideRequest({"kongming:cpus": "6"})} == heard.metadata.requests()
 
@@ -195,9 +195,9 @@ def test_end_of_an_action_here_is_a_reason_to_look(listen: Listen, trigger: str)
             heard.metadata.learn(server, CPUS)
         end_of("delete", OTHER, "node2", CPUS)
         end_of("delete", SERVER, "node1", CPUS)
-        heard.wait(lambda: heard.looks)
+        heard.wait(lambda: heard.passes)
         assert {} == heard.metadata.requests()
-        assert 1 == len(heard.looks)
+        assert 1 == len(heard.passes)
 
 
 @pytest.mark.usefixtures("versioned")
@@ -261,7 +261,7 @@ def test_a_broker_that_is_away_stops_nobody(listen: Listen) -> None:
         map(str, heard.triggers.problems)
     )
     heard.events()
-    assert 1 == len(heard.looks)
+    assert 1 == len(heard.passes)
     heard.triggers.stop()
     assert before == set(threading.enumerate())
 
@@ -275,9 +275,9 @@ def test_no_thread_outlives_its_trigger(listen: Listen) -> None:
     update(SERVER, "node1", CPUS)
     heard.triggers.stop()
     assert before == set(threading.enumerate())
-    looks = len(heard.looks)
+    passes = len(heard.passes)
     heard.events()
-    assert looks == len(heard.looks)
+    assert passes == len(heard.passes)
 
 
 def test_the_timer_has_its_interval(listen: Listen) -> None:
@@ -304,7 +304,7 @@ def test_pins_follow_a_notification(
     seen = [world.pins()["a"][0]]
     for number, metadata in enumerate(({"kongming-vcpu-pinning": "7-15,^8-14"}, {"kongming:cpus": "15"}, {}), 1):
         update(world.servers["a"], "node1", metadata)
-        heard.wait(lambda count=number: len(heard.looks) == count)
+        heard.wait(lambda count=number: len(heard.passes) == count)
         assert () == world.settle().problems
         seen.append(world.pins()["a"][0])
     assert ["7,15", "7,15", "15", "7,15"] == seen

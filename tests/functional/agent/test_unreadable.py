@@ -63,7 +63,7 @@ def test_others_are_pinned(world: World, fault: Callable[[World, str], None]) ->
     fault(world, uuid)
     world.boot("second", "silver", 0)
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert ("2", "10") == world.pins()["second"][:2]
     assert [(Reason.DOMAIN, uuid)] == [(problem.reason, problem.subject.id) for problem in outcome.problems]
@@ -77,7 +77,7 @@ def test_it_keeps_its_cpus(world: World, fault: Callable[[World, str], None]) ->
 
     for name in ("second", "third"):
         world.boot(name, "silver", 0)
-        world.look()
+        world.run_pass()
 
     assert CpuSet() == world.host.shared_at_any_time
     assert before == world.pins()["first"]
@@ -91,7 +91,7 @@ def test_an_agent_that_has_never_read_it(world: World, fault: Callable[[World, s
     world.start_agent()
 
     world.boot("second", "silver", 0)
-    world.look()
+    world.run_pass()
 
     assert ("2", "10") == world.pins()["second"][:2]
 
@@ -102,7 +102,7 @@ def test_one_without_a_claim(world: World) -> None:
     lose_xml(world, uuid)
     world.placement.adapter.delete(f"/allocations/{uuid}")
 
-    world.look()
+    world.run_pass()
 
     assert 4 == world.placement.client.inventories(world.node(0))[names.PCPU].capacity
 
@@ -113,12 +113,12 @@ def test_it_is_well_again(world: World, fault: Callable[[World, str], None]) -> 
     silver = TEMPLATES["silver"]
     flavor = extra_specs(silver, {}, vcpus=silver.vcpus, memory_mb=MEMORY_MB, threads_per_core=2)
     fault(world, world.servers["first"])
-    world.look()
+    world.run_pass()
     world.host.unreadable.clear()
     world.host.opaque.clear()
     world.host.set_flavor(world.servers["first"], flavor)
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert ((), ()) == (outcome.problems, outcome.pinning.done)
 
@@ -127,12 +127,12 @@ def test_its_past_is_kept(world: World) -> None:
     """A vCPU that was moved by other means meanwhile goes back to where the agent had it, which is drift."""
     uuid = world.servers["first"]
     lose_xml(world, uuid)
-    world.look()
+    world.run_pass()
     world.host.set_affinity(uuid, 0, CpuSet.parse("3"))
-    world.look()
+    world.run_pass()
     world.host.unreadable.clear()
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert ("1", "9") == world.pins()["first"][:2]
     assert ["vCPU 0"] == [drift.what for drift in outcome.pinning.drift.found]
@@ -143,15 +143,15 @@ def test_what_a_confined_guest_had_is_kept(world: World) -> None:
     world.servers["plain"] = uuid = "00000000-0000-0000-0000-0000000000aa"
     world.host.spawn(uuid, 1, {})
     before = world.pins()["plain"]
-    world.look()
+    world.run_pass()
     confined = world.pins()["plain"]
     lose_xml(world, uuid)
-    world.look()
+    world.run_pass()
     world.host.unreadable.clear()
     world.confine = False
     world.start_agent()
 
-    world.look()
+    world.run_pass()
 
     assert before != confined
     assert before == world.pins()["plain"]
@@ -170,7 +170,7 @@ def test_one_that_is_lost_while_others_are_planned_anew(world: World) -> None:
     world.host.on_call = fail
     world.boot("third", "silver", 0)
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     assert CpuSet() == world.host.shared_at_any_time
     assert ("1", "9") == world.pins()["first"][:2]
@@ -184,7 +184,7 @@ def test_its_claim_is_not_taken_for_that_of_another(world: World) -> None:
     lose_xml(world, world.servers["first"])
     world.start_agent()
 
-    outcome = world.look()
+    outcome = world.run_pass()
 
     wrong = {problem.subject.id: problem.reason for problem in outcome.problems}
     assert Reason.NO_PLACE == wrong[world.servers["second"]]

@@ -56,10 +56,10 @@ class Watched:
         self.watch = Telemetry(Systemd({}), lambda: self.now)
         self.log = LogReport()
 
-    def look(self, seconds: float = 0.5) -> None:
-        """A look that takes some time."""
+    def run_pass(self, seconds: float = 0.5) -> None:
+        """A pass that takes some time."""
         self.watch.begin()
-        outcome = self.world.look()
+        outcome = self.world.run_pass()
         self.now += seconds
         self.log.report(outcome)
         self.watch.end(outcome)
@@ -70,15 +70,15 @@ class Watched:
 
 
 def test_pins_and_latency(world: World) -> None:
-    """From the event to the end of the look that pinned; then all that is wanted is there."""
+    """From the event to the end of the pass that pinned; then all that is wanted is there."""
     watched = Watched(world)
     twin = {"server": world.servers["twin-1"], "name": f"server-instance-{world.servers['twin-1'][-8:]}"}
 
     watched.watch.hear()
     watched.now += 2
     watched.watch.hear()
-    watched.look()
-    watched.look()
+    watched.run_pass()
+    watched.run_pass()
 
     assert 2.5 == watched.value("kongming_event_to_pin_seconds_sum")
     assert 1 == watched.value("kongming_event_to_pin_seconds_count")
@@ -92,7 +92,7 @@ def test_pins_and_latency(world: World) -> None:
     )
 
 
-def test_an_event_outlives_a_look_that_came_to_nothing(world: World) -> None:
+def test_an_event_outlives_a_pass_that_came_to_nothing(world: World) -> None:
     """The time counts from the event, not from when libvirt was there again."""
     watched = Watched(world)
 
@@ -100,7 +100,7 @@ def test_an_event_outlives_a_look_that_came_to_nothing(world: World) -> None:
     watched.watch.begin()
     watched.now += 7
     watched.watch.fail(Problem(Reason.LIBVIRT, Subject(SubjectKind.LIBVIRT), "it went away"))
-    watched.look(1)
+    watched.run_pass(1)
 
     assert 8 == watched.value("kongming_event_to_pin_seconds_sum")
 
@@ -108,11 +108,11 @@ def test_an_event_outlives_a_look_that_came_to_nothing(world: World) -> None:
 def test_drift_is_counted(world: World) -> None:
     """A pin that somebody else sets is counted once, and counted again when it is repaired."""
     watched = Watched(world)
-    watched.look()
+    watched.run_pass()
 
     world.host.set_affinity(world.servers["gold-1"], 0, CpuSet.parse("0-15"))
-    watched.look()
-    watched.look()
+    watched.run_pass()
+    watched.run_pass()
 
     assert (1, 1) == (watched.value("kongming_drift_found_total"), watched.value("kongming_drift_repaired_total"))
 
@@ -126,12 +126,12 @@ def test_drift_of_a_thread_that_its_template_moves_too(
     world.settle()
     world.boot("exact-1", "exact", 1)
     watched = Watched(world)
-    watched.look()
+    watched.run_pass()
     moved = {"name": "exact", "cells": [{"vcpus": "0-1", "cpus": "explicit", "pins": {0: "7", 1: "13"}}]}
     TemplateStore(placement.client).update(PinningTemplate.from_mapping(moved))
     world.host.set_affinity(world.servers["exact-1"], 0, CpuSet.parse("6"))
 
-    watched.look()
+    watched.run_pass()
 
     assert (1, 1) == (watched.value("kongming_drift_found_total"), watched.value("kongming_drift_repaired_total"))
     name = f"server-instance-{world.servers['exact-1'][-8:]} ({world.servers['exact-1']})"
@@ -195,7 +195,7 @@ def fetch(port: int) -> str:
 def test_systemd_follows_an_agent(
     start: Callable[..., subprocess.Popen[str]], manager: socket.socket, tmp_path: Path
 ) -> None:
-    """Ready after the first look with what is wrong as its status, alive at rest, reloading, ready again, stopping."""
+    """Ready after the first pass with what is wrong as its status, alive at rest, reloading, ready again, stopping."""
     configuration = WORKING.replace("interval_seconds = 1\n", "interval_seconds = 3600\n")
     process = start(configuration, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="500000")
 
@@ -219,7 +219,7 @@ def test_systemd_follows_an_agent(
 def test_systemd_hears_nothing_of_an_agent_that_hangs(
     start: Callable[..., subprocess.Popen[str]], manager: socket.socket, tmp_path: Path
 ) -> None:
-    """A look that does not end, here because Placement takes a request and never answers, is no sign of life."""
+    """A pass that does not end, here because Placement takes a request and never answers, is no sign of life."""
     with socket.socket() as placement:
         placement.bind(("127.0.0.1", 0))
         placement.listen()
@@ -239,7 +239,7 @@ def test_systemd_hears_nothing_of_an_agent_that_hangs(
 
 
 def test_prometheus_reads_an_agent(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """The metrics are served on loopback after the first look, and gone with the agent."""
+    """The metrics are served on loopback after the first pass, and gone with the agent."""
     port = free_port()
     process = start(WORKING.replace("metrics_port = 0", f"metrics_port = {port}"))
 

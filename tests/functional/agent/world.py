@@ -159,16 +159,16 @@ class World:
         """The host's CPUs, with the pools of the agent's options."""
         return HostCpus(self.topology, self.pools)
 
-    def look(self) -> Outcome:
-        """The agent looks once, some time later."""
+    def run_pass(self) -> Outcome:
+        """The agent makes a pass, some time later."""
         self.clock += 1000
         return self.agent.run(self.cpus)
 
     def settle(self) -> Outcome:
-        """The agent looks until nothing is left to do, however often that fails."""
+        """The agent makes passes until nothing is left to do, however often that fails."""
         for _ in range(10):
             try:
-                outcome = self.look()
+                outcome = self.run_pass()
             except exceptions.KongMingError:
                 continue
             if not outcome.pinning.done and not outcome.placement.changes and outcome.is_placement_well:

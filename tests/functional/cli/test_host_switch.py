@@ -30,7 +30,7 @@ def listed(openstack: Shell) -> list[tuple[str, int, str, list[str]]]:
 
 
 def test_a_host_is_disabled_and_enabled(openstack: Shell, register: Register, hosts: tuple[str, str]) -> None:
-    """At once, through its agent's looks, and until it is enabled; then its agent offers the templates again."""
+    """At once, through its agent's passes, and until it is enabled; then its agent offers the templates again."""
     done = openstack("kongming host disable c1")
     assert (done.code, done.out, done.err) == (0, "", "")
     disabled = [("c1", 0, "disabled", []), ("c1", 1, "disabled", []), ("c2", 0, "enabled", ["gold"])]

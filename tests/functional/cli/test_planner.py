@@ -49,7 +49,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlacementClient
         yield PlacementClient(adapter.Adapter(session.Session(auth), "placement"))
 
 
-def look(client: PlacementClient) -> None:
+def run_pass(client: PlacementClient) -> None:
     """What the host's agent does: all cores but each node's first are dedicated."""
     if not client.providers(name=HOST):
         client.create_provider(str(uuid.uuid4()), HOST)
@@ -66,7 +66,7 @@ def look(client: PlacementClient) -> None:
 @pytest.fixture
 def run(client: PlacementClient, tmp_path: Path) -> Iterator[Run]:
     """The planner with a file of this content, on a cloud without templates."""
-    look(client)
+    run_pass(client)
 
     def planner(content: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         path = tmp_path / "functions.json"
@@ -93,7 +93,7 @@ def test_it_plans_and_the_host_honours_it(run: Run, client: PlacementClient) -> 
     done = run({"nodes": NODES, "functions": functions(router=3, probe=1)})
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("router: CPUs 1, 9, 2 of node 0\nprobe: CPUs 5 of node 1\n")
-    look(client)
+    run_pass(client)
     traits = set().union(*(node.traits for node in client.node_summaries()))
     assert {"CUSTOM_KONGMING_TEMPLATE_ROUTER", "CUSTOM_KONGMING_TEMPLATE_PROBE"} <= traits
 

@@ -44,10 +44,10 @@ def test_the_plugin_costs_other_commands_nothing() -> None:
 def test_a_command_that_looks_loads_no_library_that_osc_has_not_loaded() -> None:
     """What it imports is what an operator waits for."""
     others = ("openstackclient.shell", "openstack.connection", "osc_placement.resources.resource_provider")
-    looks = [
+    reading = [
         f"kongming_sched.cli.{name}" for name in ("template.show", "host_show", "server_show", "flavor_show", "explain")
     ]
-    libraries = {name.partition(".")[0] for name in loaded_by(*others, *looks) - loaded_by(*others)}
+    libraries = {name.partition(".")[0] for name in loaded_by(*others, *reading) - loaded_by(*others)}
     libraries -= sys.stdlib_module_names
     assert libraries == {"kongming_sched"}
 

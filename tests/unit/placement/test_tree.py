@@ -540,7 +540,7 @@ def test_the_order_of_the_templates_does_not_matter(
 def test_what_was_written_is_what_is_wanted(
     host: tuple[HostTopology, HostPools], templates: list[PinningTemplate]
 ) -> None:
-    """The second look at a host that nobody has touched changes nothing."""
+    """The second pass over a host that nobody has touched changes nothing."""
     topology, chosen = host
     tree = plan(*templates, topology=topology, of=chosen)
     assert tree.nodes == plan(*templates, topology=topology, of=chosen, current=written(tree)).nodes

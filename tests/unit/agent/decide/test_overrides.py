@@ -119,7 +119,7 @@ def texts(layout: HostLayout) -> dict[str, str]:
 
 
 def test_dedicated_guest_chooses_free_cpus() -> None:
-    """It goes there, and stays there at the next look."""
+    """It goes there, and stays there at the next pass."""
     newcomer, settled = guest("a", "pair"), guest("a", "pair", "11", "2")
     layouts = [lay_out(view((item, (0,)), a=CPUS)) for item in (newcomer, settled)]
     assert [["11", "2"]] * 2 == [pins(layout, "a") for layout in layouts]

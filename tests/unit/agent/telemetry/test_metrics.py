@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Prometheus reads after looks of all kinds."""
+"""What Prometheus reads after passes of all kinds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def value(metrics: Metrics, family: str, /, **labels: str) -> float | None:
 
 
 def full_outcome() -> Outcome:
-    """A look that found and did something of everything."""
+    """A pass that found and did something of everything."""
     done = ((WEB, Action("a", Kind.VCPU, 0, ONE)), (WEB, Action("a", Kind.IOTHREAD, 1, ONE)))
     return Outcome(
         (Problem(Reason.NO_PLACE, DB, "no room on node 0"),),
@@ -77,7 +77,7 @@ def test_names_without_end() -> None:
 
 
 def test_a_guest_that_ended_leaves_nothing() -> None:
-    """The next look replaces what was told of guests."""
+    """The next pass replaces what was told of guests."""
     metrics = Metrics()
     metrics.record(full_outcome(), 0.1, None)
     metrics.record(Outcome(pinning=PinningResult(pins=Pins({"b": "db"}, {}, (), UNITS[3:]))), 0.1, None)
@@ -98,7 +98,7 @@ def test_pools_and_guests_without_a_template() -> None:
 
 
 def test_latency_is_of_looks_that_pinned_for_an_event() -> None:
-    """A look without an event, or one that found nothing to pin, says nothing about latency."""
+    """A pass without an event, or one that found nothing to pin, says nothing about latency."""
     metrics = Metrics()
     metrics.record(full_outcome(), 0.1, None)
     metrics.record(Outcome(), 0.1, 3.0)
@@ -130,7 +130,7 @@ def test_failures_by_reason() -> None:
     assert 0 == value(metrics, "kongming_problems", reason="no_place")
 
 
-def test_a_look_that_came_to_nothing() -> None:
+def test_a_pass_that_came_to_nothing() -> None:
     """It counts as a failure, is no news of success, and what was known of the guests stays."""
     times = iter([1000.0, 2000.0])
     metrics = Metrics(lambda: next(times))

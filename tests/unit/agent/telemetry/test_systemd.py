@@ -58,7 +58,7 @@ def test_life_of_a_service(manager: tuple[str, socket.socket]) -> None:
     messages = heard(listening)
     reloading, _, since = messages.pop(5).partition("\nMONOTONIC_USEC=")
     assert [
-        *("READY=1", "WATCHDOG=1", "STATUS=first look"),
+        *("READY=1", "WATCHDOG=1", "STATUS=first pass"),
         *("WATCHDOG=1", "STATUS=second"),
         *("READY=1", "WATCHDOG=1", "STATUS=third"),
         "STOPPING=1",

@@ -20,17 +20,17 @@ CHANGES = 10
 
 
 @pytest.fixture
-def looks() -> Counter[str]:
+def wakes() -> Counter[str]:
     """How many passes each host was woken to."""
     return Counter()
 
 
 @pytest.fixture
-def triggers(looks: Counter[str]) -> dict[str, NotificationTrigger]:
+def triggers(wakes: Counter[str]) -> dict[str, NotificationTrigger]:
     """The triggers of a cloud's hosts, none of which may ask Nova."""
 
     def trigger(host: str) -> NotificationTrigger:
-        return NotificationTrigger(TriggerContext(cfg.ConfigOpts(), host, lambda: looks.update([host]), Metadata()))
+        return NotificationTrigger(TriggerContext(cfg.ConfigOpts(), host, lambda: wakes.update([host]), Metadata()))
 
     return {host: trigger(host) for host in HOSTS}
 
@@ -43,24 +43,24 @@ def change(triggers: dict[str, NotificationTrigger], node: str) -> None:
             trigger.hear("instance.update", {"nova_object.data": data}, time.time() + 1)
 
 
-def test_a_server_that_runs_wakes_its_host_alone(triggers: dict[str, NotificationTrigger], looks: Counter[str]) -> None:
+def test_a_server_that_runs_wakes_its_host_alone(triggers: dict[str, NotificationTrigger], wakes: Counter[str]) -> None:
     """Ten changes are ten passes, on whatever host Nova thinks that it is."""
     triggers["node7"].context.metadata.grant([SERVER], {})
     change(triggers, node="")
-    assert {"node7": CHANGES} == looks
+    assert {"node7": CHANGES} == wakes
 
 
 def test_a_server_that_is_being_started_wakes_its_host(
-    triggers: dict[str, NotificationTrigger], looks: Counter[str]
+    triggers: dict[str, NotificationTrigger], wakes: Counter[str]
 ) -> None:
     """No pass has seen it there yet, and the change may have come after the pass that first did had read it."""
     change(triggers, node="node7")
-    assert {"node7": CHANGES} == looks
+    assert {"node7": CHANGES} == wakes
 
 
-def test_other_hosts_learn_all_the_same(triggers: dict[str, NotificationTrigger], looks: Counter[str]) -> None:
+def test_other_hosts_learn_all_the_same(triggers: dict[str, NotificationTrigger], wakes: Counter[str]) -> None:
     """The server may come to any of them, and then has what it asked for last."""
     change(triggers, node="elsewhere")
-    assert {} == looks
+    assert {} == wakes
     last = {SERVER: OverrideRequest({"kongming:cpus": str(CHANGES - 1)})}
     assert [last] * len(HOSTS) == [trigger.context.metadata.requests() for trigger in triggers.values()]

@@ -50,14 +50,14 @@ def fail() -> None:
 
 def test_work_that_fails_is_begun_again(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged with its origin, each failure starts a pass, and work that returns is not begun again."""
-    looks: list[str] = []
+    reports: list[str] = []
     work, taken = work_of(fail, fail, lambda: thread.is_well())
-    thread = SupervisedThread("touch", work, lambda: looks.append(thread.problem))
+    thread = SupervisedThread("touch", work, lambda: reports.append(thread.problem))
     thread.start()
     assert [0, 1, 2] == [taken.get(timeout=30) for _ in range(3)]
     thread.stop()
     problem = "its thread failed and is started again after a while, see the log: RuntimeError('unforeseen')"
-    assert [problem, problem] == looks
+    assert [problem, problem] == reports
     assert "" == thread.problem
     assert ["thread touch failed; its work is begun again in 0.01 s", "thread touch failed; its work is begun again in"
             " 0.02 s"] == [record.getMessage() for record in caplog.records]  # fmt: skip
