@@ -194,5 +194,5 @@ def test_there_is_one_unit() -> None:
     folders = [ROOT / name for name in ("ansible", "debian", "devstack", "etc", "testbed", "tools")]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
-    assert [UNIT] == [path for path in files if b"CapabilityBoundingSet" in path.read_bytes()]
+    assert [UNIT] == [path for path in files if b"\nCapabilityBoundingSet=" in path.read_bytes()]
     assert "install -m 644 etc/kongming-agent.service" in (ROOT / "debian/rules").read_text()
