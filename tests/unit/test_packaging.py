@@ -78,6 +78,18 @@ def test_everything_that_the_package_needs_is_pinned() -> None:
     assert set() == needed - pins("constraints.txt").keys() - pins("test-requirements.txt").keys()
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive has no list of its files")
+def test_no_file_names_a_mirror() -> None:
+    """Packages come from where the machine's apt, pip and npm are told to get them."""
+    hosts = re.compile(
+        r"\b(deb|ftp|archive|security|snapshot)\.(debian\.org|ubuntu\.com)|\b(registry\.npmjs|proxy\.golang)\.org"
+        r"|\b(files\.pythonhosted|(test\.)?pypi)\.org"
+    )
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = [ROOT / name for name in listed.split("\0") if (ROOT / name).is_file()]
+    assert [] == [str(path) for path in files if hosts.search(path.read_bytes().decode(errors="replace"))]
+
+
 def test_users_of_the_package_get_its_types() -> None:
     """By PEP 561, for both packages; tools/package has mypy read them from the built wheel."""
     assert ["kongming_sched", "kongming_tempest_plugin"] == sorted(path.parent.name for path in ROOT.glob("*/py.typed"))
