@@ -95,18 +95,21 @@ def of_nova(settings: Settings, topology: HostTopology | None) -> Iterator[Findi
     novas = {"cpu_shared_set": settings.nova_shared, "cpu_dedicated_set": settings.nova_dedicated}
     named = [f"{option} = {cpus}" for option, cpus in novas.items() if cpus]
     if named:
-        yield Finding(Level.OK, "nova.conf", f"[compute] {' and '.join(named)} shares no CPU with the pools")
+        state = "on" if settings.confine_unmanaged else "off"
+        fact = f"[compute] {' and '.join(named)} shares no CPU with the pools; confine_unmanaged is {state}"
+        yield Finding(Level.OK, "nova.conf", fact)
     elif settings.confine_unmanaged:
-        yield Finding(Level.OK, "nova.conf", "names no CPUs; confine_unmanaged keeps other servers off the pool")
+        fact = "names no CPUs; confine_unmanaged is on, and keeps servers without a template off the dedicated pool"
+        yield Finding(Level.OK, "nova.conf", fact)
     elif settings.dedicated and topology is not None:
         left = topology.cpus - settings.dedicated - settings.shared
         yield Finding(
             Level.WARN,
             "nova.conf",
-            "[compute] has neither cpu_shared_set nor cpu_dedicated_set, so that Nova lets servers without a template"
-            " run on every CPU, those of the dedicated pool too",
-            f"set [compute] cpu_shared_set = {left} in nova.conf and start nova-compute anew, or else"
-            " [kongming_agent] confine_unmanaged = true",
+            "[compute] has neither cpu_shared_set nor cpu_dedicated_set, and confine_unmanaged is off: servers without"
+            " a template run on every CPU, those of the dedicated pool too",
+            "add the line 'confine_unmanaged = true' to [kongming_agent], which ends it at once; or set [compute]"
+            f" cpu_shared_set = {left} in nova.conf, which holds for servers that start after nova-compute did",
         )
 
 

@@ -150,15 +150,28 @@ def test_a_node_without_memory() -> None:
 @pytest.mark.parametrize(
     ("changes", "level", "words"),
     [
-        ({"nova_shared": "0,4"}, Level.OK, "[compute] cpu_shared_set = 0,4 shares no CPU with the pools"),
+        (
+            {"nova_shared": "0,4"},
+            Level.OK,
+            "[compute] cpu_shared_set = 0,4 shares no CPU with the pools; confine_unmanaged is off",
+        ),
+        (
+            {"nova_shared": "0,4", "confine_unmanaged": True},
+            Level.OK,
+            "[compute] cpu_shared_set = 0,4 shares no CPU with the pools; confine_unmanaged is on",
+        ),
         ({"nova_shared": "0-1"}, Level.ERROR, "option [kongming_agent] dedicated_cpu_set: CPU 1 is in nova.conf's"),
         (
             {"nova_dedicated": "3,7"},
             Level.ERROR,
             "option [kongming_agent] dedicated_cpu_set: CPU 3,7 is in nova.conf's",
         ),
-        ({}, Level.WARN, "[compute] has neither cpu_shared_set nor cpu_dedicated_set"),
-        ({"confine_unmanaged": True}, Level.OK, "names no CPUs; confine_unmanaged keeps other servers off the pool"),
+        (
+            {},
+            Level.WARN,
+            "[compute] has neither cpu_shared_set nor cpu_dedicated_set, and confine_unmanaged is off: servers without",
+        ),
+        ({"confine_unmanaged": True}, Level.OK, "names no CPUs; confine_unmanaged is on, and keeps servers without"),
     ],
 )
 def test_novas_own_cpus(changes: dict[str, object], level: Level, words: str) -> None:
