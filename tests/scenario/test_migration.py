@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 import libvirt
 import pytest
 
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement import names
 from kongming_sched.template import PinningTemplate
-from testbed.numa_host import kernel_view
 from tests.scenario.actions import Subject
 from tests.scenario.cloud import PREFIX, Cloud
+from tests.scenario.live_migration import left_at, migrate, watched
 from tests.scenario.views import is_pinned_for_good
 
 MIGRATIONS = int(os.environ.get("KONGMING_MIGRATIONS", "2"))
@@ -26,35 +23,6 @@ MIGRATIONS = int(os.environ.get("KONGMING_MIGRATIONS", "2"))
 RAM_MB = 64
 MOVER = PinningTemplate.from_mapping({"name": "scenario_mover", "cells": [{"vcpus": "0", "cpus": "dedicated"}]})
 OTHER = PinningTemplate.from_mapping({"name": "scenario_stays", "cells": [{"vcpus": "0", "cpus": "shared"}]})
-
-
-Sample = tuple[float, CpuSet]
-"""When, and where the vCPU was allowed to run."""
-
-
-@contextmanager
-def watched(subject: Subject) -> Iterator[list[Sample]]:
-    """Look at the kernel all the time while a guest gets a new process."""
-    samples: list[Sample] = []
-    over = threading.Event()
-    before = subject.guest.pid
-
-    def sample() -> None:
-        pid = None
-        while not over.is_set():
-            pid = pid or next((found for found in kernel_view.find_guests(subject.server) if found != before), None)
-            with suppress(FileNotFoundError, ProcessLookupError):
-                if pid is not None and (seen := kernel_view.affinity(pid).vcpus):
-                    samples.append((time.monotonic(), seen[0]))
-            time.sleep(0.001)
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -91,25 +59,6 @@ def misplace(subject: Subject) -> CpuSet:
     domain = subject.cloud.hosts.libvirts[subject.host].lookupByUUIDString(subject.server)
     domain.pinVcpuFlags(0, tuple(cpu == wrong for cpu in range(wrong + 1)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     return CpuSet.of([wrong])
-
-
-def migrate(subject: Subject, target: str) -> None:
-    """Migrate live."""
-    cloud = subject.cloud
-    cloud.compute.live_migrate_server(subject.server, host=target, block_migration="auto")
-    cloud.wait_for("the server is on the other host", lambda: subject.host == target)
-    subject.wait("ACTIVE")
-
-
-def left_at(subject: Subject, source: str) -> list[str]:
-    """What is left of the server on a host that it left."""
-    cloud, left = subject.cloud, []
-    with suppress(libvirt.libvirtError):
-        left.append(f"domain {cloud.hosts.libvirts[source].lookupByUUIDString(subject.server).name()}")
-    (root,) = cloud.placement.providers(name=source)
-    nodes = {root.uuid, *(names.node_uuid(root.uuid, node) for node in cloud.hosts.cpus(source).nodes)}
-    left += [f"claim of {uuid}" for uuid in cloud.allocations(subject.server) if uuid in nodes]
-    return left + [f"process {pid}" for pid in kernel_view.find_guests(subject.server) if pid != subject.guest.pid]
 
 
 def test_back_and_forth(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
