@@ -45,7 +45,16 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--hosts", type=int, metavar="N", help="hosts with Nova's fake driver (default: 0)")
     up.add_argument("--libvirt-hosts", type=int, metavar="N", help="hosts with a libvirtd and QEMU (default: 1)")
     up.add_argument("--filters", choices=["kongming", "none"], help="none leaves KongMing out")
-    up.add_argument("--numa-host", action="store_true", help="one more host, emulated, with two NUMA nodes")
+    up.add_argument(
+        "--numa-host",
+        nargs="?",
+        type=int,
+        const=1,
+        default=0,
+        choices=(1, 2),
+        metavar="N",
+        help="N more hosts (default: 1), in an emulated machine with two NUMA nodes",
+    )
     up.add_argument("--topology", metavar="FILE", help="libvirt's capabilities of each fake host")
     verbs.add_parser("down", help="end it and remove its files but the logs")
     status = verbs.add_parser("status", help=f"show its services; ends with {NOT_RUNNING} if one does not run")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A compute host that is a virtual machine with two NUMA nodes, as testbed.numa_host makes it.
+"""Compute hosts in a virtual machine with two NUMA nodes, as testbed.numa_host makes it.
 
-``python -m testbed.cloud.emulated_host boot DIRECTORY HOST`` becomes it; ``python -m testbed.cloud.emulated_host enter
-DIRECTORY HOST COMMAND...`` runs a command in it, with the configuration files of that host, and ends it when it ends
-itself. In there the ports of the cloud are loopback's as they are here, and so all files say the same.
+``python -m testbed.cloud.emulated_host boot DIRECTORY`` becomes the machine. ``python -m testbed.cloud.emulated_host
+enter DIRECTORY HOST COMMAND...`` runs a command in the namespaces that a host has there, with the configuration files
+of that host, and ends it when it ends itself; ``start`` instead of ``enter`` makes the namespaces before. In there the
+ports of the cloud are loopback's as they are here, and so all files say the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from testbed.cloud.ini import configuration_folder
 from testbed.cloud.plan import APIS, LOOPBACK, Plan, load_plan
 from testbed.lab.process import REPOSITORY, LabError
-from testbed.numa_host import machine
+from testbed.numa_host import machine, space
 from testbed.numa_host.command_client import Caller, write_all
 from testbed.numa_host.command_server import OUTPUT
 from testbed.numa_host.image import CLOUD, PARCEL, PROGRAMS, Image, default_directory, prepare_image
@@ -28,7 +29,9 @@ from testbed.numa_host.payload import write_parcel
 DOOR_PORT = 1023
 """In the host: one that none of the cloud's can be."""
 
-MY_ADDRESS = "10.0.2.15"
+MACHINE = "numa-host"
+"""The folder of the machine, which the first host in it has too."""
+
 NODE_MEMORY_MB = 2048
 
 FORWARDED = (*APIS, "rabbitmq")
@@ -37,9 +40,13 @@ FORWARDED = (*APIS, "rabbitmq")
 SITE_PROGRAMS = PARCEL / "site/bin"
 
 
-def machine_service(host: str) -> str:
-    """The service that is the virtual machine."""
-    return f"{host}-machine"
+MACHINE_SERVICE = f"{MACHINE}-machine"
+"""The service that is the virtual machine."""
+
+
+def address(plan: Plan, host: str) -> str:
+    """Under which the hosts in the machine reach each other: all of 127/8 is loopback."""
+    return f"127.0.1.{plan.emulated_hosts.index(host) + 1}"
 
 
 def caller(plan: Plan) -> Caller:
@@ -55,18 +62,18 @@ def answers(plan: Plan) -> bool:
         return False
 
 
-def image(plan: Plan, host: str) -> Image:
-    """Kernel and disk of the host, where nobody makes them anew."""
-    folder = plan.host_directory(host)
+def image(plan: Plan) -> Image:
+    """Kernel and disk of the machine, where nobody makes them anew."""
+    folder = plan.host_directory(MACHINE)
     return Image(folder / "base.img", folder / "vmlinuz")
 
 
-def prepare(plan: Plan, host: str) -> None:
+def prepare(plan: Plan) -> None:
     """Make what the machine boots from: kernel, a disk over that which all such machines share, and a parcel."""
-    folder = plan.host_directory(host)
+    folder = plan.host_directory(MACHINE)
     folder.mkdir(parents=True, exist_ok=True)
     kept = prepare_image(default_directory(os.environ), CLOUD, False, lambda line: print(line, file=sys.stderr))
-    mine = image(plan, host)
+    mine = image(plan)
     for source, target in ((kept.disk, mine.disk), (kept.kernel, mine.kernel)):
         _link(source, target)
     overlay: list[str | Path] = ["-q", "-f", "qcow2", "-F", "raw", "-b", mine.disk, folder / "disk.qcow2"]
@@ -84,10 +91,10 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
-def boot(plan: Plan, host: str) -> None:
+def boot(plan: Plan) -> None:
     """Become the machine; its console is what is printed."""
-    folder = plan.host_directory(host)
-    mine = image(plan, host)
+    folder = plan.host_directory(MACHINE)
+    mine = image(plan)
     ports = ",".join(str(plan.ports[name]) for name in FORWARDED)
     accelerator = machine.choose_accelerator(mine)
     command = machine.command_line(mine.kernel, accelerator, f"kongming=door ports={ports}", NODE_MEMORY_MB)
@@ -100,7 +107,17 @@ def boot(plan: Plan, host: str) -> None:
 
 
 def enter(plan: Plan, host: str, command: list[str]) -> int:
-    """Run a command in the host, with our input and output; gives its exit status."""
+    """Run a command in the namespaces of a host, with our input and output; gives its exit status."""
+    return _converse(plan, host, space.entering(host, command))
+
+
+def start(plan: Plan, host: str, command: list[str]) -> int:
+    """Run a command likewise, and make the namespaces before unless they are there."""
+    link = plan.directory / "at" / address(plan, host)
+    return _converse(plan, host, space.starting(host, plan.directory / "instances", link, command))
+
+
+def _converse(plan: Plan, host: str, command: list[str | Path]) -> int:
     files = {str(path): path.read_text() for path in configuration_folder(plan, host).glob("*.conf")}
     # Nova's own way to say who a host is before it starts. What it writes itself may be lost when the machine crashes.
     files[str(state(plan, host) / "compute_id")] = str(identity(plan, host))
@@ -111,15 +128,16 @@ def enter(plan: Plan, host: str, command: list[str]) -> int:
     return caller(plan).converse(command, files, 0, hear)
 
 
-def in_host(plan: Plan, host: str, *command: str | Path) -> list[str | Path]:
+def in_host(plan: Plan, host: str, *command: str | Path, verb: str = "enter") -> list[str | Path]:
     """The words of a program here that runs a command there."""
-    return [sys.executable, "-m", "testbed.cloud.emulated_host", "enter", plan.directory, host, *command]
+    return [sys.executable, "-m", "testbed.cloud.emulated_host", verb, plan.directory, host, *command]
 
 
 def libvirt_uri(plan: Plan, host: str) -> str:
     """How the host's libvirtd is reached from here: through a program, which is all that this kind of URI can name."""
     script = plan.host_directory(host) / "libvirt"
     if not script.exists():
+        script.parent.mkdir(parents=True, exist_ok=True)
         words = in_host(plan, host, "socat", "-", "UNIX-CONNECT:/run/libvirt/libvirt-sock")
         quoted = " ".join(f'"{word}"' for word in words)
         script.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec {quoted}\n')
@@ -135,7 +153,8 @@ def identity(plan: Plan, host: str) -> uuid.UUID:
 def libvirtd(plan: Plan, host: str) -> list[str | Path]:
     """libvirtd, in the host."""
     hook = ["hook"] * plan.options.kongming
-    return in_host(plan, host, "python3", "-m", "testbed.numa_host.compute", str(identity(plan, host)), *hook)
+    command = ["python3", "-m", "testbed.numa_host.compute", str(identity(plan, host)), *hook]
+    return in_host(plan, host, *command, verb="start")
 
 
 def nova_compute(plan: Plan, host: str) -> list[str | Path]:
@@ -164,17 +183,18 @@ def state(plan: Plan, host: str) -> Path:
 
 
 def main() -> int:
-    """Boot or enter."""
-    verb, directory, host, *command = sys.argv[1:]
+    """Boot, start or enter."""
+    verb, directory, *words = sys.argv[1:]
     plan = load_plan(Path(directory))
     if plan is None:
         sys.exit(f"there is no cloud in {directory}")
     try:
         if verb == "boot":
-            boot(plan, host)
-        status = enter(plan, host, command)
+            boot(plan)
+        host, *command = words
+        status = {"enter": enter, "start": start}[verb](plan, host, command)
     except LabError as error:
-        sys.exit(f"{host}: {error}")
+        sys.exit(f"{' '.join(words[:1])}: {error}")
     return status if status >= 0 else 128 - status
 
 

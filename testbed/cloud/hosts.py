@@ -41,6 +41,7 @@ CONTROLLERS = ("nova-conductor-super", "nova-conductor-cell1")
 def hosts(plan: Plan) -> list[Part]:
     """The parts of all hosts."""
     parts = [part for host in plan.libvirt_hosts for part in _libvirt_host(plan, host)]
+    parts += _emulated_machine(plan) if plan.emulated_hosts else []
     parts += [part for host in plan.emulated_hosts for part in _emulated_host(plan, host)]
     parts += [part for host in plan.fake_hosts for part in _fake_host(plan, host)]
     everywhere = (*plan.libvirt_hosts, *plan.emulated_hosts, *plan.fake_hosts)
@@ -102,13 +103,27 @@ def _libvirt_host(plan: Plan, host: str) -> list[Part]:
     ]
 
 
+def _emulated_machine(plan: Plan) -> list[Part]:
+    """The virtual machine of all emulated hosts."""
+    boot: list[str | Path] = [sys.executable, "-m", "testbed.cloud.emulated_host", "boot", plan.directory]
+    disk = Task(f"{emulated_host.MACHINE}-disk", lambda: emulated_host.prepare(plan))
+    machine = Service(
+        emulated_host.MACHINE_SERVICE,
+        boot,
+        lambda: emulated_host.answers(plan),
+        (disk.name,),
+        patience_seconds=EMULATED_PATIENCE_SECONDS,
+    )
+    return [disk, machine]
+
+
 def _emulated_host(plan: Plan, host: str) -> list[Part]:
-    system, daemon = emulated_host.machine_service(host), f"{host}-libvirtd"
+    system, daemon = emulated_host.MACHINE_SERVICE, f"{host}-libvirtd"
 
     def write_files() -> None:
         helper = emulated_host.privsep_helper(plan, host)
         state = emulated_host.state(plan, host)
-        conf = nova_conf.libvirt_compute(plan, host, state, helper, emulated_host.MY_ADDRESS)
+        conf = nova_conf.libvirt_compute(plan, host, state, helper, emulated_host.address(plan, host))
         ini.write(configuration_folder(plan, host) / "nova.conf", conf)
 
     def slow(
@@ -120,11 +135,8 @@ def _emulated_host(plan: Plan, host: str) -> list[Part]:
         return heard() and up()
 
     up, heard = compute_up(plan, host), heard_of_since_start(plan, host)
-    boot: list[str | Path] = [sys.executable, "-m", "testbed.cloud.emulated_host", "boot", plan.directory, host]
     before_compute = (*CONTROLLERS, "glance", "neutron-stub", daemon, f"{host}-files")
     return [
-        Task(f"{host}-disk", lambda: emulated_host.prepare(plan, host)),
-        slow(system, boot, lambda: emulated_host.answers(plan), (f"{host}-disk",), ()),
         slow(daemon, emulated_host.libvirtd(plan, host), libvirt_answers(plan, host), (system,), (system,)),
         Task(f"{host}-files", write_files),
         Task(f"{host}-agent-files", lambda: write_agent_file(plan, host), (daemon,)),
@@ -165,7 +177,7 @@ def _agent(plan: Plan, host: str) -> Service:
     after = (f"{host}-nova-compute", f"{host}-agent-files")
     is_ready = has_nodes(plan, (host,))
     if host in plan.emulated_hosts:
-        system = emulated_host.machine_service(host)
+        system = emulated_host.MACHINE_SERVICE
         command = emulated_host.agent(plan, host)
         return Service(
             f"{host}-agent", command, is_ready, after, bound_to=(system,), patience_seconds=EMULATED_PATIENCE_SECONDS

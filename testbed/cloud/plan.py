@@ -33,19 +33,20 @@ class Options:
     :ivar libvirt_hosts: how many have a libvirtd and real guests
     :ivar kongming: whether Nova's scheduler has our filters and weighers, and hosts our agent
     :ivar topology: a file with libvirt's capabilities of each fake host; empty for the usual two nodes
-    :ivar numa_host: whether one more host is a virtual machine with two NUMA nodes
+    :ivar numa_host: how many more hosts are in a virtual machine with two NUMA nodes
     """
 
     fake_hosts: int = 0
     libvirt_hosts: int = 1
     kongming: bool = True
     topology: str = ""
-    numa_host: bool = False
+    numa_host: int = 0
 
     def __str__(self) -> str:
         words = [f"--libvirt-hosts {self.libvirt_hosts}", f"--hosts {self.fake_hosts}"]
         words.append(f"--filters {'kongming' if self.kongming else 'none'}")
-        words += [f"--topology {self.topology}"] * bool(self.topology) + ["--numa-host"] * self.numa_host
+        words += [f"--topology {self.topology}"] * bool(self.topology)
+        words += [f"--numa-host {self.numa_host}"] * bool(self.numa_host)
         return " ".join(words)
 
 
@@ -75,8 +76,8 @@ class Plan:
 
     @property
     def emulated_hosts(self) -> tuple[str, ...]:
-        """The names of the hosts that are virtual machines."""
-        return ("numa-host",) if self.options.numa_host else ()
+        """The names of the hosts in a virtual machine."""
+        return ("numa-host", "numa-host2")[: self.options.numa_host]
 
     @property
     def fake_hosts(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libvirtd of an emulated compute host, inside: ``python -m testbed.numa_host.compute UUID [hook]`` becomes it.
+"""libvirtd of a compute host in the emulated machine, inside, in the host's namespaces.
 
-With the word hook KongMing's hook is installed before, as libvirt looks for hooks when it starts.
+``python -m testbed.numa_host.compute UUID [hook]`` becomes it. With the word hook KongMing's hook is installed
+before, as libvirt looks for hooks when it starts.
 """
 
 from __future__ import annotations

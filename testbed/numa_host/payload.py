@@ -36,7 +36,7 @@ def write_parcel(archive: Path, files: Mapping[str, str]) -> None:
         contents = Path(scratch) / "contents"
         install_packages(contents / "site", "--no-deps", _build_wheel(Path(scratch)))
         testbed = contents / "testbed"
-        for package in ("lab", "numa_host"):
+        for package in ("cloud", "lab", "numa_host"):
             shutil.copytree(REPOSITORY / "testbed" / package, testbed / package)
         shutil.copy2(REPOSITORY / "testbed" / "__init__.py", testbed)
         for name, text in files.items():

@@ -17,7 +17,7 @@ from kongming_sched.cpuset import CpuSet
 from testbed.cloud import clients, emulated_host
 from testbed.cloud.plan import Plan
 from testbed.lab.process import REPOSITORY
-from testbed.numa_host import kernel_view
+from testbed.numa_host import kernel_view, space
 from testbed.numa_host.command_client import Caller
 
 
@@ -124,9 +124,9 @@ class EmulatedMachine:
         """Kill a process at once."""
         self._run("kill", "-KILL", str(pid))
 
-    def run(self, _plan: Plan, _host: str, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a program of the package on it."""
-        return self._caller.run(["python3", emulated_host.SITE_PROGRAMS / program, *arguments])
+    def run(self, _plan: Plan, host: str, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a program of the package on one of its hosts."""
+        return self._caller.run(space.entering(host, ["python3", emulated_host.SITE_PROGRAMS / program, *arguments]))
 
     def _run(self, *command: str) -> str:
         done = self._caller.run(command)

@@ -20,8 +20,8 @@ from tests.unit.testbed.cloud.plans import make_plan
         ("up", None),
         ("up --libvirt-hosts 1", Options()),
         ("up --hosts 3", Options(fake_hosts=3)),
-        ("up --numa-host", Options(numa_host=True)),
-        ("up --libvirt-hosts 0 --numa-host", Options(libvirt_hosts=0, numa_host=True)),
+        ("up --numa-host", Options(numa_host=1)),
+        ("up --libvirt-hosts 0 --numa-host 2", Options(libvirt_hosts=0, numa_host=2)),
         ("up --libvirt-hosts 2 --filters none", Options(libvirt_hosts=2, kongming=False)),
     ],
 )

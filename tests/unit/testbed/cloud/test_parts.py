@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from testbed.cloud import ini, nova_conf
+from testbed.cloud import emulated_host, ini, nova_conf
 from testbed.cloud.bringup import check_order
 from testbed.cloud.cloud import all_parts, services
 from testbed.cloud.plan import Plan
@@ -21,7 +21,8 @@ CLOUDS = {
     "two hosts": make_plan(libvirt_hosts=2),
     "fake hosts": make_plan(fake_hosts=3),
     "fake hosts alone": make_plan(fake_hosts=3, libvirt_hosts=0),
-    "an emulated host": make_plan(libvirt_hosts=0, numa_host=True),
+    "an emulated host": make_plan(libvirt_hosts=0, numa_host=1),
+    "two emulated hosts": make_plan(numa_host=2),
     "without KongMing": make_plan(fake_hosts=3, kongming=False),
 }
 
@@ -39,10 +40,23 @@ def test_each_host_has_its_compute_and_its_agent() -> None:
     assert computes | {"compute1-agent", "compute2-agent", "fake-agents"} <= names
 
 
-def test_an_emulated_host_has_all_that_a_host_has() -> None:
-    """Each in the machine, and so with its log outside."""
-    names = {service.name for service in services(CLOUDS["an emulated host"]) if service.name.startswith("numa-host")}
-    assert {f"numa-host-{part}" for part in ("machine", "libvirtd", "nova-compute", "agent")} == names
+@pytest.mark.parametrize(
+    ("cloud", "hosts"),
+    [("an emulated host", ("numa-host",)), ("two emulated hosts", ("numa-host", "numa-host2"))],
+    ids=["one", "two"],
+)
+def test_an_emulated_host_has_all_that_a_host_has(cloud: str, hosts: tuple[str, ...]) -> None:
+    """Each in the one machine, and so with its log outside."""
+    names = {service.name for service in services(CLOUDS[cloud]) if service.name.startswith("numa-host")}
+    parts = {f"{host}-{part}" for host in hosts for part in ("libvirtd", "nova-compute", "agent")}
+    assert {"numa-host-machine"} | parts == names
+
+
+def test_emulated_hosts_reach_each_other() -> None:
+    """Each under an address of its own, which leads Nova to its libvirt."""
+    plan = CLOUDS["two emulated hosts"]
+    addresses = {host: emulated_host.address(plan, host) for host in plan.emulated_hosts}
+    assert {"numa-host": "127.0.1.1", "numa-host2": "127.0.1.2"} == addresses
 
 
 def test_without_kongming_there_is_nothing_of_it() -> None:

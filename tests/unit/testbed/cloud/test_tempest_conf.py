@@ -65,7 +65,7 @@ def test_tempest_reads_what_was_meant(tmp_path: Path) -> None:
         (make_plan(), 1, False),
         (make_plan(libvirt_hosts=2), 2, True),
         (make_plan(libvirt_hosts=0, fake_hosts=3), 3, True),
-        (make_plan(libvirt_hosts=1, numa_host=True), 1, False),
+        (make_plan(libvirt_hosts=1, numa_host=1), 1, False),
         (make_plan(libvirt_hosts=2, fake_hosts=2), 1, False),
     ],
     ids=["one", "two", "fake", "emulated", "mixed"],
@@ -105,7 +105,7 @@ def test_explicit_cpus_are_those_of_the_hosts(tmp_path: Path) -> None:
 
 def test_explicit_cpus_of_an_emulated_host_are_not_known() -> None:
     """The tests of explicit CPUs are skipped there."""
-    assert "" == last_cpu(make_plan(libvirt_hosts=0, numa_host=True))
+    assert "" == last_cpu(make_plan(libvirt_hosts=0, numa_host=1))
 
 
 def test_there_is_nothing_to_test_without_a_cloud(tmp_path: Path) -> None:
