@@ -82,5 +82,5 @@ class Bound:
         if not made.is_over.wait(seconds):
             with self._lock:
                 self._given_up.append(made)  # type: ignore[arg-type]  # what it returns is not asked for
-            raise TimeoutError(f"no whole answer within {seconds:g} s")
+            raise TimeoutError(f"timed out: no whole answer within {seconds:g} s")
         return made.result()

@@ -59,9 +59,9 @@ def test_requests_that_were_given_up_end_with_their_server() -> None:
             break
         time.sleep(0.05)
     assert set() == set(threading.enumerate()) - before
-    assert ["no whole answer within 0.5 s"] * 2 + ["2 earlier requests still wait for the end of their answer"] * 2 == (
-        reasons
-    )
+    assert ["timed out: no whole answer within 0.5 s"] * 2 + [
+        "2 earlier requests still wait for the end of their answer"
+    ] * 2 == (reasons)
     assert "back" == bound.run(lambda: "back", SECONDS)
 
 
