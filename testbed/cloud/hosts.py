@@ -168,6 +168,7 @@ def write_agent_file(plan: Plan, host: str) -> None:
             # An emulated host has no library for messages.
             "triggers": "libvirt,timer" if host in plan.emulated_hosts else "libvirt,timer,notifications",
             "metrics_port": 0,  # each agent of this machine would want the same one
+            "lock_name": configuration_folder(plan, host),  # and so the hosts, which are one machine
         }
     }
     ini.write(configuration_folder(plan, host) / "kongming-agent.conf", sections)
