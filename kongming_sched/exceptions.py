@@ -166,6 +166,14 @@ class HypervisorUnavailable(HypervisorError):
     """libvirtd cannot be reached, or went away: try again later."""
 
 
+class SlowGuest(HypervisorError):
+    """libvirt is not asked for a guest now, because it was slow to fail for this one, or for too many others."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("", reason)
+        self.args = (reason,)
+
+
 class MoveRefused(KongMingError):
     """A server cannot be moved to another NUMA node, and nothing was changed."""
 

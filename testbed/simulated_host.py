@@ -90,6 +90,8 @@ class SimulatedHost:
     :ivar pages_stay: server ids of guests whose pages stay where they are, whatever libvirt says
     :ivar drops_pins: server ids of guests whose pins the kernel drops, though libvirt says that it has set them
     :ivar unreadable: server ids of guests that libvirt cannot read
+    :ivar slow: server ids of guests for which libvirt waits 30 seconds for a lock, and then fails
+    :ivar waited_seconds: how long it has waited for them
     :ivar opaque: server ids of guests whose threads the kernel does not show
     :ivar shared_at_any_time: CPUs of the pool that at some time belonged to two guests
     """
@@ -109,6 +111,8 @@ class SimulatedHost:
         self.unreadable: set[str] = set()
         self.opaque: set[str] = set()
         self._written: dict[str, tuple[object, str]] = {}
+        self.slow: set[str] = set()
+        self.waited_seconds = 0.0
         self._starts = 0
         self._started: set[str] = set()
 
@@ -214,7 +218,7 @@ class SimulatedHost:
         return self._call("domains", lambda: [self._id(uuid) for uuid in sorted(self._running)])
 
     def read(self, found: DomainId) -> Domain:
-        return self._call("read", lambda: self._read(found))
+        return self._call("read", lambda: self._locked(found.uuid, lambda: self._read(found)))
 
     def take_started(self) -> frozenset[str]:
         started, self._started = self._started, set()
@@ -236,10 +240,13 @@ class SimulatedHost:
         self._change("set_scheduler", domain, lambda guest: self._set_scheduler(guest, parameters))
 
     def is_busy(self, domain: Domain) -> bool:
-        return self._call("is_busy", lambda: bool(self._guest(domain)) and domain.uuid in self.migrating)
+        def effect() -> bool:
+            return bool(self._guest(domain)) and domain.uuid in self.migrating
+
+        return self._call("is_busy", lambda: self._locked(domain.uuid, effect))
 
     def repair_definition(self, domain: Domain) -> bool | None:
-        return self._call("repair_definition", lambda: self._repair(domain))
+        return self._call("repair_definition", lambda: self._locked(domain.uuid, lambda: self._repair(domain)))
 
     def close(self) -> None:
         """Nothing is open."""
@@ -263,9 +270,16 @@ class SimulatedHost:
         return self._call("vcpu_quotas", lambda: self._vcpu_quotas(domain))
 
     def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None:
-        self._change("set_vcpu_quota", domain, lambda guest: guest.quotas.__setitem__(vcpu, quota_us))
+        self._call("set_vcpu_quota", lambda: self._guest(domain).quotas.__setitem__(vcpu, quota_us))
 
     # Plumbing
+
+    def _locked(self, uuid: str, effect: Callable[[], _T]) -> _T:
+        """Do what needs libvirt's lock of a guest."""
+        if uuid in self.slow:
+            self.waited_seconds += 30
+            raise exceptions.HypervisorError("do this", "cannot acquire state change lock", 68)
+        return effect()
 
     def _id(self, uuid: str) -> DomainId:
         guest = self._running[uuid]
@@ -345,7 +359,7 @@ class SimulatedHost:
 
     def _change(self, name: str, domain: Domain, change: Callable[[_Running], object]) -> None:
         assert domain.uuid not in self.migrating, "libvirt would wait for 30 seconds"
-        self._call(name, lambda: change(self._guest(domain)))
+        self._call(name, lambda: self._locked(domain.uuid, lambda: change(self._guest(domain))))
         self._note_shared_cpus()
 
     def _call(self, name: str, effect: Callable[[], _T]) -> _T:

@@ -132,6 +132,8 @@ class Applier:
                 return
             except exceptions.HypervisorUnavailable:
                 raise
+            except exceptions.SlowGuest:  # no further call would be let through; the next passes find what it has
+                return
             except exceptions.HypervisorError as error:
                 reasons[guest] += f"; and then, {error}"
 

@@ -87,6 +87,9 @@ class MemoryCheck:
                     continue
                 except exceptions.HypervisorUnavailable:
                     raise
+                except exceptions.SlowGuest as error:
+                    problems[guest.uuid] = str(error)
+                    continue
                 except exceptions.HypervisorError as error:
                     problem = str(error)
                 verdict = _Verdict(*key, problem, self._clock() + _PATIENCE_SECONDS)

@@ -23,24 +23,33 @@ class Pinning(Protocol):
     def is_busy(self, domain: Domain) -> bool: ...  # noqa: D102
 
 
-class Hypervisor(Pinning, Protocol):
+class _HypervisorCalls(Pinning, Protocol):
+    def host_name(self) -> str: ...
+    def host_uuid(self) -> str: ...
+    def topology(self) -> HostTopology: ...
+    def take_started(self) -> frozenset[str]: ...
+    def bind_memory(self, domain: Domain, nodes: CpuSet) -> None: ...
+    def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None: ...
+    def repair_definition(self, domain: Domain) -> bool | None: ...
+    def close(self) -> None: ...
+
+
+class Hypervisor(_HypervisorCalls, Protocol):
     """All that the agent needs of libvirt; see LibvirtHypervisor for what each method does and raises."""
 
-    def host_name(self) -> str: ...  # noqa: D102
-    def host_uuid(self) -> str: ...  # noqa: D102
-    def topology(self) -> HostTopology: ...  # noqa: D102
     def domains(self) -> list[Domain]: ...  # noqa: D102
-    def take_started(self) -> frozenset[str]: ...  # noqa: D102
-    def bind_memory(self, domain: Domain, nodes: CpuSet) -> None: ...  # noqa: D102
-    def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None: ...  # noqa: D102
-    def repair_definition(self, domain: Domain) -> bool | None: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
 
 
 class DomainReader(Protocol):
     """Reads one domain; see LibvirtHypervisor."""
 
     def read(self, found: DomainId) -> Domain: ...  # noqa: D102
+
+
+class PlainHypervisor(_HypervisorCalls, DomainReader, Protocol):
+    """libvirt with its domains one by one, as PatientHypervisor needs it."""
+
+    def running(self) -> list[DomainId]: ...  # noqa: D102
 
 
 class ThreadReader(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
+from kongming_sched.agent.loop.patience import Patience
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import Reservations
@@ -25,6 +26,7 @@ class ReconcilerParts:
     :ivar reservations: the CPUs of incoming guests
     :ivar metadata: what is known of servers' own metadata
     :ivar released: the file that lists the guests to be left alone
+    :ivar patience: which guests the hypervisor leaves alone because libvirt is slow for them
     :ivar unmanaged: looks after guests without a template; None for one that confines nothing
     """
 
@@ -37,3 +39,4 @@ class ReconcilerParts:
     metadata: Metadata = field(default_factory=Metadata)
     released: ReleasedFile = field(default_factory=ReleasedFile)
     unmanaged: UnmanagedGuests | None = None
+    patience: Patience = field(default_factory=Patience)

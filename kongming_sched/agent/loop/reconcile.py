@@ -69,7 +69,9 @@ class Reconciler:
         :param questions: the XML of incoming guests, for which a hook asks
         :raises HypervisorError: if libvirt does not say what runs
         """
+        self._parts.patience.start()
         started = self._pin_started(cpus)
+        self._parts.patience.retry()
         # Placement first, for libvirt reports a guest that starts only when it has started, and has claimed.
         asked = self._ask_placement()
         seen = self._observer.observe(cpus, questions, self._evenly_limited)
@@ -96,7 +98,7 @@ class Reconciler:
             unmanaged,
             answers,
             repaired,
-            self._parts.backoff.next_seconds(),
+            _soonest(self._parts.backoff.next_seconds(), self._parts.patience.next_seconds()),
         )
 
     def view(self, cpus: HostCpus) -> HostView:
@@ -105,6 +107,7 @@ class Reconciler:
         :raises HypervisorError: if libvirt does not say what runs
         :raises PlacementError: if Placement does not say what is claimed
         """
+        self._parts.patience.start()
         seen = self._observer.observe(cpus, (), self._evenly_limited)
         return self._observer.view(seen, self._observer.placement())
 
@@ -264,6 +267,10 @@ def _is_evenly_limited(guest: Guest, layout: HostLayout) -> bool:
 def _with_subjects(guests: Iterable[Guest], pinned: Pinned) -> tuple[tuple[Subject, Action], ...]:
     subjects = {guest.uuid: server(guest) for guest in guests}
     return tuple((subjects[action.guest], action) for action in pinned.done)
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((each for each in seconds if each is not None), default=None)
 
 
 def _only(values: Mapping[str, _T], servers: Iterable[str]) -> dict[str, _T]:

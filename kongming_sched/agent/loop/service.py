@@ -20,10 +20,11 @@ from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.machine import machine_mark
-from kongming_sched.agent.host.ports import Hypervisor, Kernel
+from kongming_sched.agent.host.ports import Kernel, PlainHypervisor
 from kongming_sched.agent.ipc.listener import Question
 from kongming_sched.agent.loop.orders import Order, OrderAnswer, ReconcilerAccess, carry_out, parse_order
 from kongming_sched.agent.loop.parts import ReconcilerParts
+from kongming_sched.agent.loop.patience import Patience, PatientHypervisor
 from kongming_sched.agent.loop.presence import Presence
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
@@ -61,7 +62,7 @@ class Agent:
     def __init__(
         self,
         conf: cfg.ConfigOpts,
-        connect: Callable[[str, Callable[[], None]], Hypervisor] = LibvirtHypervisor,
+        connect: Callable[[str, Callable[[], None]], PlainHypervisor] = LibvirtHypervisor,
         kernel: Kernel | None = None,
     ) -> None:
         self._conf = conf
@@ -116,7 +117,9 @@ class Agent:
         client = PlacementClient(self._telemetry.metrics.count_requests(placement_adapter(self._conf)))
         self._settings = settings
         self._client = client
-        self._hypervisor = self._connect(settings.libvirt_uri, self._hear)
+        self._patience = Patience()
+        plain = self._connect(settings.libvirt_uri, self._hear)
+        self._hypervisor = PatientHypervisor(plain, self._patience, self._telemetry.progress)
         self._reconciler = None
         self._stop_event_sources()
 
@@ -274,5 +277,6 @@ class Agent:
             metadata,
             ReleasedFile(directory / released.FILE_NAME),
             UnmanagedGuests(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
+            self._patience,
         )
         return Reconciler(parts)

@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kongming_sched.texts.printable import cut, one_line
 from kongming_sched.texts.whole_number import find_whole_number
@@ -26,13 +26,25 @@ _MAX_STATUS_BYTES = 1024
 """systemctl prints the status on one line; the log has all of it."""
 
 
+_PROGRESS_SECONDS = 10.0
+"""systemd hears no more often than this that a pass goes on."""
+
+_STEP_SECONDS = 180
+"""How long systemd waits for the next step while the agent starts: as long as the unit's watchdog does afterwards."""
+
+
 class Systemd:
     """The service manager, if there is one that wants to know.
 
     :param environment: with NOTIFY_SOCKET and WATCHDOG_USEC, as systemd sets them
+    :param clock: seconds since the machine's start
     """
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._shown_at = clock()
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self._alive_seconds = _watchdog_seconds(environment) / 3
         self._is_ready = False
@@ -54,6 +66,20 @@ class Systemd:
     def stopping(self) -> None:
         """The agent ends."""
         self._send("STOPPING=1")
+
+    def progress(self) -> None:
+        """A step of the loop's work is done. The watchdog hears so, or systemd goes on waiting for the start.
+
+        No other thread says so than the one that works, so that a step which never ends is noticed.
+        """
+        now = self._clock()
+        if now - self._shown_at < min(self._alive_seconds or _PROGRESS_SECONDS, _PROGRESS_SECONDS):
+            return
+        self._shown_at = now
+        if self._alive_seconds:
+            self._send("WATCHDOG=1")
+        if not self._is_ready:
+            self._send(f"EXTEND_TIMEOUT_USEC={_STEP_SECONDS * 1_000_000}")
 
     def rest(self, wake: threading.Event, seconds: float) -> None:
         """Wait until something happens or the time is over, and show the watchdog that the loop goes round.

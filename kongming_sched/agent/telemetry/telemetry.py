@@ -82,6 +82,10 @@ class Telemetry:
         self._systemd.ready(self._status)
         self._systemd.rest(wake, seconds)
 
+    def progress(self) -> None:
+        """The loop has done a step of its work; called from its own thread alone."""
+        self._systemd.progress()
+
     def close(self) -> None:
         """The agent ends."""
         self._systemd.stopping()

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import libvirt_qemu
 import pytest
 
 from kongming_sched.agent.host.kernel import Host
@@ -333,6 +334,49 @@ def remove_control_groups(pid: int) -> None:
         for thread in (group / ("tasks" if controllers else "cgroup.threads")).read_text().split():
             (mount / ("tasks" if controllers else "cgroup.procs")).write_text(thread)
         group.rmdir()
+
+
+LOCK_SECONDS = 30
+"""How long libvirt waits for its lock of a guest before a call for it fails: VIR_JOB_WAIT_TIME of its source."""
+
+
+def test_guest_that_hangs(stage: Stage) -> None:
+    """A new server is pinned within a pass beside one whose QEMU is stopped and answers none of libvirt's calls.
+
+    Afterwards nobody waits for that guest, and it is pinned once it goes on.
+    """
+    with stage.running(interval_seconds=1) as agent, stage.guest(stage.bronze) as bronze:
+        stage.wait_until_pinned(bronze)
+        with hanging(stage, bronze):
+            stage.misplace(bronze)
+            words = f"({bronze.server.uuid}): libvirt could not"
+            agent.wait_for("a word on it", lambda: words in agent.log.read_text() or None)
+            with stage.guest(stage.gold) as gold:
+                until(lambda: stage.is_pinned(gold), LOCK_SECONDS)
+                stage.start_again(gold)
+                until(lambda: stage.is_pinned(gold), LOCK_SECONDS / 2)
+            log = agent.log.read_text()
+        stage.wait_until_pinned(bronze)
+
+    assert f"(after {LOCK_SECONDS} s; it is tried again after a while)" in log
+
+
+@contextmanager
+def hanging(stage: Stage, guest: Guest) -> Iterator[None]:
+    """Stop a guest's QEMU, while somebody asks libvirt for something that only QEMU can answer."""
+    pid = stage.pid(guest)
+    connection = stage.host.hypervisor.connect()
+    domain = connection.lookupByUUIDString(guest.server.uuid)
+    asking = threading.Thread(target=libvirt_qemu.qemuMonitorCommand, args=(domain, '{"execute": "query-status"}', 0))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        asking.start()
+        time.sleep(1)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        asking.join()
+        connection.close()
 
 
 def test_disk_full_for_the_log(stage: Stage, tmp_path: Path) -> None:

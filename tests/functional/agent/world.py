@@ -16,6 +16,7 @@ from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.ipc.listener import Listener
 from kongming_sched.agent.loop.orders import ReconcilerAccess, carry_out, parse_order
 from kongming_sched.agent.loop.parts import ReconcilerParts
+from kongming_sched.agent.loop.patience import Patience, PatientHypervisor
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.state.backoff import Backoff
@@ -66,7 +67,8 @@ def parts(
 ) -> ReconcilerParts:
     """What an agent on a simulated host is made of, with further parts by their names."""
     registry, store = NodeRegistry(client, name), TemplateStore(client)
-    return ReconcilerParts(host, host, registry, store, backoff or Backoff(10), **more)
+    libvirt = more.pop("hypervisor", host)
+    return ReconcilerParts(libvirt, host, registry, store, backoff or Backoff(10), **more)
 
 
 def store_templates(client: PlacementClient) -> None:
@@ -107,6 +109,7 @@ class World:
     :ivar topology: of the host
     :ivar pools: its CPUs
     :ivar client: by which the agent reaches Placement
+    :ivar silent_seconds: the longest time for which the watchdog has heard nothing in the midst of a pass
     :ivar adapter: what the agent reaches Placement by; the test's own hands always use the real one
     """
 
@@ -125,7 +128,7 @@ class World:
         self.placement.add_host(self.name, self.root)
         self.adapter: Adapter = self.placement.adapter
         self.host = SimulatedHost(self.topology, self.pools.dedicated)
-        self.clock = 0.0
+        self.clock = self.silent_seconds = self._shown_at = 0.0
         self.start_agent()
 
     def start_agent(self) -> None:
@@ -134,8 +137,10 @@ class World:
         self.reservations = self.reserve()
         self.metadata = Metadata(self.metadata_file)
         released = ReleasedFile(self.directory / FILE_NAME if self.directory else None)
-        records = Confinement(self.host, self.host, self.directory / "confined.json" if self.directory else None)
-        unmanaged = UnmanagedGuests(self.host, self.host, records, self.confine)
+        patience = Patience(lambda: self.clock + self.host.waited_seconds)
+        libvirt = PatientHypervisor(self.host, patience, self.show_progress)
+        records = Confinement(libvirt, self.host, self.directory / "confined.json" if self.directory else None)
+        unmanaged = UnmanagedGuests(libvirt, self.host, records, self.confine)
         self.client = PlacementClient(self.adapter)
         self.agent = Reconciler(
             parts(
@@ -147,8 +152,15 @@ class World:
                 metadata=self.metadata,
                 released=released,
                 unmanaged=unmanaged,
+                hypervisor=libvirt,
+                patience=patience,
             )
         )
+
+    def show_progress(self) -> None:
+        """A call of libvirt has ended."""
+        self.silent_seconds = max(self.silent_seconds, self.host.waited_seconds - self._shown_at)
+        self._shown_at = self.host.waited_seconds
 
     def reserve(self) -> Reservations:
         """The reservations of a new process of the agent; these are kept in memory."""

@@ -116,6 +116,25 @@ def test_the_watchdog_hears_of_a_loop_that_rests(manager: tuple[str, socket.sock
     assert [] == heard(listening)
 
 
+def test_the_watchdog_hears_of_progress(manager: tuple[str, socket.socket]) -> None:
+    """Each step of a pass shows it, no more often than every 10 seconds; a start may take longer from then on."""
+    name, listening = manager
+    seconds = 0.0
+    systemd = Systemd({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "180000000"}, lambda: seconds)
+    heard_at: dict[float, list[str]] = {}
+    for seconds in (1.0, 11.0, 12.0, 22.0):
+        systemd.progress()
+        heard_at[seconds] = heard(listening)
+    systemd.ready("well")
+    heard(listening)
+    for seconds in (23.0, 33.0):
+        systemd.progress()
+        heard_at[seconds] = heard(listening)
+
+    starting = ["WATCHDOG=1", "EXTEND_TIMEOUT_USEC=180000000"]
+    assert {1.0: [], 11.0: starting, 12.0: [], 22.0: starting, 23.0: [], 33.0: ["WATCHDOG=1"]} == heard_at
+
+
 @pytest.mark.parametrize(
     "environment",
     [
