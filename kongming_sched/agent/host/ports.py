@@ -58,11 +58,16 @@ class ThreadReader(Protocol):
     def threads(self, domain: Domain) -> Threads: ...  # noqa: D102
 
 
-class Kernel(ThreadReader, Protocol):
+class MemoryReader(Protocol):
+    """Where the memory of a guest lies; see Host."""
+
+    def memory_mb(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
+
+
+class Kernel(ThreadReader, MemoryReader, Protocol):
     """All that the agent needs of /proc and /sys; see Host."""
 
     def default_shares(self) -> int: ...  # noqa: D102
-    def memory_mb(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
     def vcpu_quotas(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
     def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None: ...  # noqa: D102
 

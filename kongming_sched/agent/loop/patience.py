@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from kongming_sched import exceptions
-from kongming_sched.agent.host.ports import PlainHypervisor, read_domains
+from kongming_sched.agent.host.ports import MemoryReader, PlainHypervisor, read_domains
+from kongming_sched.agent.loop.long_call import LOOK_SECONDS, call_watched
 from kongming_sched.agent.model.guest import Domain, DomainId
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.compat import StrEnum
@@ -125,15 +126,24 @@ class PatientHypervisor:
 
     Beside what is raised there each method for a guest raises SlowGuest at once while the guest is to be left alone.
 
-    :param progress: called after each call, from the thread that made it
+    :param kernel: knows how far it has come with moving a guest's memory
+    :param progress: called after each call and while memory moves, from the thread that uses this
+    :param look_seconds: how often to watch memory that moves
     """
 
     def __init__(
-        self, hypervisor: PlainHypervisor, patience: Patience, progress: Callable[[], None] = lambda: None
+        self,
+        hypervisor: PlainHypervisor,
+        kernel: MemoryReader,
+        patience: Patience,
+        progress: Callable[[], None] = lambda: None,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._hypervisor = hypervisor
+        self._kernel = kernel
         self._patience = patience
         self._progress = progress
+        self._look_seconds = look_seconds
 
     def host_name(self) -> str:  # noqa: D102
         return self._hypervisor.host_name()
@@ -169,8 +179,19 @@ class PatientHypervisor:
     def pin_iothread(self, domain: Domain, iothread: int, cpus: CpuSet) -> None:  # noqa: D102
         self._ask(Work.CHANGE, domain.uuid, lambda: self._hypervisor.pin_iothread(domain, iothread, cpus))
 
-    def bind_memory(self, domain: Domain, nodes: CpuSet) -> None:  # noqa: D102
-        self._ask(Work.CHANGE, domain.uuid, lambda: self._hypervisor.bind_memory(domain, nodes))
+    def bind_memory(self, domain: Domain, nodes: CpuSet) -> None:
+        """Let a guest's memory lie on these NUMA nodes only; pages that move there are progress."""
+
+        def bind() -> None:
+            self._hypervisor.bind_memory(domain, nodes)
+
+        def observe() -> dict[int, int] | None:
+            try:
+                return self._kernel.memory_mb(domain)
+            except (exceptions.GuestGone, exceptions.KernelError):
+                return None
+
+        self._ask(Work.CHANGE, domain.uuid, lambda: call_watched(bind, observe, self._progress, self._look_seconds))
 
     def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None:  # noqa: D102
         self._ask(Work.CHANGE, domain.uuid, lambda: self._hypervisor.set_scheduler(domain, parameters))

@@ -114,12 +114,12 @@ class Agent:
 
     def _configure(self, settings: Settings) -> None:
         """Take new settings into use."""
-        client = PlacementClient(self._telemetry.metrics.count_requests(placement_adapter(self._conf)))
+        client = PlacementClient(self._telemetry.follow(placement_adapter(self._conf)))
         self._settings = settings
         self._client = client
         self._patience = Patience()
         plain = self._connect(settings.libvirt_uri, self._hear)
-        self._hypervisor = PatientHypervisor(plain, self._patience, self._telemetry.progress)
+        self._hypervisor = PatientHypervisor(plain, self._kernel, self._patience, self._telemetry.progress)
         self._reconciler = None
         self._stop_event_sources()
 

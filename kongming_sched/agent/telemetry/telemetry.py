@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from oslo_log import log
 
@@ -17,6 +18,7 @@ from kongming_sched.agent.telemetry.liveness import Liveness
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.agent.telemetry.metrics_server import MetricsServer
 from kongming_sched.agent.telemetry.systemd import Systemd
+from kongming_sched.placement.transport import Adapter, Response
 
 LOG = log.getLogger(__name__)
 
@@ -40,6 +42,10 @@ class Telemetry:
         self._waiting_since: float | None = None
         self._began = 0.0
         self._status = ""
+
+    def follow(self, adapter: Adapter) -> Adapter:
+        """An adapter that counts the requests of the loop, and each of them that has ended as a step of its work."""
+        return _Followed(self.metrics.count_requests(adapter), self.progress)
 
     def hear(self) -> None:
         """Something happened on the host; called from libvirt's thread."""
@@ -101,6 +107,18 @@ class Telemetry:
         if why and why != self._unseen_because:
             LOG.error("%s", why)
         self._unseen_because = why
+
+
+class _Followed:
+    def __init__(self, adapter: Adapter, progress: Callable[[], None]) -> None:
+        self._adapter = adapter
+        self._progress = progress
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Response:
+        try:
+            return self._adapter.request(url, method, **kwargs)
+        finally:
+            self._progress()
 
 
 def _pinned(pins: Pins | None) -> list[str]:

@@ -138,7 +138,7 @@ class World:
         self.metadata = Metadata(self.metadata_file)
         released = ReleasedFile(self.directory / FILE_NAME if self.directory else None)
         patience = Patience(lambda: self.clock + self.host.waited_seconds)
-        libvirt = PatientHypervisor(self.host, patience, self.show_progress)
+        libvirt = PatientHypervisor(self.host, self.host, patience, self.show_progress)
         records = Confinement(libvirt, self.host, self.directory / "confined.json" if self.directory else None)
         unmanaged = UnmanagedGuests(libvirt, self.host, records, self.confine)
         self.client = PlacementClient(self.adapter)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,8 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from keystoneauth1.exceptions import ConnectFailure
 
 from kongming_sched.agent.telemetry.systemd import Systemd
+from kongming_sched.agent.telemetry.telemetry import Telemetry
+from testbed.adapters import Answer, Canned
 
 ROOT = Path(__file__).parents[4]
 UNIT = ROOT / "etc" / "kongming-agent.service"
@@ -133,6 +137,19 @@ def test_the_watchdog_hears_of_progress(manager: tuple[str, socket.socket]) -> N
 
     starting = ["WATCHDOG=1", "EXTEND_TIMEOUT_USEC=180000000"]
     assert {1.0: [], 11.0: starting, 12.0: [], 22.0: starting, 23.0: [], 33.0: ["WATCHDOG=1"]} == heard_at
+
+
+@pytest.mark.parametrize("answer", [Answer(200, "{}"), ConnectFailure("connection refused")], ids=["well", "fails"])
+def test_a_request_that_has_ended_is_progress(manager: tuple[str, socket.socket], answer: Answer | Exception) -> None:
+    """However it ended, the watchdog hears of it."""
+    name, listening = manager
+    seconds = iter((0.0, 60.0))
+    telemetry = Telemetry(Systemd({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "180000000"}, lambda: next(seconds)))
+
+    with contextlib.suppress(ConnectFailure):
+        telemetry.follow(Canned(answer)).request("/resource_providers", "GET")
+
+    assert "WATCHDOG=1" in heard(listening)
 
 
 @pytest.mark.parametrize(
