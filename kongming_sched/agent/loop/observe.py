@@ -110,8 +110,9 @@ class Observer:
         except exceptions.ConfigurationError as error:  # what the file said before holds
             problems.append(Problem(Reason.CONFIGURATION, RELEASED_GUESTS, str(error)))
         running = self.guests(evenly_limited)
-        # A guest whose threads are not known has the CPUs that were reserved for it, until it is seen on them.
-        here = [guest.uuid for guest in (*running.managed, *running.unread) if guest.threads.vcpus]
+        # An unread guest whose threads are not known either keeps the CPUs that were reserved for it.
+        unread = [guest for guest in running.unread if guest.threads.vcpus]
+        here = [guest.uuid for guest in (*running.managed, *unread)]
         incoming = self._parts.reservations.expect(questions, here, cpus.topology.cpus)
         problems += running.problems
         released = self._parts.released.last

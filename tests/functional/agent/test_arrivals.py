@@ -337,3 +337,20 @@ def test_other_hosts_pins_leave_the_definition(world: Destination) -> None:
     assert (f"instance-{server[-8:]}",) == outcome.repaired
     assert ((), set()) == (again.repaired, world.host.stale_definitions)
     assert "repair_definition" not in world.host.log
+
+
+def test_reservation_of_a_guest_that_cannot_be_read(world: Destination) -> None:
+    """It holds as long as neither libvirt nor the kernel shows on which CPUs the guest is that has come."""
+    specs = world.claim("coming", "gold", 0)
+    answer = world.ask("coming", specs)
+    uuid = world.servers["coming"]
+    world.arrive("coming", specs, answer)
+    world.host.unreadable.add(uuid)
+    world.host.opaque.add(uuid)
+    world.run_pass()
+    unseen = len(world.reservations)
+    world.host.opaque.clear()
+
+    world.run_pass()
+
+    assert (1, 0) == (unseen, len(world.reservations))
