@@ -16,7 +16,7 @@ from keystoneauth1.loading import adapter as loading_adapter
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.api.bound import DEFAULT_SECONDS, Bound
+from kongming_sched.api.bound import DEFAULT_SECONDS, Bound, Burst
 from kongming_sched.clashes import cpus_of_option, find_clashes
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
@@ -148,7 +148,8 @@ def nova_adapter(conf: cfg.ConfigOpts) -> adapter.Adapter | None:
 
 
 class _PromptAdapter(adapter.Adapter):
-    """Sends each request at once, and gives it up if the whole of it takes longer than ``timeout`` of its group.
+    """Sends each request at once, and gives up what takes longer than ``timeout`` of its group: the whole of a request,
+    or requests that follow one another.
 
     keystoneauth's limit of their rate, although nobody sets one, waits by the clock of the day: where that is set back
     by an hour the next request would wait for an hour.
@@ -157,6 +158,7 @@ class _PromptAdapter(adapter.Adapter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._bound = Bound()
+        self._burst = Burst()
 
     def request(self, url: str, method: str, **kwargs: Any) -> Any:
         """Send a request.
@@ -164,7 +166,8 @@ class _PromptAdapter(adapter.Adapter):
         :raises TimeoutError: if it is not over in time
         """
         send = functools.partial(super().request, url, method, **{"rate_semaphore": _NO_LIMIT, **kwargs})
-        return self._bound.run(send, self.session.timeout or DEFAULT_SECONDS)
+        limited = functools.partial(self._bound.run, send)
+        return self._burst.run(limited, self.session.timeout or DEFAULT_SECONDS)
 
 
 class _Loader(loading_adapter.Adapter):

@@ -8,6 +8,7 @@ exceeds it. Nor does it hold for the name service, or for the requests to Keysto
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -17,6 +18,9 @@ DEFAULT_SECONDS = 60.0
 MOST_GIVEN_UP = 8
 """So many requests that were given up may still be waiting: a server that never ends its answers must not take up all
 threads and descriptors."""
+
+_BACK = 12.0
+"""How much of a burst's time comes back for each second without a request: all of a minute in a pause of 5 seconds."""
 
 _T = TypeVar("_T")
 
@@ -84,3 +88,35 @@ class Bound:
                 self._given_up.append(made)  # type: ignore[arg-type]  # what it returns is not asked for
             raise TimeoutError(f"timed out: no whole answer within {seconds:g} s")
         return made.result()
+
+
+class Burst:
+    """How long requests that follow one another may take together: no longer than one of them.
+
+    A service that answers each request late, but in time, would else hold a pass of many requests up for minutes.
+
+    :param clock: gives the time in seconds
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._spent_seconds = 0.0
+        self._ended_at = clock()
+
+    def run(self, call: Callable[[float], _T], seconds: float) -> _T:
+        """Make a call with what is left of the time.
+
+        :param call: takes how many seconds it may last
+        :param seconds: how long a burst may last
+        :raises TimeoutError: if nothing is left
+        """
+        began_at = self._clock()
+        self._spent_seconds = max(self._spent_seconds - _BACK * (began_at - self._ended_at), 0.0)
+        left_seconds = seconds - self._spent_seconds
+        if left_seconds <= 0:
+            raise TimeoutError(f"timed out: the requests before it took {self._spent_seconds:.0f} s together")
+        try:
+            return call(left_seconds)
+        finally:
+            self._ended_at = self._clock()
+            self._spent_seconds += self._ended_at - began_at

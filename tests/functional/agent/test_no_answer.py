@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from oslo_config import cfg
 
+from kongming_sched import exceptions
 from kongming_sched.agent.model.problem import PLACEMENT
 from kongming_sched.agent.settings import nova_adapter, placement_adapter
 from kongming_sched.conf import agent as agent_conf
+from kongming_sched.placement.client import PlacementClient
 from testbed.no_answer import EndlessServer, Kind, endless_server
 from tests.functional.agent.test_service import AGENT, wait_for_line
 from tests.functional.agent.world import World, store_templates
@@ -70,6 +75,44 @@ def test_pins_are_kept(placement: PlacementService, server: EndlessServer, tmp_p
     assert time.monotonic() - began < 5
     assert [PLACEMENT] == [problem.subject for problem in outcome.problems]
     assert pins == world.pins()
+
+
+class Late(BaseHTTPRequestHandler):
+    """Answers each request right, and late."""
+
+    def do_GET(self) -> None:  # the name is http.server's
+        time.sleep(0.4)
+        body = b'{"resource_providers": []}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(body)
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing."""
+
+
+def ask(client: PlacementClient, times: int) -> None:
+    """One request after the other."""
+    for _ in range(times):
+        client.providers()
+
+
+def test_a_placement_that_answers_each_request_late(tmp_path: Path) -> None:
+    """Requests that follow one another take no longer than one may, so that a pass of many of them ends."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Late) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        client = PlacementClient(placement_adapter(options(tmp_path, f"http://127.0.0.1:{server.server_port}")))
+        began = time.monotonic()
+        with pytest.raises(exceptions.PlacementUnavailable, match="timed out"):
+            ask(client, times=10)
+        assert time.monotonic() - began < 3
+        time.sleep(0.2)
+        assert [] == client.providers()
+        server.shutdown()
+        thread.join()
 
 
 def test_a_bound_without_an_option(tmp_path: Path) -> None:

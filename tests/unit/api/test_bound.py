@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 
 from kongming_sched import exceptions
 from kongming_sched.api.adapter import BoundedAdapter
-from kongming_sched.api.bound import Bound
+from kongming_sched.api.bound import Bound, Burst
 from kongming_sched.placement.client import PlacementClient
 from testbed.no_answer import EndlessServer, Kind, endless_server
 
@@ -76,3 +76,59 @@ def test_what_a_call_raises() -> None:
 
     with pytest.raises(Killed):
         Bound().run(fail, SECONDS)
+
+
+class Watch:
+    """A clock that calls take time of."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def call(self, seconds: float, limits: list[float]) -> Callable[[float], None]:
+        """A call that takes so long, and notes how long it may last."""
+
+        def make(limit: float) -> None:
+            limits.append(limit)
+            self.now += seconds
+
+        return make
+
+
+def test_requests_that_follow_one_another() -> None:
+    """They may take together what one may: what is late but in time does not hold up a pass for minutes."""
+    watch, limits = Watch(), list[float]()
+    burst = Burst(lambda: watch.now)
+    for _ in range(3):
+        burst.run(watch.call(20.0, limits), 60.0)
+    assert [60.0, 40.0, 20.0] == limits
+    with pytest.raises(TimeoutError, match="the requests before it took 60 s together"):
+        burst.run(watch.call(20.0, limits), 60.0)
+
+
+def test_a_pause_gives_the_time_back() -> None:
+    """After that of the agent between a pass that failed and the next one, all of it; a busy agent is not held up."""
+    watch, limits = Watch(), list[float]()
+    burst = Burst(lambda: watch.now)
+    burst.run(watch.call(60.0, limits), 60.0)
+    watch.now += 5.0
+    burst.run(watch.call(0.0, limits), 60.0)
+    for _ in range(10_000):
+        burst.run(watch.call(0.1, limits), 60.0)
+        watch.now += 0.01
+    assert 60.0 == limits[1]
+    assert min(limits[2:]) > 59.0
+
+
+def test_a_call_of_a_burst_that_fails() -> None:
+    """Its time counts, too."""
+    watch, limits = Watch(), list[float]()
+    burst = Burst(lambda: watch.now)
+
+    def fail(_: float) -> None:
+        watch.now += 50.0
+        raise OSError("connection reset")
+
+    with pytest.raises(OSError, match="reset"):
+        burst.run(fail, 60.0)
+    burst.run(watch.call(0.0, limits), 60.0)
+    assert [10.0] == limits
