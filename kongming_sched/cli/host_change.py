@@ -12,6 +12,7 @@ from osc_lib import exceptions as osc_exceptions
 from kongming_sched import exceptions
 from kongming_sched.cli.change_plan import Effect, Entry, Plan, changed
 from kongming_sched.cli.command import Change
+from kongming_sched.cloud.gone_hosts import Removal
 from kongming_sched.cloud.nodes import node_id, offered_templates, read_nodes
 from kongming_sched.placement.disabling import disable, disabled_traits, enable, enabled_traits
 from kongming_sched.placement.machines import forget_machine, marks
@@ -172,3 +173,32 @@ class UnsetHost(_OnHost):
             for number, _, of in marked
         ]
         return Plan(f"host {parsed_args.host}", changes, carry_out)
+
+
+class DeleteHost(Change):
+    """Delete what is left in Placement of a compute node that Nova does not know any more.
+
+    That is so after 'openstack compute service delete', because Nova cannot delete the provider of a compute node that
+    has nodes of KongMing's, and nova-compute cannot register a host of the same name again. The claims of servers that
+    Nova knows on a host of that name, or elsewhere, are moved there; those of servers that Nova does not know are
+    dropped. Where nova-compute waits for the name, and claims have to wait for it, the old provider is renamed first:
+    run this again once the host's agent has registered its nodes.
+
+    Example::
+
+        openstack kongming host delete compute-1 --dry-run
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Take the host."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("host", metavar="<host>", help="Name of the compute node, or id of its provider")
+        return parser
+
+    def plan(self, parsed_args: argparse.Namespace) -> Plan:
+        """Settle the claims, then delete the nodes and the compute node."""
+        host = parsed_args.host
+        removal = Removal(self.placement, self.compute, host)
+        changes = [Entry(Effect.CHANGE, *change, host) for change in removal.changes]
+        left = [Entry(Effect.CONFLICT, *item, host) for item in removal.left]
+        return Plan(f"host {host}", changes, removal.carry_out, removal.refusals, lambda: left)

@@ -112,6 +112,19 @@ class ComputeClient:
             lambda item: Hypervisor(str(item["id"]), str(item["hypervisor_hostname"])),
         )
 
+    def silent_hosts(self) -> frozenset[str]:
+        """The hosts with a nova-compute whose cell does not answer, so that Nova does not list what is there.
+
+        Only from microversion 2.69 on (Stein) are they listed, as of unknown status.
+        """
+        action = "list compute services"
+        response = self._request(action, "GET", "/os-services", params={"binary": "nova-compute"}, microversion="2.69")
+        try:
+            services = response.json()["services"]
+            return frozenset(str(item["host"]) for item in services if item["status"] == "UNKNOWN")
+        except UNREADABLE as error:
+            raise exceptions.ComputeError(action, f"the answer is not Nova's: {error!r}") from error
+
     def find_server(self, name_or_id: str) -> Server:
         """The server with this id, or else with this name.
 
@@ -186,12 +199,20 @@ class ComputeClient:
             if not query["marker"]:
                 return
 
-    def _request(self, action: str, method: str, url: str, accept: tuple[int, ...] = (), **kwargs: Any) -> Any:
+    def _request(
+        self,
+        action: str,
+        method: str,
+        url: str,
+        accept: tuple[int, ...] = (),
+        microversion: str = MICROVERSION,
+        **kwargs: Any,
+    ) -> Any:
         try:
             response = self._connect().request(
                 url,
                 method,
-                microversion=MICROVERSION,
+                microversion=microversion,
                 raise_exc=False,
                 headers={"Accept": "application/json"},
                 **kwargs,

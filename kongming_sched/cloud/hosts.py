@@ -15,7 +15,7 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 
-_COMPUTE_NODE = "COMPUTE_NODE"
+COMPUTE_NODE = "COMPUTE_NODE"
 """The standard trait of a compute node (os-traits)."""
 
 
@@ -54,7 +54,7 @@ def hosts_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSumm
 def read_bare_hosts(client: PlacementClient, hosts: Iterable[HostRoom]) -> list[HostRoom]:
     """The compute nodes that are not among these hosts, because no node of them takes servers, in one request."""
     known = {host.uuid for host in hosts}
-    found = client.providers(required=_COMPUTE_NODE)
+    found = client.providers(required=COMPUTE_NODE)
     return [
         HostRoom(provider.name, provider.uuid, {}, frozenset(), {}) for provider in found if provider.uuid not in known
     ]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from kongming_sched.cloud.compute import Flavor, Hypervisor
 from kongming_sched.cloud.flaws import find_flaw, is_ours
-from kongming_sched.cloud.nodes import Node
+from kongming_sched.cloud.nodes import Node, node_host
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.templates import TemplateList
 from kongming_sched.status.verdict import Verdict, failure, warning
@@ -16,7 +16,7 @@ from kongming_sched.texts.counted import count, first
 
 def of_gone_hosts(providers: Iterable[Provider], hypervisors: Collection[Hypervisor]) -> Verdict:
     """The check of node providers whose compute node Nova does not know."""
-    known = {hypervisor.id for hypervisor in hypervisors}
+    known = {hypervisor.id: hypervisor.name for hypervisor in hypervisors}
     left: dict[str, list[Provider]] = {}
     for provider in providers:
         if provider.root_uuid not in known:
@@ -24,8 +24,9 @@ def of_gone_hosts(providers: Iterable[Provider], hypervisors: Collection[Hypervi
     problems = []
     for root, nodes in sorted(left.items(), key=lambda item: item[1][0].name):
         fact = f"{first(sorted(node.name for node in nodes))}: Nova has no compute node {root}"
-        order = " ".join([*sorted(node.uuid for node in nodes), root])
-        remedy = f"if its cell is not only down: openstack resource provider delete {order}"
+        now = sorted(uuid for uuid, name in known.items() if name == node_host(nodes[0].name))
+        fact += f", and has {now[0]} of that name" if now else ""
+        remedy = f"if its cell is not only down: openstack kongming host delete {root}"
         problems.append(warning(fact, remedy))
     return Verdict.of("Nova has the compute node of each NUMA node", problems)
 

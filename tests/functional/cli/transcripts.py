@@ -13,6 +13,7 @@ EMPTY: dict[str, list[str]] = {
     "host list": ["", "-f json"],
     "host show": ["c9"],
     "host disable": ["c9"],
+    "host delete": ["c9"],
     "host enable": ["c9"],
     "host unset": ["c9 --machine", "c9"],
     "server list": ["--host c9", "--host c9 -f json"],
@@ -105,6 +106,7 @@ FULL: dict[str, list[str]] = {
         "c1 --node 4",
         "bare",
     ],
+    "host delete": ["c9", "c2 --dry-run", "c2 --dry-run -f json"],
     "host enable": ["c3 --dry-run", "c3 --dry-run -f json", "c3", "c3 --dry-run", "bare"],
     "host unset": ["c3 --machine --dry-run", "c3 --machine", "bare --machine"],
     "server list": [

@@ -28,7 +28,7 @@ from testbed.lab.placement_api import TOKEN, PlacementApi
 from testbed.lab.scheduler import FILTERS, Scheduler
 from testbed.topologies import two_nodes_smt2
 from tests.functional.cli.conftest import NOWHERE, Nova
-from tests.functional.cli.shell import Done
+from tests.functional.cli.shell import Done, Shell
 from tests.functional.cli.state import unchanged
 from tests.functional.conftest import PlacementService
 from tests.functional.transcript import golden, transcript
@@ -257,12 +257,12 @@ def test_a_host_that_is_gone(desk: Desk, cloud: Cloud) -> None:
 
     code, results = desk.check()
     details = results["NUMA nodes of hosts that are gone"][1]
-    order = re.search(r"openstack resource provider delete ([0-9a-f -]+)", details)
+    order = re.search(r"openstack (kongming host delete [0-9a-f-]+)", details)
     assert order is not None
-    for uuid in order[1].split():
-        client.delete_provider(uuid)
+    done = Shell(lab_cloud.environment(cloud.clouds_yaml))(order[1])
 
     assert (1, {"NUMA nodes of hosts that are gone": 1}) == (code, wrong(results))
+    assert (0, "", "") == (done.code, done.out, done.err)
     assert f"c3_kongming_numa0, c3_kongming_numa1: Nova has no compute node {GONE}." in details
     assert [] == client.providers(in_tree=GONE)
     assert (0, {}) == (desk.check()[0], wrong(desk.check()[1]))
