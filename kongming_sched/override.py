@@ -124,9 +124,11 @@ def overriding_template(
     :raises InvalidOverride: if the operator has not opened both templates to servers, or they cannot stand in for
         each other
     """
-    _check_is_open(template, override.first_key)
     if override.template in (None, template.name):
+        if template.override is Override.DENIED:
+            raise _closed(template, override.first_key)
         return template
+    _check_is_open(template, override.first_key)
     other = templates.get(override.template or "")
     if other is None:
         raise exceptions.InvalidOverride(
@@ -147,10 +149,15 @@ def overriding_template(
 
 
 def _check_is_open(template: PinningTemplate, key: str) -> None:
+    """See that servers may leave a template for another one, or come to it."""
     if template.override is not Override.ALLOWED:
-        raise exceptions.InvalidOverride(
-            key, f"template {template.name!r} is not open to the metadata of servers (override: {template.override})"
-        )
+        raise _closed(template, key)
+
+
+def _closed(template: PinningTemplate, key: str) -> exceptions.InvalidOverride:
+    how = "open to the metadata of servers for pins alone" if template.override is Override.PINS else None
+    words = how or "not open to the metadata of servers"
+    return exceptions.InvalidOverride(key, f"template {template.name!r} is {words} (override: {template.override})")
 
 
 def assign_cpus(template: PinningTemplate, pins: VcpuPins) -> tuple[CpuSet, ...]:

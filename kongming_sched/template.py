@@ -67,10 +67,14 @@ class EmulatorPolicy(StrEnum):
 
 
 class Override(StrEnum):
-    """Whether a server's own metadata may replace the template's pins."""
+    """What a server's own metadata may replace."""
 
     DENIED = "denied"
+    """Nothing."""
+    PINS = "pins"
+    """The pins. The server keeps its template, with its ``qos``."""
     ALLOWED = "allowed"
+    """The pins, and the template by another one that is open as well: with the other's ``qos``, or with none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,7 @@ class PinningTemplate:
         default=Override.DENIED,
         metadata=clause(
             Choice(Override),
-            "Whether a server's own metadata may replace the template's pins.",
+            "What a server's own metadata may replace: nothing, the pins, or the template too.",
             spelled_out=True,
         ),
     )

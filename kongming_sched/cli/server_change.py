@@ -75,7 +75,7 @@ def _destination(server: Server, wanted: Mapping[str, str]) -> str:
 class SetServer(_Write):
     """Give a running server other pins than its flavor's template says.
 
-    Writes the server's metadata, which the agent on its host follows where the template says 'override: allowed'. What
+    Writes the server's metadata, which the agent on its host follows as far as the template's 'override' lets it. What
     the server takes in Placement stays as it is. CPUs of explicit cells lie within those that the template sets aside,
     dedicated vCPUs take one free CPU each of their node's pool.
 

@@ -50,6 +50,7 @@ class Checks(upgradecheck.UpgradeCommands):
             "Claims in Placement": self.claims,
             "NUMA nodes of hosts that are gone": self.gone_hosts,
             "Templates that no host can honour": self.templates,
+            "Templates open to tenants": self.open_templates,
             "Flavors with a template": self.flavors,
             "Agents": self.agents,
         }
@@ -115,6 +116,10 @@ class Checks(upgradecheck.UpgradeCommands):
     def templates(self) -> Verdict:
         """Templates that cannot be read, or that no node offers."""
         return inventory.of_templates(self._cloud.templates, self._cloud.nodes)
+
+    def open_templates(self) -> Verdict:
+        """Templates whose servers may choose another one with other QoS, by their own metadata."""
+        return inventory.of_open_templates(self._cloud.templates)
 
     def flavors(self) -> Verdict:
         """Flavors that ask for something else than their templates take, or for a part of it."""

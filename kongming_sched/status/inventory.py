@@ -9,6 +9,7 @@ from kongming_sched.cloud.compute import Flavor, Hypervisor
 from kongming_sched.cloud.flaws import find_flaw, is_ours
 from kongming_sched.cloud.nodes import Node, node_host
 from kongming_sched.placement.client import Provider
+from kongming_sched.placement.overrides import choices_of_qos
 from kongming_sched.placement.templates import TemplateList
 from kongming_sched.status.verdict import Verdict, failure, warning
 from kongming_sched.texts.counted import count, first
@@ -50,6 +51,21 @@ def of_templates(templates: TemplateList, nodes: Collection[Node]) -> Verdict:
         )
         problems.append(warning(fact, remedy))
     return Verdict.of(f"{count(len(templates.templates), 'template')}, each offered by some NUMA node", problems)
+
+
+def of_open_templates(templates: TemplateList) -> Verdict:
+    """The check of templates that let their servers choose other QoS, which the operator may not have meant."""
+    stored = [item.template for item in templates.templates.values()]
+    problems = [
+        warning(
+            f"servers of templates {first.name!r} and {second.name!r} may choose the other one by their own metadata,"
+            " with its qos, for both have 'override: allowed'",
+            "if tenants are not to choose that, write 'override: pins' into one of them, which lets them choose CPUs"
+            " alone, or give both the same qos",
+        )
+        for first, second in choices_of_qos(stored, stored)
+    ]
+    return Verdict.of("no template lets its servers choose other QoS by their own metadata", problems)
 
 
 def of_flavors(flavors: Iterable[Flavor], templates: TemplateList) -> Verdict:

@@ -141,6 +141,18 @@ def test_no_seats(of: PinningTemplate, text: str, reason: str) -> None:
             "template 'closed' is not open to the metadata of servers (override: denied)",
             id="the other is closed",
         ),
+        pytest.param(
+            template("half", {"vcpus": "0-1", "cpus": "dedicated"}, override="pins"),
+            PAIR,
+            "template 'half' is open to the metadata of servers for pins alone (override: pins)",
+            id="the flavor's opens pins alone",
+        ),
+        pytest.param(
+            PAIR,
+            template("half", {"vcpus": "0-1", "cpus": "dedicated"}, override="pins"),
+            "template 'half' is open to the metadata of servers for pins alone (override: pins)",
+            id="the other opens pins alone",
+        ),
         pytest.param(PAIR, None, "template 'gone' does not exist", id="gone"),
         pytest.param(
             PAIR,
@@ -162,3 +174,10 @@ def test_templates_that_cannot_stand_in(own: PinningTemplate, other: PinningTemp
     with pytest.raises(exceptions.InvalidOverride) as caught:
         overriding_template(own, override, {other.name: other} if other else {})
     assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize("override", [ServerOverride(None, VcpuPins.parse("3,7")), ServerOverride("half")], ids=str)
+def test_pins_alone(override: ServerOverride) -> None:
+    """A template may open its pins and not itself: the server keeps it, with its QoS."""
+    half = template("half", {"vcpus": "0-1", "cpus": "dedicated"}, override="pins")
+    assert half == overriding_template(half, override, {"half": half, "pair": PAIR})

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,7 @@ class CreateTemplate(Change):
         found = self.templates.list()
         stored = found.templates
         new = [item for item in wanted.values() if not _is_stored(item, aggregates, stored)]
+        _warn_of_choices(self.log, new, stored)
         known = stored.keys() | {error.name for error in found.broken}
 
         def refusals() -> Iterator[exceptions.KongMingError]:
@@ -155,6 +157,8 @@ class SetTemplate(Change):
         if parsed_args.aggregate is not None:
             given = frozenset(aggregate_uuid(self.compute, name) for name in parsed_args.aggregate)
         aggregates = given if given is not None else old.aggregates if old else frozenset()
+
+        _warn_of_choices(self.log, [template], found.templates)
 
         def refusals() -> Iterator[exceptions.KongMingError]:
             yield from checks.overlaps(template, aggregates, found.templates)
@@ -242,3 +246,9 @@ def _asked(client: PlacementClient, nodes: Iterable[Node], aggregates: frozenset
     """The nodes of the hosts that are offered a template."""
     members = members_of(client, aggregates) if aggregates else None
     return [node for node in nodes if members is None or node.host_uuid in members]
+
+
+def _warn_of_choices(log: logging.Logger, new: Iterable[PinningTemplate], stored: Mapping[str, StoredTemplate]) -> None:
+    """Say which templates let their servers choose other QoS: that is the operator's to decide."""
+    for words in checks.choices(new, [item.template for item in stored.values()]):
+        log.warning("%s", words)

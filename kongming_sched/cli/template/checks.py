@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from kongming_sched import exceptions
 from kongming_sched.cloud.compute import ComputeClient
 from kongming_sched.cloud.users import already_asks_for, describe, has_same_demand, users_of
+from kongming_sched.placement.overrides import choices_of_qos
 from kongming_sched.placement.templates import StoredTemplate
 from kongming_sched.template import PinningTemplate
 
@@ -34,6 +35,20 @@ def overlaps(
                     f"host CPU {twice} belongs to template {other.template.name!r}, which is offered to the same hosts;"
                     " take other CPUs, or aggregates that keep the two apart",
                 )
+
+
+def choices(templates: Iterable[PinningTemplate], others: Iterable[PinningTemplate]) -> Iterator[str]:
+    """What the operator may not have meant by ``override: allowed``: a warning for each pair of templates.
+
+    :param others: those that are stored
+    """
+    templates = list(templates)
+    everything = {template.name: template for template in (*others, *templates)}
+    for first, second in choices_of_qos(templates, list(everything.values())):
+        yield (
+            f"servers of templates {first.name!r} and {second.name!r} may choose the other one by their own metadata,"
+            " with its qos, for both have 'override: allowed'; 'override: pins' lets them choose CPUs alone"
+        )
 
 
 def uses(compute: ComputeClient, templates: Collection[str]) -> Iterator[exceptions.TemplateInUse]:

@@ -67,8 +67,10 @@ def _moves(old: PinningTemplate, new: PinningTemplate) -> Iterator[str]:
             yield f"vCPU {its.vcpus}: threads {mine.threads} -> {its.threads}, if they lie otherwise now"
     if old.emulator is not new.emulator:
         yield f"emulator threads: {old.emulator} -> {new.emulator}"
-    if old.override is Override.ALLOWED and new.override is Override.DENIED:
+    if old.override is not Override.DENIED and new.override is Override.DENIED:
         yield "pins of its own metadata, if it has any, give way to the template's"
+    if old.override is Override.ALLOWED and new.override is not Override.ALLOWED:
+        yield "another template of its own metadata, if it has one, gives way to its flavor's"
 
 
 def of_servers(servers: Iterable[Server], old: PinningTemplate, new: PinningTemplate) -> Iterator[Entry]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.cli.template.checks import overlaps
+from kongming_sched.cli.template.checks import choices, overlaps
 from kongming_sched.cloud.compute import Flavor
 from kongming_sched.cloud.users import User, already_asks_for, describe, has_same_demand
 from kongming_sched.placement.flavor import extra_specs
@@ -130,3 +130,13 @@ def test_a_message_names_some_users_and_counts_the_others(count: int, expected: 
     """So that it stays readable where a thousand servers use a template."""
     flavor = user(make(BASE))
     assert expected == describe([User(f"a{index}", "gold", flavor) for index in range(count)])
+
+
+def test_choices_of_open_templates() -> None:
+    """A new template warns of each stored one whose QoS its servers may choose, and a changed one not of itself."""
+    new = make(BASE, override="allowed", qos={"quota_us": 5000})
+    stored = [make(BASE, override="allowed"), make(BASE, name="free", override="allowed"), make(BASE, name="shut")]
+    assert [
+        "servers of templates 'free' and 'gold' may choose the other one by their own metadata, with its qos, for both"
+        " have 'override: allowed'; 'override: pins' lets them choose CPUs alone"
+    ] == list(choices([new], stored))

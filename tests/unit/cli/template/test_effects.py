@@ -64,8 +64,25 @@ def dedicated(**fields: object) -> dict[str, object]:
             make(dedicated(), override="allowed"),
             make(dedicated()),
             ["override: allowed -> denied"],
-            [(Effect.MOVE, "pins of its own metadata, if it has any, give way to the template's")],
+            [
+                (Effect.MOVE, "pins of its own metadata, if it has any, give way to the template's"),
+                (Effect.MOVE, "another template of its own metadata, if it has one, gives way to its flavor's"),
+            ],
             id="override",
+        ),
+        pytest.param(
+            make(dedicated(), override="allowed"),
+            make(dedicated(), override="pins"),
+            ["override: allowed -> pins"],
+            [(Effect.MOVE, "another template of its own metadata, if it has one, gives way to its flavor's")],
+            id="override of the template alone",
+        ),
+        pytest.param(
+            make(dedicated(), override="pins"),
+            make(dedicated()),
+            ["override: pins -> denied"],
+            [(Effect.MOVE, "pins of its own metadata, if it has any, give way to the template's")],
+            id="override of pins",
         ),
         pytest.param(
             make(dedicated(), qos={"shares": 512, "vcpus": {"0": {"quota_us": 5000}}}),
