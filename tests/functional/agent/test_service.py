@@ -32,15 +32,19 @@ endpoint_override = http://127.0.0.1:9/
 """
 
 
+def configure(tmp_path: Path, configuration: str) -> None:
+    """Write the configuration of an agent that shares nothing with others on this machine."""
+    own = f"run_directory = {tmp_path}/run\nlock_name = {tmp_path}"
+    (tmp_path / "agent.conf").write_text(configuration.replace("[kongming_agent]", f"[kongming_agent]\n{own}"))
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts agents, with their log in the file ``log``."""
     started = []
 
     def start(configuration: str, *more: str) -> subprocess.Popen[str]:
-        own = f"run_directory = {tmp_path}/run\nlock_name = {tmp_path}"
-        configuration = configuration.replace("[kongming_agent]", f"[kongming_agent]\n{own}")
-        (tmp_path / "agent.conf").write_text(configuration)
+        configure(tmp_path, configuration)
         command = [*AGENT, "--config-file", str(tmp_path / "agent.conf"), "--log-file", str(tmp_path / "log"), *more]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
         return started[-1]
@@ -82,10 +86,10 @@ def test_reads_the_configuration_again(start: Callable[..., subprocess.Popen[str
     process = start(WORKING)
     wait_for_line(tmp_path, "WARNING")
 
-    (tmp_path / "agent.conf").write_text(WORKING.replace("2-7", "2-70"))
+    configure(tmp_path, WORKING.replace("2-7", "2-70"))
     process.send_signal(signal.SIGHUP)
     refused = wait_for_line(tmp_path, "the configuration stays as it was")
-    (tmp_path / "agent.conf").write_text(WORKING.replace("2-7", "2-3"))
+    configure(tmp_path, WORKING.replace("2-7", "2-3"))
     process.send_signal(signal.SIGHUP)
     taken = wait_for_line(tmp_path, "read the configuration again")
     process.send_signal(signal.SIGTERM)
