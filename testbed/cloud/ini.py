@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from configparser import ConfigParser
 from pathlib import Path
 
 from testbed.cloud.plan import LOOPBACK, REGION, Plan
@@ -27,6 +28,23 @@ def write(path: Path, sections: Sections) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(render(sections))
+
+
+def read(path: Path) -> dict[str, dict[str, str]]:
+    """The sections of a file in which no option is given several times."""
+    parser = ConfigParser(interpolation=None, default_section="", delimiters=("=",))
+    parser.read_string(path.read_text())
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
+def change(path: Path, section: str, options: Mapping[str, Value | None]) -> None:
+    """Set options of a file in which none is given several times.
+
+    :param options: by name; None takes one out
+    """
+    sections: Sections = read(path)
+    merged = {**sections.get(section, {}), **options}
+    write(path, {**sections, section: {key: value for key, value in merged.items() if value is not None}})
 
 
 def configuration_folder(plan: Plan, name: str) -> Path:

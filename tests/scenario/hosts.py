@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -20,6 +21,8 @@ PATIENCE_SECONDS = 240.0
 
 SLOW_PATIENCE_SECONDS = 1200.0
 """On an emulated one, which is slow and now and then stalls."""
+
+CONFIGURATION_FILES = ("nova.conf", "kongming-agent.conf")
 
 
 class Hosts:
@@ -64,12 +67,27 @@ class Hosts:
 
     def verify(self, host: str, server: str) -> dict[str, dict[str, str]]:
         """What ``kongming-host verify`` reports of a server: what is compared to the row of the table."""
+        text = self._run(host, "kongming-host", "verify", "-f", "json")
+        return {row["What"]: row for row in json.loads(text) if server in row["Subject"]}
+
+    def check(self, host: str) -> str:
+        """What ``kongming-agent --check`` finds wrong on a host, or right."""
+        return self._run(host, "kongming-agent", "--check", "--brief")
+
+    def configuration_file(self, host: str, name: str) -> Path:
+        """The nova.conf or kongming-agent.conf of a host."""
         assert self._plan
-        folder = configuration_folder(self._plan, host)
-        files = [word for name in ("nova.conf", "kongming-agent.conf") for word in ("--config-file", folder / name)]
-        done = self.machine(host).run(self._plan, host, "kongming-host", "verify", "-f", "json", *files)
+        return configuration_folder(self._plan, host) / name
+
+    def _run(self, host: str, program: str, *arguments: str) -> str:
+        """What a program prints that is given the host's configuration."""
+        assert self._plan
+        files = [
+            word for name in CONFIGURATION_FILES for word in ("--config-file", self.configuration_file(host, name))
+        ]
+        done = self.machine(host).run(self._plan, host, program, *arguments, *files)
         assert done.stdout, done.stderr
-        return {row["What"]: row for row in json.loads(done.stdout) if server in row["Subject"]}
+        return done.stdout
 
     def cpus(self, host: str) -> HostCpus:
         """The CPUs of a host, which stay as they are."""

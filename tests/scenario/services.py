@@ -37,6 +37,10 @@ class Services:
         assert process, f"{name} does not run"
         return process
 
+    def is_running(self, name: str) -> bool:
+        """Whether a service runs."""
+        return bool(self._plan and read_record(record_file(self._plan.directory, name)))
+
     def kill(self, *names: str) -> None:
         """Kill services as the kernel kills what uses too much memory."""
         killed = [self.process(name) for name in names]

@@ -83,6 +83,15 @@ def test_a_configuration_is_read_as_it_was_meant(tmp_path: Path) -> None:
     assert (True, 3, ["a", "b"]) == (conf.flag, conf.number, conf.group.many)
 
 
+def test_options_are_changed(tmp_path: Path) -> None:
+    """One is set, one is taken out, and all others stay, with sections that were not there before."""
+    path = tmp_path / "a.conf"
+    ini.write(path, {"DEFAULT": {"url": "http://a/%s", "number": 3}})
+    ini.change(path, "DEFAULT", {"number": None, "flag": True})
+    ini.change(path, "compute", {"cpu_shared_set": "0-1"})
+    assert {"DEFAULT": {"url": "http://a/%s", "flag": "True"}, "compute": {"cpu_shared_set": "0-1"}} == ini.read(path)
+
+
 def test_a_configuration_is_for_its_owner_alone(tmp_path: Path) -> None:
     """There are passwords in it."""
     ini.write(tmp_path / "a.conf", {"DEFAULT": {}})
