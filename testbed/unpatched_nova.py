@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Import this before all else of Nova's tests: their packages would put green threads into this process.
 
-Where the scheduler has green threads they are there already. Nova 32 would refuse to be without them then.
+Where Nova's fixtures need green threads they are there already, and Nova would then refuse to be without them.
 """
 
 from __future__ import annotations

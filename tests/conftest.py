@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decides how all tests run, before one of them imports anything.
 
-Nova runs as nova-scheduler of the installed release does, which is on native threads now: the first import of its
-libraries would else bring eventlet, and Nova's own fixtures would patch this process. For Hypothesis a property is
+Nova runs as its own fixtures of the installed release need, which is on native threads now: the first import of its
+libraries would else bring eventlet, and the fixtures would patch this process. For Hypothesis a property is
 right or wrong, however slow a machine is that others use too.
 """
 
@@ -12,7 +12,7 @@ import gc
 
 from testbed.releases import fixtures
 
-fixtures.run_as_the_scheduler_does()
+fixtures.run_as_the_fixtures_do()
 
 from hypothesis import HealthCheck, settings  # noqa: E402  # eventlet patches what is imported later
 
