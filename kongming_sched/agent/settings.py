@@ -16,7 +16,7 @@ from keystoneauth1.loading import adapter as loading_adapter
 from oslo_config import cfg
 
 from kongming_sched import exceptions
-from kongming_sched.api.bound import DEFAULT_SECONDS, Bound, Burst
+from kongming_sched.api.bound import DEFAULT_SECONDS, MARGIN_SECONDS, Bound, Burst
 from kongming_sched.clashes import cpus_of_option, find_clashes
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
@@ -160,6 +160,11 @@ class _PromptAdapter(adapter.Adapter):
         self._bound = Bound()
         self._burst = Burst()
 
+    @property
+    def seconds(self) -> float:
+        """How long a request may take."""
+        return (self.session.timeout or DEFAULT_SECONDS + MARGIN_SECONDS) - MARGIN_SECONDS
+
     def request(self, url: str, method: str, **kwargs: Any) -> Any:
         """Send a request.
 
@@ -167,7 +172,7 @@ class _PromptAdapter(adapter.Adapter):
         """
         send = functools.partial(super().request, url, method, **{"rate_semaphore": _NO_LIMIT, **kwargs})
         limited = functools.partial(self._bound.run, send)
-        return self._burst.run(limited, self.session.timeout or DEFAULT_SECONDS)
+        return self._burst.run(limited, self.seconds)
 
 
 class _Loader(loading_adapter.Adapter):
@@ -185,7 +190,7 @@ def _adapter(conf: cfg.ConfigOpts, group: str) -> adapter.Adapter | None:
         if auth is None:
             return None
         session = loading.load_session_from_conf_options(conf, group, auth=auth)
-        session.timeout = session.timeout or DEFAULT_SECONDS  # between two bytes
+        session.timeout = (session.timeout or DEFAULT_SECONDS) + MARGIN_SECONDS  # between two bytes
         return _Loader().load_from_conf_options(conf, group, session=session)
     except ksa_exceptions.ClientException as error:
         raise exceptions.ConfigurationError(f"[{group}]", str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from kongming_sched.api.bound import Bound
+from kongming_sched.api.bound import MARGIN_SECONDS, Bound
 
 
 class Response(Protocol):
@@ -45,5 +45,5 @@ class BoundedAdapter:
 
         :raises TimeoutError: if it is not over in time
         """
-        limited = {"timeout": self._seconds, **kwargs}  # between two bytes: so that the thread ends, too
+        limited = {"timeout": self._seconds + MARGIN_SECONDS, **kwargs}
         return self._bound.run(lambda: self._adapter.request(url, method, **limited), self._seconds)

@@ -15,6 +15,10 @@ from typing import Generic, TypeVar
 DEFAULT_SECONDS = 60.0
 """Where ``timeout`` does not say: as long as proxies commonly wait for a service."""
 
+MARGIN_SECONDS = 1.0
+"""So much longer is the limit between two bytes, which ends the thread of a request that was given up: if both were the
+same, either might be first, and the words of the problem would change each time."""
+
 MOST_GIVEN_UP = 8
 """So many requests that were given up may still be waiting: a server that never ends its answers must not take up all
 threads and descriptors."""
@@ -86,7 +90,7 @@ class Bound:
         if not made.is_over.wait(seconds):
             with self._lock:
                 self._given_up.append(made)  # type: ignore[arg-type]  # what it returns is not asked for
-            raise TimeoutError(f"timed out: no whole answer within {seconds:g} s")
+            raise TimeoutError(_timed_out(seconds))
         return made.result()
 
 
@@ -114,9 +118,16 @@ class Burst:
         self._spent_seconds = max(self._spent_seconds - _BACK * (began_at - self._ended_at), 0.0)
         left_seconds = seconds - self._spent_seconds
         if left_seconds <= 0:
-            raise TimeoutError(f"timed out: the requests before it took {self._spent_seconds:.0f} s together")
+            raise TimeoutError(_timed_out(seconds))
         try:
             return call(left_seconds)
+        except TimeoutError as error:
+            raise TimeoutError(_timed_out(seconds)) from error
         finally:
             self._ended_at = self._clock()
             self._spent_seconds += self._ended_at - began_at
+
+
+def _timed_out(seconds: float) -> str:
+    """Why a request was given up, in the same words each time, so that a log can leave out what it said before."""
+    return f"timed out: no whole answer within {seconds:g} s"

@@ -35,7 +35,7 @@ def client(server: EndlessServer) -> PlacementClient:
 def test_a_request_without_an_answer(server: EndlessServer) -> None:
     """It is given up in time, whatever the server sends meanwhile."""
     began = time.monotonic()
-    with pytest.raises(exceptions.PlacementUnavailable):
+    with pytest.raises(exceptions.PlacementUnavailable, match=r"timed out: no whole answer within 0\.5 s"):
         client(server).providers()
     assert SECONDS <= time.monotonic() - began < SECONDS + 5
     assert 1 == server.connections
@@ -101,7 +101,7 @@ def test_requests_that_follow_one_another() -> None:
     for _ in range(3):
         burst.run(watch.call(20.0, limits), 60.0)
     assert [60.0, 40.0, 20.0] == limits
-    with pytest.raises(TimeoutError, match="the requests before it took 60 s together"):
+    with pytest.raises(TimeoutError, match="timed out: no whole answer within 60 s"):
         burst.run(watch.call(20.0, limits), 60.0)
 
 
@@ -132,3 +132,12 @@ def test_a_call_of_a_burst_that_fails() -> None:
         burst.run(fail, 60.0)
     burst.run(watch.call(0.0, limits), 60.0)
     assert [10.0] == limits
+
+
+def test_a_call_that_is_given_up_in_a_burst() -> None:
+    """What is said is the same as after a whole wait, so that it is logged once."""
+    watch, limits = Watch(), list[float]()
+    burst = Burst(lambda: watch.now)
+    burst.run(watch.call(59.5, limits), 60.0)
+    with pytest.raises(TimeoutError, match="timed out: no whole answer within 60 s"):
+        burst.run(lambda limit: Bound().run(threading.Event().wait, limit), 60.0)
