@@ -125,6 +125,7 @@ class Removal:
     def _delete(self, tree: Tree) -> None:
         self._deleted += [node.uuid for node in tree.nodes.values()]
         self.changes += [(f"node {number}", "deleted") for number in tree.nodes]
+        self._delete_sign(tree)
         subject = f"compute node {tree.root.uuid}"
         if not tree.others:
             self._deleted.append(tree.root.uuid)
@@ -132,6 +133,14 @@ class Removal:
             return
         others = ", ".join(sorted(item.name for item in tree.others))
         self.left.append((subject, f"stays, for it has providers that are not KongMing's: {others}"))
+
+    def _delete_sign(self, tree: Tree) -> None:
+        """Delete the sign of life of its agent, unless Nova has another compute node of that name, whose it is then."""
+        hosts = {tree.root.name, *(node_host(node.name) for node in tree.nodes.values())}
+        for host in sorted(hosts - {hypervisor.name for hypervisor in self._hypervisors}):
+            signs = [item.uuid for item in self.placement.providers(name=names.agent_provider_name(host))]
+            self._deleted += signs
+            self.changes += [(f"sign of life of the agent of {host}", "deleted")] * len(signs)
 
     def _server(self, consumer: str) -> Server | None:
         try:

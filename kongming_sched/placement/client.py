@@ -102,17 +102,27 @@ class PlacementClient:
         """Every provider of each host that has node providers, the compute node itself included, in one request."""
         return self._summaries(lambda _: True)
 
-    def _summaries(self, is_wanted: Callable[[Mapping[str, Any]], bool]) -> list[ProviderSummary]:
+    def summaries(self, resource_class: str) -> list[ProviderSummary]:
+        """Every provider that has something of a class to give, in one request."""
+        what = f"summarise the providers of {resource_class}"
+        return self._summaries(lambda item: resource_class in item["resources"], resource_class, what)
+
+    def _summaries(
+        self,
+        is_wanted: Callable[[Mapping[str, Any]], bool],
+        resource_class: str = names.NODE,
+        what: str = "summarise the node providers",
+    ) -> list[ProviderSummary]:
         try:
             return self.transport.get(
                 "/allocation_candidates",
-                "summarise the node providers",
+                what,
                 read_summaries,
                 condense(is_wanted),
-                params={"resources": f"{names.NODE}:1"},
+                params={"resources": f"{resource_class}:1"},
             )
         except exceptions.PlacementError as error:
-            if error.status == 400:  # the resource class does not exist yet, so there is no node
+            if error.status == 400:  # the resource class does not exist yet, so there is no such provider
                 return []
             raise
 

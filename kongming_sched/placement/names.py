@@ -22,6 +22,12 @@ VCPU = "CUSTOM_KONGMING_VCPU"
 MEMORY_MB = "CUSTOM_KONGMING_MEMORY_MB"
 """The memory of a NUMA node in MiB."""
 
+AGENT_SEEN = "CUSTOM_KONGMING_AGENT_SEEN"
+"""When an agent gave its last sign of life, in minutes since 1970, on a provider of its own that nobody consumes."""
+
+AGENT_SEEN_EVERY_MINUTES = 60
+"""How often an agent gives a sign."""
+
 HW_NUMA_ROOT = "HW_NUMA_ROOT"
 """The standard trait of a provider that stands for a NUMA node (os-traits)."""
 
@@ -37,6 +43,8 @@ _TEMPLATE_PREFIX = "CUSTOM_KONGMING_TEMPLATE_"
 _NODE_PREFIX = "CUSTOM_KONGMING_NODE_"
 _SMT_PREFIX = "CUSTOM_KONGMING_SMT_"
 _TEMPLATE_PROVIDER_PREFIX = "kongming_template_"
+_AGENT_PROVIDER_PREFIX = "kongming_agent_"
+_AGENT_NAMESPACE = uuid.UUID("6b6f6e67-6d69-5e67-8061-67656e740000")
 _TEMPLATE_NAMESPACE = uuid.UUID("6b6f6e67-6d69-5e67-8074-656d706c6174")
 
 
@@ -121,6 +129,22 @@ def template_of_provider(provider_name: str) -> str | None:
     """The template that a provider of this name holds; None for any other provider."""
     name = provider_name.removeprefix(_TEMPLATE_PROVIDER_PREFIX)
     return name if provider_name.startswith(_TEMPLATE_PROVIDER_PREFIX) and NAME.fullmatch(name) else None
+
+
+def agent_uuid(host: str) -> str:
+    """The id of the provider that holds the sign of life of a host's agent."""
+    return str(uuid.uuid5(_AGENT_NAMESPACE, host))
+
+
+def agent_provider_name(host: str) -> str:
+    """The name of the provider that holds the sign of life of a host's agent."""
+    return _AGENT_PROVIDER_PREFIX + host
+
+
+def agent_host(provider_name: str) -> str | None:
+    """The host of whose agent a provider holds the sign of life; None for any other provider."""
+    host = provider_name.removeprefix(_AGENT_PROVIDER_PREFIX)
+    return host if provider_name.startswith(_AGENT_PROVIDER_PREFIX) and host else None
 
 
 def describe_amounts(amounts: Mapping[str, int]) -> str:

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agents that seem not to run. Pure.
+"""Agents that do not run, or do not do their work. Pure.
 
-Placement holds no heartbeat of an agent: one that finds everything as it should be writes nothing. But Placement shows
-what a running agent would have corrected within its interval: a node that offers a template which does not exist any
-more, or that does not offer a template for which it has room. And it shows hosts whose agent has never registered a
-node. Whether an agent runs that has nothing to do shows only on its host, in systemd and in its metrics.
+Each agent gives a sign of life once an hour, in Placement. One that is dead, or that reaches Placement or libvirt no
+more, gives none. Sooner Placement shows what a running agent would have corrected within its interval: a node that
+offers a template which does not exist any more, or that does not offer a template for which it has room. And it shows
+hosts whose agent has never registered a node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from kongming_sched.cloud.nodes import Node
+from kongming_sched.cloud.signs import Sign
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.templates import TemplateList
@@ -26,26 +28,71 @@ _REMEDY = (
 )
 
 
+LATE_MINUTES = 3 * names.AGENT_SEEN_EVERY_MINUTES
+"""A sign that is older is missed; two may be lost by a Placement that is away."""
+
+_RESTART = "check kongming-agent there with 'systemctl status kongming-agent'"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When agents were seen.
+
+    :ivar signs: the last sign of each agent, by host
+    :ivar now: in minutes since 1970
+    """
+
+    signs: Mapping[str, Sign]
+    now: int
+
+    def hours(self, host: str) -> int:
+        """How long ago an agent was seen, in whole hours."""
+        return (self.now - self.signs[host].minute) // 60
+
+
 def of_agents(
     nodes: Collection[Node],
     compute_nodes: Collection[Provider],
     templates: TemplateList,
     members: Mapping[str, frozenset[str]],
+    seen: Seen,
 ) -> Verdict:
-    """The check of hosts whose agent has never registered, or has not done what a running one would have done.
+    """The check of hosts whose agent has not been seen, or has not done what a running one would have done.
 
     :param members: template to the hosts that its aggregates hold; only of templates that have aggregates
     """
     silent = {node.host_uuid: node.host for node in nodes}
     bare = {provider.uuid: provider.name for provider in compute_nodes if provider.uuid not in silent}
-    problems = list(_of_bare_hosts(bare, members))
+    in_use = sorted({node.host for node in nodes if node.templates or any(node.summary.used.values())})
+    problems = [*_of_unseen(in_use, seen), *_of_bare_hosts(bare, members)]
+    problems += _of_left_signs(seen.signs, {*silent.values(), *(provider.name for provider in compute_nodes)})
     for host, group in groupby(sorted(nodes, key=lambda node: (node.host, node.id)), lambda node: node.host):
         if reason := _left_undone(list(group), templates, members):
             problems.append(warning(f"the agent of {host} does not seem to run: {reason}", _REMEDY))
-    fine = f"Placement shows no fault of the agents of {count(len(silent), 'host')}"
+    fine = f"the agents of {count(len(in_use), 'host')} were seen in the last {LATE_MINUTES // 60} hours"
     if bare:
         fine += f"; no agent has registered {first(sorted(bare.values()))}"
     return Verdict.of(fine, problems)
+
+
+def _of_unseen(hosts: Sequence[str], seen: Seen) -> Iterable[Problem]:
+    """Hosts that offer templates, or have servers of them, and whose agent gives no sign."""
+    never = [host for host in hosts if host not in seen.signs]
+    if never:
+        fact = f"the agent of {first(never)} has never been seen: it does not run, or is of an older release"
+        yield warning(fact, f"{_RESTART}; a running one is seen after its first pass")
+    late = [host for host in hosts if host in seen.signs and seen.now - seen.signs[host].minute > LATE_MINUTES]
+    if late:
+        words = [f"{host} ({seen.hours(host)} h)" for host in sorted(late, key=seen.hours, reverse=True)]
+        yield warning(f"the agent has not been seen for hours on {first(words)}", _RESTART)
+
+
+def _of_left_signs(signs: Mapping[str, Sign], hosts: Collection[str]) -> Iterable[Problem]:
+    """Signs of hosts that are gone."""
+    gone = sorted(signs.keys() - hosts)
+    if gone:
+        remedy = f"openstack resource provider delete {' '.join(signs[host].uuid for host in gone)}"
+        yield warning(f"Placement holds signs of the agents of hosts that are gone: {first(gone)}", remedy)
 
 
 def _of_bare_hosts(bare: Mapping[str, str], members: Mapping[str, frozenset[str]]) -> Iterable[Problem]:

@@ -11,6 +11,7 @@ from kongming_sched.cloud.aggregates import members_of
 from kongming_sched.cloud.clients import compute_client, placement_client
 from kongming_sched.cloud.compute import ComputeClient, Flavor, Hypervisor
 from kongming_sched.cloud.nodes import Node, read_nodes
+from kongming_sched.cloud.signs import Sign, read_signs
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.templates import TemplateList, TemplateStore
@@ -42,6 +43,11 @@ class Cloud:
     def compute_nodes(self) -> list[Provider]:
         """The providers of all compute nodes."""
         return self._placement.providers(required="COMPUTE_NODE")
+
+    @functools.cached_property
+    def signs(self) -> dict[str, Sign]:
+        """The last sign of life of each host's agent."""
+        return read_signs(self._placement)
 
     @functools.cached_property
     def templates(self) -> TemplateList:

@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -126,14 +127,15 @@ class Checks(upgradecheck.UpgradeCommands):
         return inventory.of_flavors(self._cloud.flavors, self._cloud.templates)
 
     def agents(self) -> Verdict:
-        """Hosts whose agent has never registered, or has not done what a running one would have done."""
+        """Hosts whose agent has not been seen for hours, or has not done what a running one would have done."""
         cloud = self._cloud
         members = {
             name: cloud.members_of(stored.aggregates)
             for name, stored in cloud.templates.templates.items()
             if stored.aggregates
         }
-        return agents.of_agents(cloud.nodes, cloud.compute_nodes, cloud.templates, members)
+        seen = agents.Seen(cloud.signs, int(time.time() // 60))
+        return agents.of_agents(cloud.nodes, cloud.compute_nodes, cloud.templates, members, seen)
 
     def _result(self, check: Callable[[], Verdict]) -> upgradecheck.Result:
         """Make a check. If it needs a service that does not answer, the result says so."""

@@ -23,6 +23,7 @@ from openstack import exceptions as sdk_exceptions
 from kongming_sched import exceptions
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.loop.sign_of_life import SignOfLife
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.state.backoff import Backoff
@@ -94,6 +95,7 @@ class FakeHost:
                 Backoff(INTERVAL_SECONDS),
             )
         )
+        self._sign = SignOfLife(client, name)
         self._servers: frozenset[Server] = frozenset()
         self._next_pass = 0.0
         self._problems: tuple[Problem, ...] = ()
@@ -110,6 +112,8 @@ class FakeHost:
             outcome = self._reconciler.run(self._cpus)
             self._next_pass = time.monotonic() + (INTERVAL_SECONDS if outcome.problems else FULL_PASS_SECONDS)
             self._report(outcome)
+            if outcome.is_placement_well:
+                self._sign.renew()
 
     def _report(self, outcome: Outcome) -> None:
         for change in outcome.placement.changes:

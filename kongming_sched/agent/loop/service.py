@@ -27,6 +27,7 @@ from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.patience import Patience, PatientHypervisor
 from kongming_sched.agent.loop.presence import Presence
 from kongming_sched.agent.loop.reconcile import Reconciler
+from kongming_sched.agent.loop.sign_of_life import SignOfLife
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind, one_per_subject
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
@@ -75,6 +76,7 @@ class Agent:
         self._events = triggers.DomainEvents()
         self._event_sources: EventSources | None = None
         self._reconciler: Reconciler | None = None
+        self._sign: SignOfLife | None = None
         self._started = False
         self._telemetry = Telemetry(Systemd())
         self._presence = Presence(self._wake.set, self._telemetry.liveness.is_working)
@@ -187,6 +189,7 @@ class Agent:
             problem = Problem(Reason.AGENT, Subject(SubjectKind.AGENT), "a reconcile pass failed")
         else:
             outcome = self._report(outcome)
+            self._give_sign(outcome)
             self._follow_memory(outcome)
             soon = interval if outcome.is_placement_well else _RETRY_SECONDS
             return min(interval, soon, outcome.retry_seconds or soon)
@@ -224,6 +227,15 @@ class Agent:
             LOG.warning("servers do not follow their memory: %s", error)
         except Exception:  # part of the outermost loop: the next pass may find what this one stumbled over
             LOG.exception("servers could not follow their memory; trying again")
+
+    def _give_sign(self, outcome: Outcome) -> None:
+        """Show in Placement that the agent lives, now and then."""
+        if self._sign is None or not outcome.is_placement_well:
+            return
+        try:
+            self._sign.renew()
+        except exceptions.PlacementError as error:
+            LOG.warning("the agent's sign of life is late: %s", error)
 
     def _access(self, reconciler: Reconciler) -> ReconcilerAccess:
         def reconcile(cpus: HostCpus) -> Outcome:
@@ -266,6 +278,7 @@ class Agent:
         sources = EventSources(self._conf, self._settings, name, self._wake.set, self._events, metadata)
         sources.start()
         self._event_sources = sources
+        self._sign = SignOfLife(self._client, name)
         confinement = Confinement(self._hypervisor, host, directory / confine.FILE_NAME)
         parts = ReconcilerParts(
             self._hypervisor,

@@ -20,6 +20,7 @@ import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 
 from kongming_sched.agent.ipc.hook_file import HookFile
+from kongming_sched.cloud.signs import read_signs
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests, extra_specs
@@ -292,6 +293,12 @@ def test_guest_without_a_template(site: Site, guest: Guest) -> None:
 
     assert {0: str(site.other)} == affinity.vcpus
     assert f"<vcpupin vcpu='0' cpuset='{site.other}'/>" in site.pins(guest)
+
+
+def test_agent_is_seen(site: Site) -> None:
+    """A running agent gives a sign of life in Placement."""
+    with site.agent():
+        until(lambda: site.connection.getHostname() in read_signs(site.placement.client))
 
 
 def test_definition_is_repaired(site: Site, guest: Guest) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from keystoneauth1 import adapter, session, token_endpoint
 
+from kongming_sched.agent.loop.sign_of_life import SignOfLife
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.nodes import NodeRegistry
@@ -86,6 +87,7 @@ class Cloud:
         pools = HostPools(CpuSet.parse("1-3,9-11,5-7,13-15"), housekeeping=CpuSet.parse("0,8,4,12"))
         tree = desired_tree(root.uuid, name, HostCpus(two_nodes_smt2(), pools), templates, states)
         registry.write(root, tree.nodes, states)
+        SignOfLife(self.placement.client, name).renew()
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +173,8 @@ def test_a_cloud_in_which_all_is_well(desk: Desk, cloud: Cloud) -> None:
     assert "the templates make up to 2 candidates on 1 host." == results["Limits on candidates"][1]
     assert "1 template, each offered by some NUMA node." == results["Templates that no host can honour"][1]
     assert "1 flavor with a template, each as it should be." == results["Flavors with a template"][1]
-    assert "the agents of 1 host; no agent has registered c2." in results["Agents"][1]
+    assert "the agents of 1 host were seen in the last 3 hours" in results["Agents"][1]
+    assert "no agent has registered c2." in results["Agents"][1]
 
 
 def test_the_table(desk: Desk) -> None:

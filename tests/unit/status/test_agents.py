@@ -7,14 +7,19 @@ import pytest
 from oslo_upgradecheck.upgradecheck import Code
 
 from kongming_sched.cloud.nodes import Node
+from kongming_sched.cloud.signs import Sign
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.placement.templates import StoredTemplate, TemplateList
-from kongming_sched.status.agents import of_agents
+from kongming_sched.status.agents import LATE_MINUTES, Seen, of_agents
 from kongming_sched.template import PinningTemplate
 
 HOST, OTHER = "c1c1c1c1-0000-4000-8000-000000000001", "c2c2c2c2-0000-4000-8000-000000000002"
+
+
+NOW = 30_000_000
+SEEN = {"c1": Sign("sign-of-c1", NOW - 30)}
 
 
 def node(
@@ -31,19 +36,24 @@ def template(name: str, **cell: object) -> PinningTemplate:
     return PinningTemplate.from_mapping({"name": name, "cells": [{"vcpus": "0-3", "cpus": "dedicated", **cell}]})
 
 
-def found(of: Node, *stored: PinningTemplate, members: dict[str, frozenset[str]] | None = None) -> tuple[Code, str]:
+def found(
+    of: Node,
+    *stored: PinningTemplate,
+    members: dict[str, frozenset[str]] | None = None,
+    signs: dict[str, Sign] | None = None,
+) -> tuple[Code, str]:
     """What is said of the host."""
     templates = TemplateList({item.name: StoredTemplate(item, 1) for item in stored}, ())
     compute_nodes = [Provider(HOST, "c1", 1, HOST, None), Provider(OTHER, "c2", 1, OTHER, None)]
-    verdict = of_agents([of], compute_nodes, templates, members or {})
+    verdict = of_agents([of], compute_nodes, templates, members or {}, Seen(SEEN if signs is None else signs, NOW))
     return verdict.code, verdict.details
 
 
 def test_an_agent_that_has_done_everything() -> None:
-    """It is not said to live, only that nothing speaks against it; hosts without one are named."""
+    """It was seen, and hosts without one are named."""
     code, details = found(node("gold"), template("gold"))
     assert Code.SUCCESS is code
-    assert details == "Placement shows no fault of the agents of 1 host; no agent has registered c2."
+    assert details == ("the agents of 1 host were seen in the last 3 hours; no agent has registered c2.")
 
 
 def test_a_template_that_went_unnoticed() -> None:
@@ -95,3 +105,30 @@ def test_a_template_of_other_hosts_is_not_missed() -> None:
     """Its aggregates do not hold this one."""
     code, _ = found(node("silver"), template("gold"), template("silver"), members={"gold": frozenset({"elsewhere"})})
     assert Code.SUCCESS is code
+
+
+def test_an_agent_that_was_never_seen() -> None:
+    """One of an older release gives no sign either."""
+    code, details = found(node("gold"), template("gold"), signs={})
+    assert Code.WARNING is code
+    assert "the agent of c1 has never been seen: it does not run, or is of an older release" in details
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(LATE_MINUTES, Code.SUCCESS), (LATE_MINUTES + 1, Code.WARNING)])
+def test_an_agent_that_was_seen_long_ago(minutes: int, expected: Code) -> None:
+    """After three hours it is missed, and the hours are named."""
+    code, details = found(node("gold"), template("gold"), signs={"c1": Sign("sign-of-c1", NOW - minutes)})
+    assert expected is code
+    assert (expected is Code.WARNING) == ("the agent has not been seen for hours on c1 (3 h)" in details)
+
+
+def test_a_host_that_has_nothing_to_do_with_templates() -> None:
+    """Where everything was released nobody misses the agent."""
+    assert Code.SUCCESS is found(node(pcpus=3), template("gold"), signs={})[0]
+
+
+def test_signs_of_a_host_that_is_gone() -> None:
+    """The provider that holds one is left, and nobody else deletes it."""
+    code, details = found(node("gold"), template("gold"), signs={**SEEN, "c9": Sign("sign-of-c9", NOW)})
+    assert Code.WARNING is code
+    assert "hosts that are gone: c9. To do: openstack resource provider delete sign-of-c9." in details

@@ -198,6 +198,16 @@ def test_the_unit_is_well_formed(tmp_path: Path) -> None:
     assert 0 == result.returncode
 
 
+def test_the_agent_comes_before_what_starts_servers() -> None:
+    """At boot libvirt's hook lets servers of templates start only once the agent works."""
+    order = dict(re.findall(r"(?m)^(After|Before)=(.*)$", UNIT.read_text()))
+
+    assert {"libvirtd.service", "virtqemud.service"} <= set(order["After"].split())
+    assert {"nova-compute.service", "openstack-nova-compute.service", "libvirt-guests.service"} == set(
+        order["Before"].split()
+    )
+
+
 @needs_analyze
 def test_what_the_unit_leaves_to_the_agent() -> None:
     """systemd finds that an agent which is taken over could do little: 3.0 or less, where 10 is everything."""
