@@ -13,12 +13,14 @@ from kongming_sched.cli import columns
 from kongming_sched.cli.command import Lister
 from kongming_sched.cli.flavor_checks import read_request, warn_of_flaw
 from kongming_sched.cloud.aggregates import members, members_of
+from kongming_sched.cloud.candidates import find_limit
 from kongming_sched.cloud.capacity import HostRoom, NodeRoom
 from kongming_sched.cloud.hosts import pick, read_bare_hosts, read_hosts, taken_of_host
 from kongming_sched.cloud.nodes import amounts
 from kongming_sched.cloud.obstacles import Kind, Obstacle, find_obstacle
 from kongming_sched.placement import names
 from kongming_sched.request import PinningRequest
+from kongming_sched.texts.printable import clean_lines
 
 
 class Explain(Lister):
@@ -58,6 +60,8 @@ class Explain(Lister):
             request = read_request(flavor)
             self._template = cache(self.templates.get)
             warn_of_flaw(self.log, flavor, lambda name: self._template(name).template)
+            if limit := find_limit(flavor, request, hosts):
+                self.log.warning("%s", clean_lines(f"flavor {flavor.name}: {limit}"))
             rows = self._judge(hosts, request, taken_of_host(flavor))
         except (exceptions.InvalidRequest, exceptions.InvalidTraits, exceptions.TemplateNotFound) as error:
             rows = [(host, 0, Obstacle(Kind.FLAVOR, str(error))) for host in hosts]

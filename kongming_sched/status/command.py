@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -104,7 +105,11 @@ class Checks(upgradecheck.UpgradeCommands):
             templates = [stored.template for stored in self._cloud.templates.templates.values()]
         except exceptions.PlacementError:  # which another check reports; the files can be checked without it
             nodes, templates = {}, []
-        return settings.of_candidates(self._files.read_nova(), self._files.read_placement(), nodes, templates)
+        flavors = None
+        with contextlib.suppress(exceptions.ComputeError):  # which another check reports
+            flavors = self._cloud.flavors if templates else None
+        nova, placement = self._files.read_nova(), self._files.read_placement()
+        return settings.of_candidates(nova, placement, nodes, templates, flavors)
 
     def claims(self) -> Verdict:
         """Whether Placement itself may repeat a claim, so that more may be allocated than there is."""

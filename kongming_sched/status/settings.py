@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from kongming_sched.cloud.candidates import most_candidates
+from kongming_sched.cloud.compute import Flavor
 from kongming_sched.status.files import AgentFile, NovaFile, PlacementFile
 from kongming_sched.status.verdict import Problem, Verdict, failure, warning
 from kongming_sched.template import PinningTemplate
@@ -54,13 +56,15 @@ def of_candidates(
     placement: PlacementFile | None,
     nodes_by_host: Mapping[str, int],
     templates: Iterable[PinningTemplate],
+    flavors: Collection[Flavor] | None = None,
 ) -> Verdict:
     """The check of how many candidates Placement makes and Nova asks for.
 
     :param nodes_by_host: how many NUMA nodes each host has; empty if that is not known
+    :param flavors: None if they are not known
     """
     hosts, nodes = len(nodes_by_host), sum(nodes_by_host.values())
-    most = _most_candidates(nodes_by_host, templates)
+    most = most_candidates(nodes_by_host, templates, flavors)
     problems = []
     if placement is not None and 0 <= placement.max_allocation_candidates < max(nodes, 1):
         fact = (
@@ -144,12 +148,6 @@ def _of_results(nova: NovaFile, hosts: int, most: int, *, is_breadth_first: bool
     elif limit < most and not is_breadth_first:
         fact = f"{option} is less than the {most} candidates that a template may have: some hosts may be left out"
         yield warning(fact, f"set it to {most}, or Placement's generation strategy to breadth-first")
-
-
-def _most_candidates(nodes_by_host: Mapping[str, int], templates: Iterable[PinningTemplate]) -> int:
-    """How many candidates a server may have: each cell on each node, also two cells on one, which a filter drops."""
-    cells = max((len(template.cells) for template in templates), default=1)
-    return sum(nodes**cells for nodes in nodes_by_host.values())
 
 
 def _words(files: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from oslo_upgradecheck.upgradecheck import Code
 
 from kongming_sched import exceptions
+from kongming_sched.cloud.compute import Flavor
 from kongming_sched.status import settings
 from kongming_sched.status.files import AgentFile, NovaFile, PlacementFile
 from kongming_sched.template import PinningTemplate
@@ -92,6 +93,17 @@ def test_limits_on_candidates(
     assert len(problems) == len(verdict.problems)
     assert [] == [words for words in problems if words not in verdict.details]
     assert (Code.WARNING if problems else Code.SUCCESS) == verdict.code
+
+
+@pytest.mark.parametrize(
+    ("policies", "most"), [([], 200), (["isolate"], 200), (["isolate", "none"], 400)], ids=["none", "isolate", "both"]
+)
+def test_candidates_of_isolated_cells(policies: list[str], most: int) -> None:
+    """Placement makes none with two cells on one node if all flavors of the template ask for that."""
+    specs = [{"kongming:template": TWO_CELLS.name, "group_policy": policy} for policy in policies]
+    flavors = [Flavor("1", "m1", 2, 512, item) for item in specs]
+    verdict = settings.of_candidates(NOVA, PLACEMENT, HUNDRED_HOSTS, [TWO_CELLS], flavors)
+    assert f"the templates make up to {most} candidates on 100 hosts." == verdict.details
 
 
 @pytest.mark.parametrize(("limit", "is_enough"), [(-1, True), (200, True), (199, False), (0, False)])
