@@ -20,6 +20,10 @@ _EXACT = ("json", "yaml")
 """Formats that escape what cannot be printed."""
 
 
+_ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\$`"})
+"""What a shell obeys between double quotes, but for these themselves, which cliff escapes."""
+
+
 class _Clean(FormattableColumn[Any]):
     """Another column, of which what is printed is clean."""
 
@@ -38,10 +42,25 @@ class _Clean(FormattableColumn[Any]):
 
 def printable_row(row: Iterable[Any], formatter: str) -> list[Any]:
     """A row as this formatter of cliff's shall have it."""
-    return list(row) if formatter in _EXACT else list(map(_printable, row))
+    if formatter in _EXACT:
+        return list(row)
+    printable = map(_printable, row)
+    return list(map(_for_shell, printable) if formatter == "shell" else printable)
 
 
 def _printable(value: object) -> object:
     if isinstance(value, str):
         return clean(value)
     return _Clean(value) if isinstance(value, columns.FormattableColumn) else value
+
+
+def _for_shell(value: object) -> object:
+    """A value that a shell takes literally between the double quotes that cliff puts around it.
+
+    cliff escapes double quotes alone, so that a shell would run what others have named ``$(...)``.
+    """
+    if isinstance(value, columns.FormattableColumn):
+        value = value.machine_readable()
+    if value is None or isinstance(value, int | float):
+        return value
+    return str(value).translate(_ESCAPED)
