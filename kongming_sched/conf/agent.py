@@ -236,8 +236,8 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 
 _TIMEOUT = """
 How long a request may take as a whole, with what keystoneauth asks of Keystone for it, in seconds; 60 where it is not
-set. After that it is given up and tried again later, and what was known last holds. It is also the limit between two
-bytes.
+set. After that it is given up and tried again later, and what was known last holds. Requests that follow one another
+may not take longer together, either. Keep it below ``WatchdogSec`` of the agent's unit, which is 180 seconds.
 """
 
 
