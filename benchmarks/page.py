@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from benchmarks import report, steady, switch
+from benchmarks import report, steady, summary, switch
 
 CONTRIBUTOR = Path(__file__).parents[1] / "doc" / "source" / "contributor"
 COLOURS = {"KongMing": "#1b6ca8", "Nova": "#c0504d", "same flavor, without": "#7f7f7f", "Nova's dedicated": "#c0504d"}
@@ -26,7 +26,7 @@ BENCHMARKS = {
     "snapshot_memory": "memory",
     "replan": "a new plan on a host",
     "pin_latency": "from the start to the last pin",
-    "steady": "a look without an event",
+    "steady": "a pass without an event",
     "switch": "a template is switched",
     "cluster_page": "a page of the whole cloud",
     "commands": "commands",
@@ -168,6 +168,7 @@ def tables() -> Mapping[str, Sequence[Sequence[object]]]:
             ),
         ],
     }
+    made["summary"] = summary.rows(read)
     made |= agent_tables()
     made |= command_tables()
     machines = {words: read(name)["machine"] for name, words in BENCHMARKS.items()}
