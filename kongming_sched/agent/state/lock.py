@@ -26,7 +26,7 @@ _MAX_NAME_CHARACTERS = 80
 """A socket's name may have 107 bytes."""
 
 _QUEUE_LENGTH = 64
-"""How many refused agents are told the process before the next pass."""
+"""How many refused agents learn which process holds the name, before its next pass makes room for more."""
 
 _CREDENTIALS = struct.Struct("3i")
 
