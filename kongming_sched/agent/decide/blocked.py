@@ -8,11 +8,14 @@ CPUs were not given to it, and if it kept them all others would have to float to
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kongming_sched.agent.model.guest import Guest, ObservedGuest
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement import names
+from kongming_sched.placement.tree import NodeState
 from kongming_sched.template import CpuPolicy, PinningTemplate, ThreadPolicy, count_cpus
 from kongming_sched.topology import HostTopology
 
@@ -72,6 +75,27 @@ def pinned_cpus(guest: ObservedGuest, dedicated: CpuSet) -> CpuSet:
     threads = guest.threads
     affinities = [*threads.vcpus.values(), threads.emulator, *threads.iothreads.values()]
     return CpuSet.union(cpus for cpus in affinities if cpus <= dedicated)
+
+
+def claimed_cores(
+    unknown: Iterable[ObservedGuest], states: Iterable[NodeState], topology: HostTopology, dedicated: CpuSet
+) -> CpuSet:
+    """The cores of guests of which only the CPUs are known, where these have claimed the idle siblings, too.
+
+    :param unknown: guests that cannot be read, so that their template is not known
+    :param states: the host's node providers
+    """
+    claimed: Counter[str] = Counter()
+    for state in states:
+        for consumer, resources in state.allocations.items():
+            claimed[consumer] += resources.get(names.PCPU, 0)
+    found = CpuSet()
+    for guest in unknown:
+        cpus = CpuSet.union(_pinned_vcpus(guest, dedicated))
+        if claimed[guest.uuid] > len(cpus):
+            cores = (core.cpus for node in topology.nodes for core in node.cores)
+            found |= CpuSet.union(core for core in cores if not core.isdisjoint(cpus))
+    return found
 
 
 def held_cpus(left: Iterable[ObservedGuest], others: Iterable[ObservedGuest], dedicated: CpuSet) -> CpuSet:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kongming_sched.agent.decide.blocked import Obstacles, find_obstacles, held_cpus
+from kongming_sched.agent.decide.blocked import Obstacles, claimed_cores, find_obstacles, held_cpus
 from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsewhere
 from kongming_sched.agent.decide.claims import claim_obstacle, find_claims
 from kongming_sched.agent.decide.overrides import (
@@ -159,8 +159,11 @@ class _Builder:
 
     def find_obstacles(self, fixed: Sequence[ObservedGuest], placed: Sequence[Guest]) -> Obstacles:
         explicit = [(guest, host_cpus) for guest in placed if (host_cpus := self.template(guest).host_cpus)]
-        view = self.view
-        return find_obstacles(view.topology, view.pools.dedicated, view.templates, fixed, explicit)
+        view, dedicated = self.view, self.view.pools.dedicated
+        found = find_obstacles(view.topology, dedicated, view.templates, fixed, explicit)
+        unknown = [guest for guest in view.unread if guest.identity.request is None]
+        cores = claimed_cores(unknown, view.states.values(), view.topology, dedicated)
+        return replace(found, blocked=found.blocked | cores)
 
     def demands(self, node_id: int, guests: Iterable[Guest], blocked: CpuSet) -> NodeDemands:
         """The dedicated cells that have claimed on a node."""

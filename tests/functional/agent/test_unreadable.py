@@ -96,6 +96,19 @@ def test_an_agent_that_has_never_read_it(world: World, fault: Callable[[World, s
     assert ("2", "10") == world.pins()["second"][:2]
 
 
+def test_whole_core_of_one_that_was_never_read(world: World) -> None:
+    """The sibling that it has claimed stays idle, though an agent that has just started does not know its template."""
+    world.boot("alone", "gold", 0)
+    world.settle()
+    lose_xml(world, world.servers["alone"])
+    world.start_agent()
+
+    world.boot("second", "silver", 0)
+    world.run_pass()
+
+    assert [("2",), ("3", "11")] == [world.pins()[name][:-2] for name in ("alone", "second")]
+
+
 def test_one_without_a_claim(world: World) -> None:
     """Its CPUs are not offered: Placement does not count them for it."""
     uuid = world.servers["first"]

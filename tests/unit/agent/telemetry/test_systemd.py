@@ -53,7 +53,7 @@ def test_life_of_a_service(manager: tuple[str, socket.socket]) -> None:
     name, listening = manager
     systemd = Systemd({"NOTIFY_SOCKET": name})
 
-    systemd.ready("first\nlook")
+    systemd.ready("first\npass")
     systemd.ready("second")
     systemd.reloading()
     systemd.ready("third")
