@@ -128,8 +128,11 @@ class Stage:
         """Its QEMU process."""
         return int(Path(f"/run/libvirt/qemu/{guest.domain}.pid").read_text())
 
-    def misplace(self, guest: Guest) -> None:
-        """Move the emulator thread by other means than libvirt's, which is no event for anybody."""
+    def misplace(self, guest: Guest, *cpus: int) -> None:
+        """Move the emulator thread by other means than libvirt's, which is no event for anybody.
+
+        :param cpus: where to; by default to gold's CPU
+        """
         pid = self.pid(guest)
         groups = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
         paths = {controllers: path for _, controllers, path in groups}
@@ -139,8 +142,8 @@ class Stage:
             / paths.get("cpuset", paths.get("", ""))[1:]
         )
         if "cpuset" in self.host.hypervisor.controllers:
-            (group / "cpuset.cpus").write_text(str(self.cpu))
-        os.sched_setaffinity(pid, {self.cpu})
+            (group / "cpuset.cpus").write_text(str(CpuSet.of(cpus or (self.cpu,))))
+        os.sched_setaffinity(pid, cpus or {self.cpu})
         assert not self.is_pinned(guest)
 
 
@@ -348,7 +351,7 @@ def test_guest_that_hangs(stage: Stage) -> None:
     with stage.running(interval_seconds=1) as agent, stage.guest(stage.bronze) as bronze:
         stage.wait_until_pinned(bronze)
         with hanging(stage, bronze):
-            stage.misplace(bronze)
+            stage.misplace(bronze, stage.cpu, stage.other)
             words = f"({bronze.server.uuid}): libvirt could not"
             agent.wait_for("a word on it", lambda: words in agent.log.read_text() or None)
             with stage.guest(stage.gold) as gold:
@@ -356,7 +359,7 @@ def test_guest_that_hangs(stage: Stage) -> None:
                 stage.start_again(gold)
                 until(lambda: stage.is_pinned(gold), LOCK_SECONDS / 2)
             log = agent.log.read_text()
-        stage.wait_until_pinned(bronze)
+        until(lambda: stage.is_pinned(bronze), 2 * PATIENCE_SECONDS)
 
     assert f"(after {LOCK_SECONDS} s; it is tried again after a while)" in log
 
