@@ -135,6 +135,7 @@ class SimulatedHost:
     def destroy(self, uuid: str) -> None:
         """End a guest."""
         del self._running[uuid]
+        self._written.pop(uuid, None)
         self.migrating.discard(uuid)
 
     def set_affinity(self, uuid: str, vcpu: int, cpus: CpuSet) -> None:
