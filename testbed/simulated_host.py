@@ -88,6 +88,7 @@ class SimulatedHost:
     :ivar migrating: server ids of guests that libvirt lets nobody change
     :ivar without_definition: server ids of guests that have none
     :ivar pages_stay: server ids of guests whose pages stay where they are, whatever libvirt says
+    :ivar changing: server id of the guest that was to be changed last
     :ivar drops_pins: server ids of guests whose pins the kernel drops, though libvirt says that it has set them
     :ivar unreadable: server ids of guests that libvirt cannot read
     :ivar slow: server ids of guests for which libvirt waits 30 seconds for a lock, and then fails
@@ -110,6 +111,7 @@ class SimulatedHost:
         self.drops_pins: set[str] = set()
         self.unreadable: set[str] = set()
         self.opaque: set[str] = set()
+        self.changing = ""
         self._written: dict[str, tuple[object, str]] = {}
         self.slow: set[str] = set()
         self.waited_seconds = 0.0
@@ -360,6 +362,7 @@ class SimulatedHost:
 
     def _change(self, name: str, domain: Domain, change: Callable[[_Running], object]) -> None:
         assert domain.uuid not in self.migrating, "libvirt would wait for 30 seconds"
+        self.changing = domain.uuid
         self._call(name, lambda: self._locked(domain.uuid, lambda: change(self._guest(domain))))
         self._note_shared_cpus()
 

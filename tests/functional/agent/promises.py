@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from kongming_sched.cpuset import CpuSet
@@ -36,23 +36,33 @@ class Expectation:
         return demands(self.template) == demands(self.claimed) and not explicit
 
 
-def cpus_of_two(world: World) -> Iterator[str]:
-    """Promise 1: no CPU of the pool belongs to two guests."""
+def cpus_of_two(world: World, excused: Collection[str] = ()) -> Iterator[str]:
+    """Promise 1: no CPU of the pool belongs to two guests.
+
+    :param excused: server ids of guests of which the kernel has dropped a pin, so that nobody knows where they are
+    """
     owners: dict[int, str] = {}
     for uuid, affinities in world.host.affinities().items():
+        if uuid in excused:
+            continue
         for cpu in CpuSet.union(cpus for cpus in affinities if cpus <= world.pools.dedicated):
             if owners.setdefault(cpu, uuid) != uuid:
                 yield f"CPU {cpu} belongs to {owners[cpu]} and {uuid}"
 
 
-def not_as_promised(world: World, server: str, expectation: Expectation) -> Iterator[str]:
-    """Promise 2: a server that nothing is reported of is where its template and its claim say."""
+def not_as_promised(
+    world: World, server: str, expectation: Expectation, excused: Collection[str] = ()
+) -> Iterator[str]:
+    """Promise 2: a server that nothing is reported of is where its template and its claim say.
+
+    :param excused: server ids of guests that may be on its cores, because the kernel has dropped a pin of theirs
+    """
     template = expectation.template
     *texts, emulator, memory = world.host.pins()[server]
     vcpus = [CpuSet.parse(text) for text in texts]
     for cell, node_id in zip(template.cells, expectation.nodes, strict=True):
         mine = {vcpu: vcpus[vcpu] for vcpu in cell.vcpus}
-        yield from (f"{server}: {wrong}" for wrong in _wrong_in_cell(world, server, cell, node_id, mine))
+        yield from (f"{server}: {wrong}" for wrong in _wrong_in_cell(world, {server, *excused}, cell, node_id, mine))
     wanted = CpuSet.union(vcpus) if template.emulator is EmulatorPolicy.CELL else world.pools.housekeeping
     if emulator != f"emulator {wanted}":
         yield f"{server}: {emulator} and not {wanted}"
@@ -67,7 +77,7 @@ def not_as_promised(world: World, server: str, expectation: Expectation) -> Iter
 
 
 def _wrong_in_cell(
-    world: World, server: str, cell: TemplateCell, node_id: int, mine: Mapping[int, CpuSet]
+    world: World, may_be_there: Collection[str], cell: TemplateCell, node_id: int, mine: Mapping[int, CpuSet]
 ) -> Iterator[str]:
     node = world.topology.node(node_id)
     if node is None:
@@ -91,8 +101,52 @@ def _wrong_in_cell(
         pinned = {
             other: CpuSet.union(cpus for cpus in affinities if cpus <= world.pools.dedicated)
             for other, affinities in world.host.affinities().items()
-            if other != server
+            if other not in may_be_there
         }
         for other, cpus in pinned.items():
             if not cpus.isdisjoint(CpuSet.union(cores)):
                 yield f"{other} is on a core of its: {cpus}"
+
+
+def not_set_back(
+    world: World, server: str, before: Mapping[str, list[CpuSet]], touched: Collection[int]
+) -> Iterator[str]:
+    """Promise 3: a server for which one change has failed is as it was.
+
+    A thread that floated over the pool is off it now, if it was moved at all, and may be if that was what failed.
+
+    :param before: server id to the affinity of each of its threads
+    :param touched: which of its threads were moved since
+    """
+    pool = world.pools.dedicated
+    for number, (now, then) in enumerate(zip(world.host.affinities()[server], before[server], strict=True)):
+        allowed = {then} if then <= pool or number not in touched else set()
+        if now not in allowed | ({then - pool} if not then <= pool else set()):
+            yield f"{server}: thread {number} was on {then} before its change failed, and is on {now}"
+
+
+def intruders(world: World, server: str, expectation: Expectation, before: Mapping[str, list[CpuSet]]) -> Iterator[str]:
+    """Promise 5: a guest of whole cores that cannot be moved keeps them, with the threads that stay idle.
+
+    :param before: server id to the affinity of each of its threads before a pass, in which it has not moved
+    """
+    after = world.host.affinities()
+    if not expectation.is_honoured or server not in after or before.get(server) != after[server]:
+        return
+    for cell, node_id in zip(expectation.template.cells, expectation.nodes, strict=True):
+        node = world.topology.node(node_id)
+        if node is None or cell.threads not in (ThreadPolicy.ISOLATE, ThreadPolicy.REQUIRE):
+            continue
+        mine = CpuSet.union(cpus for vcpu in cell.vcpus if (cpus := after[server][vcpu]) <= world.pools.dedicated)
+        cores = [core.cpus for core in node.cores if not core.cpus.isdisjoint(mine)]
+        if len(cores) * node.threads_per_core <= cell.dedicated_cpus(node.threads_per_core):
+            then, now = (_others_on(world, CpuSet.union(cores), server, on) for on in (before, after))
+            yield from (f"{other} has come to a core of {server}" for other in now - then if not then)
+
+
+def _others_on(world: World, cpus: CpuSet, server: str, affinities: Mapping[str, list[CpuSet]]) -> set[str]:
+    return {
+        other
+        for other, threads in affinities.items()
+        if other != server and any(on <= world.pools.dedicated and not on.isdisjoint(cpus) for on in threads)
+    }
