@@ -18,7 +18,7 @@ from testbed.numa_host import kernel_view
 from testbed.numa_host.cloud import Cloud
 from testbed.numa_host.image import PARCEL
 from testbed.numa_host.kernel_view import Affinity
-from testbed.numa_host.proof_setup import DEDICATED, HOUSEKEEPING, SERVERS, TEMPLATES, UNIT
+from testbed.numa_host.proof_setup import DEDICATED, HOUSEKEEPING, SERVERS, TEMPLATES
 
 PATIENCE_SECONDS = 240
 """How long anything may take: an emulated machine now and then stalls for a minute or two."""
@@ -33,13 +33,6 @@ reserved_memory_mb = 256
 libvirt_uri = {URI}
 interval_seconds = 2
 """
-
-
-def within_capabilities(unit: str) -> list[str]:
-    """The words that start a program with no more of root's capabilities than a unit leaves to it."""
-    allowed = next(line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")).partition("=")[2]
-    words = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in allowed.split())])
-    return ["setpriv", f"--bounding-set={words}", "--no-new-privs", "--"]
 
 
 class NumaHost:
@@ -115,6 +108,5 @@ def numa_host(directory: Path, screen: Screen) -> Iterator[tuple[NumaHost, Child
         configuration = directory / "kongming-agent.conf"
         configuration.write_text(_AGENT + placement_section(placement.endpoint))
         command: list[str | Path] = ["python3", PARCEL / "site/bin/kongming-agent", "--config-file", configuration]
-        bounds = within_capabilities((PARCEL / UNIT).read_text())
-        with ChildProcess("kongming-agent", [*bounds, *command], directory) as agent:
+        with ChildProcess("kongming-agent", command, directory) as agent:
             yield NumaHost(connection, cloud, screen), agent

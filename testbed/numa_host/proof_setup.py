@@ -18,9 +18,6 @@ THREADS_PER_CORE = 2
 MEMORY_MB = 64
 """Of every server."""
 
-UNIT = "kongming-agent.service"
-"""The agent has the capabilities that its unit leaves to it: the host has no systemd to run that."""
-
 _NAMESPACE = uuid.UUID("6b6f6e67-6d69-4e67-8e75-6d61686f7374")
 
 
