@@ -14,9 +14,13 @@ from testbed.releases import fixtures
 
 fixtures.run_as_the_fixtures_do()
 
-from hypothesis import HealthCheck, settings  # noqa: E402  # eventlet patches what is imported later
+from hypothesis import HealthCheck, Phase, settings  # noqa: E402  # eventlet patches what is imported later
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "kill", settings.get_profile("patient"), database=None, phases=[Phase.explicit, Phase.generate]
+)
+"""For tools/mutate, which wants to know whether a test fails, and not the smallest example."""
 settings.load_profile("patient")
 
 

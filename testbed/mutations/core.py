@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mutations of the core: allocator, template, CPU sets."""
+
+from __future__ import annotations
+
+from testbed.mutations.mutation import Mutation
+
+_ALLOCATOR = "kongming_sched/allocator.py"
+_TEMPLATE = "kongming_sched/template.py"
+_TEST_ALLOCATOR = ("tests/unit/test_allocator.py",)
+
+CORE = (
+    Mutation(
+        "allocator-gives-idle-siblings-away",
+        _ALLOCATOR,
+        "self.own(demand, cores if demand.takes_whole_cores else CpuSet.of(pins.values()))",
+        "self.own(demand, CpuSet.of(pins.values()))",
+        "a guest of whole cores that stays keeps its own CPUs only, and others get the idle siblings",
+        _TEST_ALLOCATOR,
+    ),
+    Mutation(
+        "allocator-uses-blocked-cpus",
+        _ALLOCATOR,
+        "self.free = CpuSet.union(core.cpus for core in cores) - blocked",
+        "self.free = CpuSet.union(core.cpus for core in cores)",
+        "guests are placed on CPUs of guests that cannot be moved",
+        _TEST_ALLOCATOR,
+    ),
+    Mutation(
+        "allocator-counts-blocked-cores-as-whole",
+        _ALLOCATOR,
+        "self.whole = [core for core in cores if core.cpus.isdisjoint(blocked)]",
+        "self.whole = list(cores)",
+        "a guest of whole cores is admitted although guests that cannot be moved are on the cores",
+        _TEST_ALLOCATOR,
+    ),
+    Mutation(
+        "allocator-admits-one-too-many",
+        _ALLOCATOR,
+        "        if self.count(demand) > left:\n",
+        "        if self.count(demand) > left + 1:\n",
+        "a demand is admitted for which one CPU lacks",
+        _TEST_ALLOCATOR,
+    ),
+    Mutation(
+        "allocator-takes-cores-half-in-the-pool",
+        _ALLOCATOR,
+        "if len(core.cpus) == width and core.cpus <= pool)",
+        "if len(core.cpus) == width and not core.cpus.isdisjoint(pool))",
+        "a core counts of which a thread belongs to somebody else",
+        _TEST_ALLOCATOR,
+    ),
+    Mutation(
+        "allocator-moves-who-could-stay",
+        _ALLOCATOR,
+        "            if cpu is not None and cpu in self.free:\n                on.setdefault(cpu, vcpu)\n",
+        "            if cpu is not None and cpu in self.free and vcpu:\n                on.setdefault(cpu, vcpu)\n",
+        "the first vCPU of a guest is placed anew in each pass",
+        _TEST_ALLOCATOR,
+    ),
+    Mutation(
+        "isolate-counts-no-siblings",
+        _TEMPLATE,
+        "        return vcpus * threads_per_core\n",
+        "        return vcpus\n",
+        "Placement has room for more guests of whole cores than the host has cores",
+        ("tests/unit/placement/test_flavor.py",),
+    ),
+    Mutation(
+        "require-counts-half-cores",
+        _TEMPLATE,
+        "return -(-vcpus // threads_per_core) * threads_per_core",
+        "return vcpus",
+        "an odd vCPU of a guest of whole cores claims half a core",
+        ("tests/unit/placement/test_flavor.py",),
+    ),
+    Mutation(
+        "template-names-a-host-cpu-twice",
+        _TEMPLATE,
+        "if twice := hosts & cell.host_cpus:",
+        "if twice := CpuSet():",
+        "two cells of a template name one host CPU",
+        ("tests/unit/test_template.py",),
+    ),
+)

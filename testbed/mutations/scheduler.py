@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mutations of Nova's plug-ins and of what they share."""
+
+from __future__ import annotations
+
+from testbed.mutations.mutation import Mutation
+
+_TEMPLATE_FILTER = "kongming_sched/filters/template.py"
+_CLAIMS = "kongming_sched/scheduler/host_claims.py"
+_TEST_FILTERS = ("tests/functional/test_filters.py",)
+
+SCHEDULER = (
+    Mutation(
+        "wrong-flavors-pass",
+        _TEMPLATE_FILTER,
+        "            return []\n",
+        "            return filter_obj_list\n",
+        "a server whose flavor lacks the groups of its template lands anywhere",
+        _TEST_FILTERS,
+    ),
+    Mutation(
+        "bad-candidates-are-kept",
+        _TEMPLATE_FILTER,
+        "                reason = found.reason\n",
+        "                kept.append(candidate)\n",
+        "Nova claims a candidate that does not honour the template",
+        _TEST_FILTERS,
+    ),
+    Mutation(
+        "numa-filter-drops-candidates",
+        "kongming_sched/filters/numa.py",
+        " for candidate in ordered] + others",
+        " for candidate in ordered]",
+        "the filter that orders candidates drops some",
+        _TEST_FILTERS,
+    ),
+    Mutation(
+        "own-servers-do-not-count",
+        _CLAIMS,
+        "self._claimed = add(self._claimed, nodes, request)",
+        "self._claimed = dict(self._claimed)",
+        "servers of one request are all sent to the same node",
+        _TEST_FILTERS,
+    ),
+    Mutation(
+        "own-servers-count-twice",
+        _CLAIMS,
+        "        if self._free is None:\n",
+        "        if view is not None or self._free is None:\n",
+        "a view that counts servers of the request is taken together with their claims",
+        _TEST_FILTERS,
+    ),
+    Mutation(
+        "shortage-does-not-count",
+        "kongming_sched/scheduler/ordering.py",
+        "        ranked.append((shortage, sign * left, candidate.nodes, candidate.position, candidate))\n",
+        "        ranked.append((0.0 * shortage, sign * left, candidate.nodes, candidate.position, candidate))\n",
+        "a node on which nothing is left comes before one that has room",
+        ("tests/unit/scheduler/test_ordering.py",),
+    ),
+    Mutation(
+        "spread-packs",
+        "kongming_sched/scheduler/ordering.py",
+        "sign = -1 if strategy is NumaStrategy.SPREAD else 1",
+        "sign = 1",
+        "the strategy spread fills nodes",
+        ("tests/unit/scheduler/test_ordering.py",),
+    ),
+    Mutation(
+        "packing-scatters",
+        "kongming_sched/weighers/packing.py",
+        "return [-float(worst if amount is None else amount) for amount in left]",
+        "return [float(worst if amount is None else amount) for amount in left]",
+        "servers go to the emptiest host",
+        ("tests/functional/test_weighers.py",),
+    ),
+)
