@@ -134,6 +134,8 @@ def libvirt_compute(plan: Plan, host: str, state: Path, privsep_helper: str, my_
         "live_migration_uri": f"qemu+unix:///system?socket={plan.directory}/at/%s/libvirt-sock",
         "live_migration_inbound_addr": my_ip,
     }
+    if host in plan.emulated_hosts:
+        conf["DEFAULT"]["disk_allocation_ratio"] = 16.0  # it has room for one server of 1 GB, which none makes use of
     # The hosts are one machine, which libvirt may call incompatible with itself where it is a guest.
     conf["workarounds"] = {"skip_cpu_compare_on_dest": True}
     conf |= {name: {"helper_command": privsep_helper} for name in ("nova_sys_admin", "privsep_osbrick")}
