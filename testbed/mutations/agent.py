@@ -70,7 +70,7 @@ AGENT = (
         "            if action.is_pin and (blocker := self.occupancy.blocker(action.guest, action.cpus)):\n",
         '            if blocker := "":\n',
         "after a failure guests are pinned to CPUs of the guest that has not left them",
-        (_TEST_APPLY, STORIES),
+        (_TEST_APPLY,),
     ),
     Mutation(
         "plan-waits-for-nobody",
