@@ -145,14 +145,6 @@ AGENT = (
         ("tests/unit/agent/decide/test_layout.py",),
     ),
     Mutation(
-        "guests-that-failed-are-moved-again",
-        "kongming_sched/agent/act/pinning.py",
-        "frozenset([*self._left, *self._failed, *self._untouched,",
-        "frozenset([*self._left, *self._untouched,",
-        "a pass tries a change again that has just failed",
-        ("tests/functional/agent/test_faults.py::test_guest_that_fails_does_not_keep_others",),
-    ),
-    Mutation(
         "migrating-guests-are-pinned",
         "kongming_sched/agent/act/pinning.py",
         "                self._left[guest.uuid] = Problem(reason, server(guest), text)\n                found = True\n",
