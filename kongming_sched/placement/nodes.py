@@ -69,7 +69,7 @@ class NodeRegistry:
         """
         changes: list[str] = []
         for desired in nodes:
-            node = self._completed(desired, root)
+            node = self.complete(desired, root)
             state = current.get(node.uuid)
             if state is not None and _is_as_desired(state, node):
                 continue
@@ -88,19 +88,19 @@ class NodeRegistry:
             changes += self._write_node(node, state)
         return changes
 
+    def complete(self, node: DesiredNode, root: Provider) -> DesiredNode:
+        """A node with the trait of this machine, and with the name that its root gives it now."""
+        number = candidates.node_id(root.uuid, node.uuid)
+        name = node.name if number is None else names.node_name(root.name, number)
+        mark = {names.machine_trait(self._machine)} if self._machine else set()
+        return replace(node, name=name, traits=node.traits | mark)
+
     def _refuse_another_machine(self, states: Iterable[NodeState]) -> None:
         """Refuse nodes that another machine has marked; those without a mark are free to be taken."""
         marks = {mark for state in states for trait in state.traits if (mark := names.machine_of(trait))}
         others = sorted(marks - {self._machine})
         if self._machine and others:
             raise exceptions.AnotherMachine(self._root_name, tuple(others), self._machine)
-
-    def _completed(self, node: DesiredNode, root: Provider) -> DesiredNode:
-        """A node with the trait of this machine, and with the name that its root gives it now."""
-        number = candidates.node_id(root.uuid, node.uuid)
-        name = node.name if number is None else names.node_name(root.name, number)
-        mark = {names.machine_trait(self._machine)} if self._machine else set()
-        return replace(node, name=name, traits=node.traits | mark)
 
     def _with_its_name(
         self, name: str, root: Provider, write: Callable[[], Provider]

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from testbed.lab.mount_points import mount_points
+from testbed.lab.mount_points import RECORD, mount_points
 from testbed.lab.process import ChildProcess, ended_by_signals
 
 FOLDERS = {
@@ -60,12 +60,14 @@ def unmount(target: Path) -> None:
 
 
 @contextmanager
-def folders_in_place(directory: Path, folders: Mapping[str, Path] = FOLDERS) -> Iterator[None]:
+def folders_in_place(directory: Path, folders: Mapping[str, Path] = FOLDERS, record: Path = RECORD) -> Iterator[None]:
     """Put the directory's folders in place of the machine's, in a mount namespace of our own.
 
     Folders that the machine lacks are made, and removed again after their last use.
+
+    :param record: of those that were made; one for all that share them
     """
-    with mount_points(folders.values()), ExitStack() as stack:
+    with mount_points(folders.values(), record), ExitStack() as stack:
         for name, target in folders.items():
             (directory / name).mkdir(parents=True, exist_ok=True)
             mount_over(directory / name, target)

@@ -182,7 +182,7 @@ def test_the_credentials_of_nova_conf_lead_to_placement(
     placement: PlacementService, options: config_fixture.Config
 ) -> None:
     """The scheduler needs no credentials of its own."""
-    options.conf.register_opts(loading.get_auth_plugin_conf_options("admin_token"), group="placement")
+    options.register_opts(loading.get_auth_plugin_conf_options("admin_token"), group="placement")
     options.config(group="placement", auth_type="admin_token", endpoint=placement.endpoint, token=placement.token)
     register_host(placement, "c1", topologies.two_nodes_no_smt())
     assert 2 == len(worker.make_client().node_summaries())
@@ -193,6 +193,7 @@ def test_a_placement_that_never_ends_its_answer(
     kind: Kind, options: config_fixture.Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each refresh is given up after ``[placement] timeout`` of nova.conf, that is logged, and another one starts."""
+    options.register_opts(loading.get_auth_plugin_conf_options("none"), group="placement")
     with endless_server(kind) as server:
         options.config(group="placement", auth_type="none", endpoint_override=server.endpoint, timeout=0.5)
         snapshot = NodeSnapshot(worker.make_client, lambda: 0.0)

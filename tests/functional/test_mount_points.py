@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from testbed.lab.libvirtd import folders_in_place
 
-own, target = map(Path, sys.argv[1:])
-with folders_in_place(own, {"lib": target}):
+own, target, record = map(Path, sys.argv[1:])
+with folders_in_place(own, {"lib": target}, record):
     print("mounted", flush=True)
     for _ in sys.stdin:
         print((target / "save").exists(), flush=True)
@@ -30,11 +30,12 @@ with folders_in_place(own, {"lib": target}):
 
 @contextmanager
 def daemon(own: Path, target: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process with mounts of its own, once these stand."""
+    """A process with mounts of its own, once these stand. Its record is the test's, for others may run meanwhile."""
     (own / "lib").mkdir(parents=True)
     (own / "lib/save").touch()
     command = ["unshare", "--mount", "--propagation", "private", "--", sys.executable, "-c", _DAEMON]
-    with subprocess.Popen([*command, own, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    arguments = [own, target, own.parent / "record"]
+    with subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert "mounted\n" == process.stdout.readline()
         yield process

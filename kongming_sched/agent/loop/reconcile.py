@@ -132,6 +132,8 @@ class Reconciler:
         placement = self._observer.placement()
         self._parts.reservations.forget_unclaimed(seen.incoming, placement.consumers)
         layout = lay_out(self._observer.view(seen, placement))
+        nodes = tuple(self._parts.registry.complete(node, placement.root) for node in layout.tree.nodes)
+        layout = replace(layout, tree=replace(layout.tree, nodes=nodes))
         planned, actions, left = self._pinner(seen, placement).first_plan(layout, seen.guests)
         problems = one_per_subject([*seen.problems, *placement.problems])
         return Preview(
