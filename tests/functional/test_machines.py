@@ -65,6 +65,16 @@ def test_nodes_are_marked_once(world: World) -> None:
     assert () == changes
 
 
+def test_a_preview_sets_the_mark_as_a_pass_does(world: World) -> None:
+    """It has nothing to do in Placement where the nodes are marked, and marks those that are not."""
+    assert [] == world.agent.preview(world.cpus).provider_changes()
+    forget_machine(world.placement.client, world.node(0))
+
+    (change,) = world.agent.preview(world.cpus).provider_changes()
+
+    assert f"set trait {names.machine_trait(FIRST)}" == change.change
+
+
 def test_another_machine_writes_nothing(world: World) -> None:
     """It says whose nodes these are and what to do, and leaves nodes and guests as they are."""
     before, pins = world.tree(), world.pins()
