@@ -286,3 +286,15 @@ def test_a_request_that_does_not_require_its_template_is_refused(group: str) -> 
     with pytest.raises(InvalidRequest, match="openstack kongming flavor set FLAVOR --template gold") as caught:
         check_request(request)
     assert key == caught.value.key
+
+
+def test_another_trait_does_not_stand_for_the_template() -> None:
+    """A group that requires some other trait of its node is refused like one that requires none."""
+    key = "trait_KONGMING0:CUSTOM_KONGMING_TEMPLATE_GOLD"
+    flavor = specs(make({"vcpus": "0"})) | {"trait_KONGMING0:CUSTOM_FAST": "required"}
+    del flavor[key]
+    request = PinningRequest.from_extra_specs(flavor)
+    assert request is not None
+    with pytest.raises(InvalidRequest) as caught:
+        check_request(request)
+    assert key == caught.value.key
