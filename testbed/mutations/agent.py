@@ -158,7 +158,7 @@ AGENT = (
         "            if blocker is not None:\n",
         '            if blocker == "":\n',
         "an incoming guest starts on a CPU that another one has not left",
-        ("tests/functional/agent/test_arrivals.py",),
+        ("tests/unit/agent/state/test_reservations.py",),
     ),
     Mutation(
         "confinement-is-written-down-too-late",
