@@ -248,7 +248,10 @@ class _Accumulator:
 
     def take_threads(self, demand: Demand) -> None:
         """Put the vCPUs that are left on any threads, core by core; on those of one cache if they fit there."""
-        cache = self.choose_cache(demand, len(self.needs_pins(demand)))
+        wanted = len(self.needs_pins(demand))
+        if not wanted:
+            return
+        cache = self.choose_cache(demand, wanted)
         within = [core for core in self.cores if cache in (None, core.cache)]
         while vcpus := self.needs_pins(demand):
             core = self.choose(demand, self.supply(demand, len(vcpus), within), len(vcpus))
@@ -265,7 +268,7 @@ class _Accumulator:
         :param wanted: how many of its vCPUs have no host CPU yet
         """
         homes = {self.core_of[cpu].cache for cpu in self.owned[demand.key]}
-        if not wanted or len(homes) > 1:
+        if len(homes) > 1:
             return None
         free: dict[int, list[int]] = {}
         for core in self.cores:

@@ -212,12 +212,14 @@ class Reconciler:
         layout, wrong = pinned.layout, {**pinned.left, **pinned.failed}
         targets = {**layout.guests, **_only(decided.layout.guests, wrong)}
         guests = [guest for guest in seen.guests if guest.uuid in targets]  # the others have ended meanwhile
-        settled = [guest for guest in guests if guest.uuid not in {*wrong, *released, *layout.unplaced}]
+        unsettled = {*wrong, *released, *layout.unplaced}
+        settled = [guest for guest in guests if guest.uuid not in unsettled]
+        settled_ids = {guest.uuid for guest in settled}
         pins = pins_of(guests, targets, pinned.done, pinned.seen)
         unread = [guest.uuid for guest in seen.unread]
-        drift = self._history.record(guests, targets, pins, {guest.uuid for guest in settled}, unread)
+        drift = self._history.record(guests, targets, pins, settled_ids, unread)
         self._evenly_limited = frozenset(guest.uuid for guest in settled if _is_evenly_limited(guest, layout))
-        bound = [guest for guest in pinned.guests if guest.uuid in {guest.uuid for guest in settled}]
+        bound = [guest for guest in pinned.guests if guest.uuid in settled_ids]
         pages = {
             uuid: Problem(Reason.MEMORY, subjects[uuid], text)
             for uuid, text in self._memory.run(bound, layout.guests, seen.cpus.topology.memory_nodes).items()
