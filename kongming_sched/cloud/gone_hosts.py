@@ -18,6 +18,7 @@ from kongming_sched.cloud.nodes import node_host
 from kongming_sched.placement import names
 from kongming_sched.placement.candidates import node_id
 from kongming_sched.placement.client import Claim, PlacementClient, Provider
+from kongming_sched.placement.machines import machine_traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Removal:
         for settled in self._settled:
             self.placement.replace_claim(settled.claim)
         for uuid in self._deleted:
-            marks = [trait for trait in self.placement.traits(uuid) if names.machine_of(trait)]
+            marks = sorted(machine_traits(self.placement.traits(uuid)))
             self.placement.delete_provider(uuid)
             for trait in marks:
                 self.placement.forget_trait(trait)

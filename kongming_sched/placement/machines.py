@@ -15,13 +15,18 @@ def marks(traits: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(filter(None, map(names.machine_of, traits))))
 
 
+def machine_traits(traits: Collection[str]) -> frozenset[str]:
+    """Those of these traits that name a machine."""
+    return frozenset(trait for trait in traits if names.machine_of(trait) is not None)
+
+
 def forget_machine(client: PlacementClient, uuid: str) -> None:
     """Leave a node to the machine whose agent writes it next."""
     known: list[str] = []
 
     def unmarked(traits: Collection[str]) -> frozenset[str]:
-        known.extend(trait for trait in traits if names.machine_of(trait))
-        return frozenset(trait for trait in traits if names.machine_of(trait) is None)
+        known.extend(machine_traits(traits))
+        return frozenset(traits) - machine_traits(traits)
 
     change_traits(client, uuid, unmarked)
     for trait in known:

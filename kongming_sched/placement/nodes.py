@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from kongming_sched import exceptions
-from kongming_sched.placement import candidates, names
+from kongming_sched.placement import candidates, machines, names
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.tree import DesiredNode, NodeState
 
@@ -97,8 +97,8 @@ class NodeRegistry:
 
     def _refuse_another_machine(self, states: Iterable[NodeState]) -> None:
         """Refuse nodes that another machine has marked; those without a mark are free to be taken."""
-        marks = {mark for state in states for trait in state.traits if (mark := names.machine_of(trait))}
-        others = sorted(marks - {self._machine})
+        found = {mark for state in states for mark in machines.marks(state.traits)}
+        others = sorted(found - {self._machine})
         if self._machine and others:
             raise exceptions.AnotherMachine(self._root_name, tuple(others), self._machine)
 
