@@ -48,7 +48,8 @@ REFUSE_STARTS = True
 """Whether guests of templates start only while an agent works; the installed copy has what the agent's options say."""
 START_PATIENCE_SECONDS = 15.0
 """How long a start waits for an agent: systemd takes five seconds to start it again, and its first pass a few more."""
-_TRY_SECONDS = 1.0
+TRY_SECONDS = 1.0
+"""How long an agent has for an answer to one question whether it works."""
 _PAUSE_SECONDS = 0.2
 MAX_BYTES = 4 * 1024 * 1024
 """More than any guest's XML; a hundred disks take a tenth of it."""
@@ -508,7 +509,8 @@ def _replaced(xml: bytes, domain: Element, pins: Pins) -> bytes:
 def refusal(path: str, deadline: Deadline) -> str:
     """Why no guest of a template may start: no agent has said in time that it works. Empty if one has."""
     while True:
-        reason = _fault_of_agent(path, Deadline(min(_TRY_SECONDS, deadline.left())))
+        # Each has its whole time. A last one cut short would say "timed out" of an agent that has given another reason.
+        reason = _fault_of_agent(path, Deadline(TRY_SECONDS))
         if not reason or deadline.is_over:
             return reason
         time.sleep(min(_PAUSE_SECONDS, deadline.left()))

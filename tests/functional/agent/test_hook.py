@@ -214,9 +214,11 @@ def test_input_that_does_not_end(installed: HookFile) -> None:
 # A guest that starts
 
 
-def wait_for_agent(file: HookFile, seconds: float) -> None:
-    """Let an installed hook wait so long for an agent before a guest starts."""
-    text = re.sub(r"(?m)^(START_PATIENCE_SECONDS) = [0-9.]+$", rf"\1 = {seconds}", file.path.read_text())
+def wait_for_agent(file: HookFile, seconds: float, answer_seconds: float = LONG_SECONDS) -> None:
+    """Let an installed hook wait so long for an agent before a guest starts, and so long for each of its answers."""
+    text = file.path.read_text()
+    for name, value in (("START_PATIENCE_SECONDS", seconds), ("TRY_SECONDS", answer_seconds)):
+        text = re.sub(rf"(?m)^({name}) = [0-9.]+$", rf"\1 = {value}", text)
     file.path.write_text(text)
 
 
@@ -251,9 +253,9 @@ def test_start_while_the_agent_is_away(installed: HookFile, tmp_path: Path) -> N
     assert 0 == code
 
 
-def refused(file: HookFile) -> str:
-    """What the hook says when it does not let a guest start."""
-    wait_for_agent(file, 0.1)
+def refused(file: HookFile, answer_seconds: float = LONG_SECONDS) -> str:
+    """What the hook says when it does not let a guest start, after one question to the agent."""
+    wait_for_agent(file, 0.0, answer_seconds)
     done = subprocess.run(
         command(file, "start", "begin"), input=GUEST, capture_output=True, timeout=LONG_SECONDS, check=False
     )
@@ -288,14 +290,14 @@ def test_start_with_an_agent_that_hangs(installed: HookFile) -> None:
         listening.bind(str(installed.socket))
         listening.listen()
 
-        reason = refused(installed)
+        reason = refused(installed, answer_seconds=0.1)
 
     assert "timed out" in reason
 
 
 def test_start_with_an_agent_that_does_not_see_its_host(installed: HookFile, tmp_path: Path) -> None:
     """An agent whose passes fail, or take too long, would not pin the guest."""
-    with Loop(tmp_path / "run", works=[False] * 1000):
+    with Loop(tmp_path / "run", works=[False]):
         reason = refused(installed)
 
     assert "does not see this host" in reason
