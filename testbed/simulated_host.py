@@ -208,8 +208,9 @@ class SimulatedHost:
     def host_name(self) -> str:
         return self._call("host_name", lambda: "host")
 
-    def host_uuid(self) -> str:
-        return self._call("host_uuid", lambda: "")
+    def machine_mark(self) -> str:
+        """None: a simulated host is no machine, and the one that it runs on is another wherever tests run."""
+        return self._call("machine_mark", lambda: "")
 
     def topology(self) -> HostTopology:
         return self._call("topology", lambda: self._topology)

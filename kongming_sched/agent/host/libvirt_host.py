@@ -13,7 +13,7 @@ import libvirt
 import tenacity
 
 from kongming_sched import exceptions
-from kongming_sched.agent.host.machine import uuid_of
+from kongming_sched.agent.host.machine import machine_mark, uuid_of
 from kongming_sched.agent.host.ports import read_domains
 from kongming_sched.agent.ipc import qemu_hook
 from kongming_sched.agent.model.guest import Domain, DomainId
@@ -59,10 +59,10 @@ class LibvirtHypervisor:
         with self._errors("read the host's name"):
             return str(self._connect().getHostname())
 
-    def host_uuid(self) -> str:
-        """The UUID by which libvirt tells hosts apart; empty where the driver has none."""
+    def machine_mark(self) -> str:
+        """A short mark of this machine, by which agents know their nodes; empty if nothing is known."""
         with self._errors("read the host's UUID"):
-            return uuid_of(self._connect().getCapabilities())
+            return machine_mark(uuid_of(self._connect().getCapabilities()))
 
     def version(self) -> tuple[int, int, int]:
         """The release of the libvirt that answers, as in (9, 0, 0)."""

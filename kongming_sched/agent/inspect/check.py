@@ -18,7 +18,6 @@ from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from kongming_sched.agent.host.machine import machine_mark
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect import findings, host_findings
 from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
@@ -226,7 +225,7 @@ class Checkup:
 
     def _machine(self) -> str:
         """The mark of this machine; empty if libvirt does not answer, which another part says."""
-        return "" if self._hypervisor is None else machine_mark(self._hypervisor.host_uuid())
+        return "" if self._hypervisor is None else self._hypervisor.machine_mark()
 
     def _guests(self) -> Iterator[Finding]:
         if self._site is None:

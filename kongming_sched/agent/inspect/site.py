@@ -13,7 +13,6 @@ from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from kongming_sched.agent.host.machine import machine_mark
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
@@ -76,7 +75,7 @@ class Site:
         parts = ReconcilerParts(
             self.hypervisor,
             self.kernel,
-            NodeRegistry(client, self.name, machine_mark(self.hypervisor.host_uuid())),
+            NodeRegistry(client, self.name, self.hypervisor.machine_mark()),
             TemplateStore(client),
             Backoff(self.settings.interval_seconds),
             reservations,

@@ -148,8 +148,8 @@ class PatientHypervisor:
     def host_name(self) -> str:  # noqa: D102
         return self._hypervisor.host_name()
 
-    def host_uuid(self) -> str:  # noqa: D102
-        return self._hypervisor.host_uuid()
+    def machine_mark(self) -> str:  # noqa: D102
+        return self._hypervisor.machine_mark()
 
     def topology(self) -> HostTopology:  # noqa: D102
         return self._hypervisor.topology()

@@ -19,7 +19,6 @@ from kongming_sched.agent.act.mover import Mover
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from kongming_sched.agent.host.machine import machine_mark
 from kongming_sched.agent.host.ports import Kernel, PlainHypervisor
 from kongming_sched.agent.ipc.listener import Question
 from kongming_sched.agent.loop.orders import Order, OrderAnswer, ReconcilerAccess, carry_out, parse_order
@@ -283,7 +282,7 @@ class Agent:
         parts = ReconcilerParts(
             self._hypervisor,
             host,
-            NodeRegistry(self._client, name, machine_mark(self._hypervisor.host_uuid())),
+            NodeRegistry(self._client, name, self._hypervisor.machine_mark()),
             TemplateStore(self._client),
             backoff,
             Reservations(directory / RESERVATIONS_NAME),
