@@ -145,6 +145,14 @@ AGENT = (
         ("tests/unit/agent/decide/test_layout.py",),
     ),
     Mutation(
+        "guests-that-failed-are-moved-again",
+        "kongming_sched/agent/act/pinning.py",
+        "frozenset([*self._left, *self._failed, *self._untouched,",
+        "frozenset([*self._left, *self._untouched,",
+        "a pass tries a change again that has just failed",
+        ("tests/functional/agent/test_faults.py::test_a_change_that_has_failed_is_not_tried_again_in_the_same_pass",),
+    ),
+    Mutation(
         "migrating-guests-are-pinned",
         "kongming_sched/agent/act/pinning.py",
         "                self._left[guest.uuid] = Problem(reason, server(guest), text)\n                found = True\n",
@@ -159,6 +167,14 @@ AGENT = (
         '            if blocker == "":\n',
         "an incoming guest starts on a CPU that another one has not left",
         ("tests/unit/agent/state/test_reservations.py",),
+    ),
+    Mutation(
+        "cut-off-passes-are-drift",
+        _RECONCILE,
+        "            self._history.lose_track()\n",
+        "            pass\n",
+        "what a pass has moved before libvirt went away is reported as moved by others",
+        ("tests/functional/agent/test_hands.py::test_what_a_pass_has_moved_before_it_was_cut_off_is_no_drift",),
     ),
     Mutation(
         "confinement-is-written-down-too-late",

@@ -84,6 +84,14 @@ PLACEMENT = (
         _TEST_NODES,
     ),
     Mutation(
+        "half-stored-templates-of-others-are-deleted",
+        "kongming_sched/placement/templates.py",
+        "if provider and (name in published or not self._client.traits(provider.uuid)):",
+        "if provider:",
+        "a failure to store several templates deletes one that another client has just stored",
+        ("tests/functional/cli/test_template_many.py::test_what_another_client_has_stored_meanwhile_stays",),
+    ),
+    Mutation(
         "flavor-need-not-require-its-template",
         "kongming_sched/placement/flavor.py",
         "        if trait not in cell.required:\n",

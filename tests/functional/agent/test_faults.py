@@ -283,3 +283,20 @@ def test_guest_that_fails_does_not_keep_others(world: World) -> None:
     assert "1" == world.pins()["gold-1"][0]
     assert ("6", "14") == world.pins()["silver-2"][:2]
     assert outcome.retry_seconds is not None
+
+
+def test_a_change_that_has_failed_is_not_tried_again_in_the_same_pass(world: World) -> None:
+    """The guest is set back once, and the rounds that follow for the others leave it alone."""
+    failing = world.servers["silver-1"]
+    calls: list[str] = []
+
+    def fail(name: str) -> None:
+        if name.startswith("pin_") and world.host.changing == failing:
+            calls.append(name)
+            if calls == ["pin_vcpu", "pin_vcpu", "pin_emulator"]:
+                raise exceptions.HypervisorError("pin the emulator", "injected", 38)
+
+    world.host.on_call = fail
+    world.run_pass()
+
+    assert ["pin_vcpu", "pin_vcpu", "pin_emulator", "pin_emulator", "pin_vcpu", "pin_vcpu"] == calls

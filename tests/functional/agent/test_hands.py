@@ -19,7 +19,10 @@ from kongming_sched.agent.model.view import MemoryElsewhere
 from kongming_sched.agent.state.released import FILE_NAME, Released, save_released
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
-from tests.functional.agent.world import World, store_templates
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.qos import Qos
+from kongming_sched.template import EmulatorPolicy
+from tests.functional.agent.world import TEMPLATES, World, store_templates
 from tests.functional.conftest import PlacementService
 
 STRANGER = "00000000-0000-4000-8000-00000000cafe"
@@ -88,6 +91,28 @@ def test_quality_of_service_drifts_too(world: World) -> None:
         (item.what, item.found, item.wanted) for item in outcome.pinning.drift.found
     ]
     assert 50_000 == world.host.scheduler_of(uuid)["vcpu_quota"]
+
+
+def test_what_a_pass_has_moved_before_it_was_cut_off_is_no_drift(world: World) -> None:
+    """The agent itself has moved it, although the pass ended before that was noted."""
+    store, before = TemplateStore(world.placement.client), world.pins()
+    store.update(replace(TEMPLATES["gold"], emulator=EmulatorPolicy.CELL, qos=Qos(shares=512)))
+
+    def fail(name: str) -> None:
+        if name == "set_scheduler":
+            raise exceptions.HypervisorUnavailable("do it", "connection reset", 38)
+
+    world.host.on_call = fail
+    with pytest.raises(exceptions.HypervisorUnavailable):
+        world.run_pass()
+    during = world.pins()["gold-1"]
+    world.host.on_call = lambda _name: None
+    store.update(TEMPLATES["gold"])
+    outcome = world.run_pass()
+
+    assert ("1", "emulator 1", "memory 0") == during
+    assert before == world.pins()
+    assert DriftReport() == outcome.pinning.drift
 
 
 def test_released_guest_is_left_alone(world: World) -> None:

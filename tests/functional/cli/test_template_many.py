@@ -188,6 +188,22 @@ def test_the_same_again_finishes_what_was_killed_at_any_point(placement: Placeme
     assert after > 10
 
 
+def test_what_another_client_has_stored_meanwhile_stays(placement: PlacementService) -> None:
+    """Only what this call has written is deleted, when another client takes up one of its drafts."""
+    gold, silver = TEMPLATES
+    put = f"/resource_providers/{names.template_uuid('gold')}/traits"
+
+    def meddle(method: str, url: str) -> None:
+        if (method, url) == ("PUT", put):
+            TemplateStore(placement.client).create(silver)
+
+    store = TemplateStore(PlacementClient(Meddling(placement.adapter, meddle)))
+    with pytest.raises(TemplateExists, match="'silver' exists already"):
+        store.create_all([gold, silver])
+    found = TemplateStore(placement.client).list().templates
+    assert [silver] == [stored.template for stored in found.values()]
+
+
 def test_what_could_not_be_taken_back_is_told(placement: PlacementService) -> None:
     """If Placement goes away between the first template and the last."""
     from keystoneauth1.exceptions import ConnectFailure
