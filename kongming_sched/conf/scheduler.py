@@ -19,9 +19,9 @@ OPTS = [
         help="""
 Which NUMA node of a host a server takes when several fit.
 
-Choose ``scatter`` for servers that come in bursts. By the other two, servers that are scheduled at the same time all
-choose the same node and host, and Placement refuses most of their claims, which Nova then tries elsewhere. What looks
-random depends on the id of the server alone.
+A worker of nova-scheduler takes account of what its other requests are about to claim, so servers that come in bursts
+need no other strategy. ``scatter`` keeps even many workers from choosing the same node, and leaves nodes half full.
+What looks random depends on the id of the server alone.
 
 A flavor overrides this with the extra spec ``kongming:numa_strategy``. It applies to servers of templates only, and
 ``KongmingNumaFilter`` must be among ``[filter_scheduler] enabled_filters``.

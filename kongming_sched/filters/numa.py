@@ -12,8 +12,7 @@ from kongming_sched.placement.candidates import Mismatch
 from kongming_sched.request import NumaStrategy, PinningRequest
 from kongming_sched.scheduler import nova_options, nova_request, worker
 from kongming_sched.scheduler.host_claims import HostClaims
-from kongming_sched.scheduler.ordering import Candidate, order
-from kongming_sched.scheduler.snapshot import CloudView
+from kongming_sched.scheduler.ordering import Candidate, HostUse, order
 
 
 class KongmingNumaFilter(filters.BaseHostFilter):
@@ -30,17 +29,25 @@ class KongmingNumaFilter(filters.BaseHostFilter):
         host_states = list(filter_obj_list)
         view = worker.SNAPSHOT.get()
         strategy = nova_options.numa_strategy(request)
+        others = worker.UNDER_WAY.others(spec_obj, view)
         for host_state in host_states:
-            candidates = _order(host_state, request, strategy, spec_obj.instance_uuid, view)
+            claims = HostClaims.of(host_state, request)
+            use = claims.use(view, others.of(claims.root_uuid))
+            candidates = _order(host_state, request, strategy, spec_obj.instance_uuid, claims, use)
             host_state.allocation_candidates = candidates
+        worker.UNDER_WAY.filtered(spec_obj, request, host_states)
         return host_states
 
 
 def _order(
-    host_state: Any, request: PinningRequest, strategy: NumaStrategy, server_id: str, view: CloudView | None
+    host_state: Any,
+    request: PinningRequest,
+    strategy: NumaStrategy,
+    server_id: str,
+    claims: HostClaims,
+    use: HostUse,
 ) -> list[Any]:
     """The candidates of a host, the best first; those that do not honour the request come last."""
-    claims = HostClaims.of(host_state, request)
     given = list(host_state.allocation_candidates or ())
     candidates, others = [], []
     for position, candidate in enumerate(given):
@@ -49,5 +56,5 @@ def _order(
             others.append(candidate)
         else:
             candidates.append(Candidate(position, nodes))
-    ordered = order(candidates, request, strategy, server_id, claims.use(view))
+    ordered = order(candidates, request, strategy, server_id, use)
     return [given[candidate.position] for candidate in ordered] + others

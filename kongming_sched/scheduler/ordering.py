@@ -112,16 +112,19 @@ def hash_fraction(server_id: str, place: object) -> float:
 def stranded(candidate: Candidate, request: PinningRequest, room: HostUse) -> int | None:
     """How much of each cell's scarce class stays free on the candidate's nodes after the claim, summed up.
 
-    None if the snapshot does not have one of the nodes.
+    None if the snapshot does not have one of the nodes. Negative, by what is lacking, if what was claimed since leaves
+    one of them too little.
     """
     if any(node not in room.free for node in candidate.nodes):
         return None
-    left = 0
+    left, lacking = 0, 0
     for node, cell in zip(candidate.nodes, request.cells, strict=True):
         name = _scarce_class(cell)
-        free = room.free[node].get(name, 0) - room.claimed.get(node, _NOTHING).get(name, 0)
-        left += max(0, free - cell.resources[name])
-    return left
+        amount = cell.resources[name]
+        rest = max(room.free[node].get(name, 0), amount) - room.claimed.get(node, _NOTHING).get(name, 0) - amount
+        left += max(0, rest)
+        lacking += max(0, -rest)
+    return -lacking or left
 
 
 def add(
@@ -133,6 +136,16 @@ def add(
         for node, cell in zip(nodes, request.cells, strict=True)
     }
     return {**claimed, **taken}
+
+
+def merge(one: Mapping[int, Mapping[str, int]], other: Mapping[int, Mapping[str, int]]) -> dict[int, Mapping[str, int]]:
+    """The claims by node of both."""
+    return {node: Counter(one.get(node, {})) + Counter(other.get(node, {})) for node in one.keys() | other.keys()}
+
+
+def scarce_amount(request: PinningRequest) -> int:
+    """How much a server takes of the classes by which nodes count as full."""
+    return sum(cell.resources[_scarce_class(cell)] for cell in request.cells)
 
 
 def _scarce_class(cell: CellRequest) -> str:

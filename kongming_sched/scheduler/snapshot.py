@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.placement import names
@@ -38,13 +38,15 @@ class CloudView:
 
     :ivar free: root provider to NUMA node id to resource class to amount
     :ivar free_pcpus: root provider to the free host CPUs of its dedicated pools
+    :ivar taken_at: when Placement was asked, in seconds of the snapshot's clock; claims until then are in it
     """
 
     free: Mapping[str, Mapping[int, Mapping[str, int]]]
     free_pcpus: Mapping[str, int]
+    taken_at: float = field(default=0.0, compare=False)
 
     @classmethod
-    def of(cls, summaries: Iterable[ProviderSummary]) -> CloudView:
+    def of(cls, summaries: Iterable[ProviderSummary], taken_at: float = 0.0) -> CloudView:
         """The view of these node providers."""
         free: dict[str, dict[int, Mapping[str, int]]] = {}
         for summary in summaries:
@@ -53,7 +55,7 @@ class CloudView:
                 amounts = {name: summary.free(name) for name in summary.capacity}
                 free.setdefault(summary.root_uuid, {})[node] = amounts
         pcpus = {root: sum(amounts.get(names.PCPU, 0) for amounts in nodes.values()) for root, nodes in free.items()}
-        return cls(free, pcpus)
+        return cls(free, pcpus, taken_at)
 
 
 class NodeSnapshot:
@@ -136,7 +138,7 @@ class NodeSnapshot:
         try:
             try:
                 found = self._ask()
-                view = CloudView.of(found)
+                view = CloudView.of(found, started_at)
             except Exception as error:  # noqa: BLE001  # the thread's outermost call: nothing else would report it
                 found = error
             self._report(found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The snapshot of Placement that all filters and weighers of one nova-scheduler worker share."""
+"""What all filters and weighers of one nova-scheduler worker share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from kongming_sched.api.faults import NO_ANSWER, words
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.scheduler.announcement import Announcement
 from kongming_sched.scheduler.snapshot import NodeSnapshot
+from kongming_sched.scheduler.under_way import UnderWay
 
 CONF = nova.conf.CONF
 
@@ -44,4 +45,7 @@ def make_snapshot() -> NodeSnapshot:
 
 
 SNAPSHOT = make_snapshot()
-"""The snapshot of all NUMA nodes that this worker's filters and weighers share."""
+"""The snapshot of all NUMA nodes."""
+
+UNDER_WAY = UnderWay()
+"""What its requests take that the snapshot does not show yet."""

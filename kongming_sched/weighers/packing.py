@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kongming_sched.request import NumaStrategy
-from kongming_sched.scheduler import host_claims, nova_options, nova_request, worker
+from kongming_sched.scheduler import host_claims, nova_options, nova_request, ordering, worker
 from kongming_sched.scheduler.ordering import hash_fraction
 from kongming_sched.weighers.weigher import KongmingWeigher
 
@@ -16,12 +16,20 @@ class KongmingPackingWeigher(KongmingWeigher):
     """Pull servers of templates to the host whose chosen NUMA node is left with the least room.
 
     The weight is minus what stays free there: dedicated CPUs, or, for cells that take none, shared CPUs or memory. A
-    host of which that is not known weighs as the worst of the others. Servers of the strategy ``scatter`` get a host at
-    random instead, by a hash of their id: many that are scheduled at the same time would all choose the same host, and
-    all but the first would have their claims refused. Servers without a template are not pulled.
+    host of which that is not known weighs as the worst of the others, and one that other requests of this worker are
+    about to fill as worse than all. While such requests are under way, hosts that differ by less than one server are
+    drawn from, by each worker in another way, so that workers which do not know of each other fill different hosts.
+
+    Servers of the strategy ``scatter`` get a host at random instead, by a hash of their id. Servers without a template
+    are not pulled.
     """
 
     option = "packing_weight_multiplier"
+
+    def weigh_objects(self, weighed_obj_list: Sequence[Any], weight_properties: Any) -> list[float]:
+        """Weigh all hosts at once, and let other requests know of it."""
+        worker.UNDER_WAY.weighed(weight_properties, weighed_obj_list)
+        return super().weigh_objects(weighed_obj_list, weight_properties)
 
     def _weigh(self, host_states: Sequence[Any], spec: Any) -> list[float] | None:
         request = nova_request.valid_request(spec)
@@ -30,6 +38,13 @@ class KongmingPackingWeigher(KongmingWeigher):
         if nova_options.numa_strategy(request) is NumaStrategy.SCATTER:
             return [hash_fraction(spec.instance_uuid, host_state.uuid) for host_state in host_states]
         view = worker.SNAPSHOT.get()
-        left = [host_claims.stranded_room(host_state, request, view) for host_state in host_states]
-        worst = max((amount for amount in left if amount is not None), default=0)
-        return [-float(worst if amount is None else amount) for amount in left]
+        others = worker.UNDER_WAY.others(spec, view)
+        unit = ordering.scarce_amount(request)
+        roots = [str(host_state.uuid) for host_state in host_states]
+        known = [
+            host_claims.stranded_room(host_state, request, view, others.of(root))
+            for host_state, root in zip(host_states, roots, strict=True)
+        ]
+        worst = max((amount for amount in known if amount is not None and amount > 0), default=0)
+        left = [worst if amount is None else worst + unit if amount < 0 else amount for amount in known]
+        return [-(amount + unit * others.draw(root)) for amount, root in zip(left, roots, strict=True)]

@@ -31,6 +31,7 @@ from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.request import NumaStrategy
 from kongming_sched.scheduler import worker
 from kongming_sched.scheduler.snapshot import CloudView, NodeSnapshot
+from kongming_sched.scheduler.under_way import UnderWay
 from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers import all_weighers
 from kongming_sched.weighers.packing import KongmingPackingWeigher
@@ -62,9 +63,10 @@ AWAY = NodeSnapshot(refuse_client, lambda: 3600.0)
 
 
 @pytest.fixture(autouse=True)
-def options() -> Iterator[config_fixture.Config]:
-    """Nova's options with ours, as at the start of nova-scheduler; changes last for one test."""
+def options(monkeypatch: pytest.MonkeyPatch) -> Iterator[config_fixture.Config]:
+    """Nova's options with ours, as at the start of nova-scheduler; changes last for one test, and so do requests."""
     conf.register_opts(worker.CONF)
+    monkeypatch.setattr(worker, "UNDER_WAY", UnderWay())
     with config_fixture.Config(worker.CONF) as fixture:
         yield fixture
 

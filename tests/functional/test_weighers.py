@@ -16,6 +16,7 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.scheduler import server_templates, worker
 from kongming_sched.scheduler.snapshot import NodeSnapshot
+from kongming_sched.scheduler.under_way import UnderWay
 from kongming_sched.template import PinningTemplate
 from kongming_sched.weighers.affinity import KongmingTemplateAffinityWeigher
 from kongming_sched.weighers.packing import KongmingPackingWeigher
@@ -31,9 +32,10 @@ GOLD = flavor.extra_specs(TEMPLATE, {}, vcpus=2, memory_mb=256)
 
 
 @pytest.fixture(autouse=True)
-def options() -> Iterator[config_fixture.Config]:
-    """Nova's options with ours, as at the start of nova-scheduler; changes last for one test."""
+def options(monkeypatch: pytest.MonkeyPatch) -> Iterator[config_fixture.Config]:
+    """Nova's options with ours, as at the start of nova-scheduler; changes last for one test, and so do requests."""
     conf.register_opts(worker.CONF)
+    monkeypatch.setattr(worker, "UNDER_WAY", UnderWay())
     with config_fixture.Config(worker.CONF) as fixture:
         yield fixture
 

@@ -23,6 +23,7 @@ from kongming_sched.placement.tree import desired_tree
 from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.scheduler import worker
 from kongming_sched.scheduler.snapshot import NodeSnapshot
+from kongming_sched.scheduler.under_way import UnderWay
 from kongming_sched.template import PinningTemplate
 from testbed import topologies
 
@@ -79,6 +80,7 @@ class Cloud(base.LibvirtMigrationMixin, base.ServersTestBase):
         """Let the next request see all NUMA nodes as they are now."""
         snapshot = NodeSnapshot(worker.make_client, lambda: 300.0)
         self.useFixture(fixtures.MonkeyPatch("kongming_sched.scheduler.worker.SNAPSHOT", snapshot))
+        self.useFixture(fixtures.MonkeyPatch("kongming_sched.scheduler.worker.UNDER_WAY", UnderWay()))
 
     def add_host(self, name: str, *templates: PinningTemplate) -> str:
         """Start a nova-compute, and register the host's NUMA nodes as the agent does. Gives the host's provider."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from keystoneauth1 import exceptions as ksa_exceptions
 from nova import objects
-from nova.scheduler import filters, weights
+from nova.scheduler import filters, host_manager, weights
 
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.filters.numa import KongmingNumaFilter
@@ -45,6 +45,7 @@ class Scheduler:
     """One request, scheduled as ``nova.scheduler.manager.SchedulerManager._schedule`` does it.
 
     :ivar hosts: the hosts of which Placement has candidates
+    :ivar refused: how many claims Placement has refused
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Scheduler:
     ) -> None:
         self._placement = placement
         self._spec = spec
+        self.refused = 0
         self._filters = [KongmingTemplateFilter(), KongmingNumaFilter()]
         self._weighers = [weigher() for weigher in weighers]
         answer = self._ask_for_candidates()
@@ -67,16 +69,28 @@ class Scheduler:
 
     def schedule(self) -> dict[str, Mapping[str, int]] | None:
         """Place and claim one more server of the request; gives what it took by provider, None if it got no host."""
+        return self.claim(self.choose())
+
+    def choose(self) -> list[host_manager.HostState]:
+        """The hosts for one more server, the best first."""
         self._spec.instance_uuid = str(uuid.uuid4())
         hosts = filters.HostFilterHandler().get_filtered_objects(self._filters, self.hosts, self._spec)
         weighed = weights.HostWeightHandler().get_weighed_objects(self._weighers, hosts, self._spec)
-        for host in [item.obj for item in weighed]:
+        return [item.obj for item in weighed]
+
+    def claim(self, hosts: Sequence[host_manager.HostState]) -> dict[str, Mapping[str, int]] | None:
+        """Claim the first host that Placement gives; gives what was taken by provider, None if it gives none.
+
+        What it refuses is counted.
+        """
+        for host in hosts:
             taken = host.allocation_candidates[0]["allocations"]
             amounts = {provider: item["resources"] for provider, item in taken.items()}
             with contextlib.suppress(ksa_exceptions.Conflict):
                 self._placement.allocate(self._spec.instance_uuid, amounts)
                 host.num_instances += 1  # as HostState.consume_from_request does
                 return amounts
+            self.refused += 1
         return None
 
     def _ask_for_candidates(self) -> list[dict[str, Any]]:
