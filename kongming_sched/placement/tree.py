@@ -10,6 +10,7 @@ from kongming_sched.allocator import usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
+from kongming_sched.placement.offers.matching import landing_nodes, why_not_offered
 from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
 from kongming_sched.topology import NumaNode
@@ -166,14 +167,14 @@ class _Offers:
     def offer(self, template: PinningTemplate) -> None:
         """Offer a template on every node where one of its cells can be while all others are on other nodes."""
         fits = [[self.obstacle(template, cell, node) for node in self.nodes] for cell in template.cells]
-        on = _landing_nodes(fits)
+        on = landing_nodes(fits)
         for index in on:
             self.offered[self.nodes[index].id].append(template)
         if on:
             self.taken |= template.host_cpus
         for index, node in enumerate(self.nodes):
             if index not in on:
-                reason = _reason(template, node.id, [row[index] for row in fits])
+                reason = why_not_offered(template, node.id, [row[index] for row in fits])
                 self.refusals.append(Refusal(template.name, node.id, reason))
 
     def obstacle(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
@@ -253,43 +254,3 @@ def _is_offered(template: str, state: NodeState | None) -> bool:
     return names.template_trait(template) in state.traits or (
         names.DISABLED in state.traits and slot is not None and slot.capacity > 0
     )
-
-
-def _reason(template: PinningTemplate, node_id: int, obstacles: Sequence[str | None]) -> str:
-    """Why a node does not offer a template.
-
-    :param obstacles: per cell, why it cannot be on this node; None if it can
-    """
-    own = [text for cell, text in zip(template.cells, obstacles, strict=True) if cell.node in (None, node_id)]
-    reason = next((text for text in own or obstacles if text), None)
-    if reason is None or None in own:
-        return f"no other node of this host can hold the rest of its {len(template.cells)} cells"
-    return reason
-
-
-def _landing_nodes(obstacles: Sequence[Sequence[str | None]]) -> list[int]:
-    """The nodes on each of which one of the cells can be while all others are on other nodes.
-
-    :param obstacles: per cell and node, why it cannot be there
-    """
-    # One way to place all cells decides for every node: a cell that may be on another node leaves its own for that one,
-    # and, if another cell is there, that node is used already.
-    if not _can_match(obstacles):
-        return []
-    return [index for index, column in enumerate(zip(*obstacles, strict=True)) if None in column]
-
-
-def _can_match(obstacles: Sequence[Sequence[str | None]]) -> bool:
-    """Whether all cells can be on different nodes: a bipartite matching, found by augmenting paths."""
-    cell_on: dict[int, int] = {}
-
-    def place(cell: int, tried: set[int]) -> bool:
-        for index, obstacle in enumerate(obstacles[cell]):
-            if obstacle is None and index not in tried:
-                tried.add(index)
-                if index not in cell_on or place(cell_on[index], tried):
-                    cell_on[index] = cell
-                    return True
-        return False
-
-    return all(place(cell, set()) for cell in range(len(obstacles)))
