@@ -16,6 +16,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.host.ports import read_domains
 from kongming_sched.agent.model.guest import Domain, DomainId, Threads
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.pools import NO_HUGE_PAGES, PagesByNode
 from kongming_sched.topology import HostTopology
 
 _NOVA = "http://openstack.org/xmlns/libvirt/nova/1.1"
@@ -94,6 +95,7 @@ class SimulatedHost:
     :ivar slow: server ids of guests for which libvirt waits 30 seconds for a lock, and then fails
     :ivar waited_seconds: how long it has waited for them
     :ivar opaque: server ids of guests whose threads the kernel does not show
+    :ivar pages: its huge pages
     :ivar shared_at_any_time: CPUs of the pool that at some time belonged to two guests
     """
 
@@ -115,6 +117,7 @@ class SimulatedHost:
         self._written: dict[str, tuple[object, str]] = {}
         self.slow: set[str] = set()
         self.waited_seconds = 0.0
+        self.pages: PagesByNode = NO_HUGE_PAGES
         self._starts = 0
         self._started: set[str] = set()
 
@@ -262,6 +265,9 @@ class SimulatedHost:
 
     def default_shares(self) -> int:
         return 1024
+
+    def huge_pages(self) -> PagesByNode:
+        return self.pages
 
     def memory_mb(self, domain: Domain) -> dict[int, int]:
         return self._call("memory_mb", lambda: dict(self._guest(domain).memory_mb))

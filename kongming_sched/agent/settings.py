@@ -20,7 +20,15 @@ from kongming_sched.api.bound import DEFAULT_SECONDS, MARGIN_SECONDS, Bound, Bur
 from kongming_sched.clashes import cpus_of_option, find_clashes
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.pools import HostCpus, HostPools, check_pools
+from kongming_sched.pools import (
+    NO_HUGE_PAGES,
+    HostCpus,
+    HostPools,
+    PagesByNode,
+    ReservedPages,
+    check_pools,
+    parse_reserved,
+)
 from kongming_sched.topology import HostTopology
 
 _NO_LIMIT = contextlib.nullcontext()
@@ -36,6 +44,7 @@ class Settings:
     :ivar metrics_port: 0 for no metrics
     :ivar metrics_token_file: with the token that a request for metrics must show; None if none has to
     :ivar lock_name: one agent of this name runs on a machine
+    :ivar reserved_pages: huge pages that Nova's options keep for others than servers
     """
 
     dedicated: CpuSet
@@ -57,25 +66,31 @@ class Settings:
     metrics_token_file: Path | None = None
     lock_name: str = "kongming-agent"
     refuse_starts_without_agent: bool = True
+    reserved_pages: tuple[ReservedPages, ...] = ()
 
-    def host_cpus(self, topology: HostTopology) -> HostCpus:
+    def host_cpus(self, topology: HostTopology, huge_pages: PagesByNode = NO_HUGE_PAGES) -> HostCpus:
         """A host's CPUs with the pools that the options ask for.
 
         :raises ConfigurationError: if the host cannot have them
         """
-        cpus = self.unchecked_cpus(topology)
+        cpus = self.unchecked_cpus(topology, huge_pages)
         check_pools(cpus)
         return cpus
 
-    def unchecked_cpus(self, topology: HostTopology) -> HostCpus:
+    def unchecked_cpus(self, topology: HostTopology, huge_pages: PagesByNode = NO_HUGE_PAGES) -> HostCpus:
         """A host's CPUs with the pools that the options ask for, whether it can have them or not."""
         housekeeping = self.housekeeping
         if housekeeping is None:
             housekeeping = topology.cpus - self.dedicated - self.nova_dedicated
         pools = HostPools(
-            self.dedicated, self.shared, housekeeping, self.vcpu_allocation_ratio, self.reserved_memory_mb
+            self.dedicated,
+            self.shared,
+            housekeeping,
+            self.vcpu_allocation_ratio,
+            self.reserved_memory_mb,
+            self.reserved_pages,
         )
-        return HostCpus(topology, pools)
+        return HostCpus(topology, pools, huge_pages)
 
     def clashes(self) -> Iterator[exceptions.ConfigurationError]:
         """An error for each pair of options by which Nova gives away the same CPUs."""
@@ -123,6 +138,7 @@ def parse_settings(conf: cfg.ConfigOpts) -> Settings:
         Path(options.metrics_token_file) if options.metrics_token_file else None,
         options.lock_name,
         options.refuse_starts_without_agent,
+        parse_reserved(conf.reserved_huge_pages),
     )
 
 

@@ -17,6 +17,7 @@ from kongming_sched.cloud.nodes import (
     amounts,
     node_id,
     offered_templates,
+    page_classes,
     read_nodes,
     threads_per_core,
 )
@@ -144,6 +145,7 @@ def _node(state: NodeState) -> dict[str, Any]:
         "state": state_of(state),
         "threads_per_core": threads_per_core(state.traits),
         **{column: _usage(state, name) for column, name in RESOURCES.items()},
+        "huge_pages": {size: _usage(state, name) for size, name in page_classes(state.inventories).items()},
         "templates": list(templates),
         "templates_taken": [name for name in templates if state.used(names.slot_class(name))],
     }
@@ -157,6 +159,8 @@ def _usage(state: NodeState, resource_class: str) -> Mapping[str, int] | None:
 def _words_of_node(node: Mapping[str, Any]) -> str:
     """As in ``node 0: dedicated_cpus 6 free of 16, memory_mb 512 free of 8192, templates gold, silver (taken)``."""
     words = [f"{column} {columns.Usage(node[column]).human_readable()}" for column in RESOURCES if node[column]]
+    pages = node["huge_pages"].items()
+    words += [f"pages of {size} {columns.Usage(usage).human_readable()}" for size, usage in pages if usage]
     taken = node["templates_taken"]
     templates = ", ".join(f"{name} (taken)" if name in taken else name for name in node["templates"])
     words.append(f"templates {templates}" if templates else "no templates")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from kongming_sched.page_sizes import size_name
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.summaries import ProviderSummary
@@ -90,6 +91,12 @@ def offered_templates(traits: Iterable[str]) -> tuple[str, ...]:
 def threads_per_core(traits: Iterable[str]) -> int | None:
     """The threads per core that the traits of a node, or of a flavor's group, name."""
     return next(filter(None, map(names.smt_of, traits)), None)
+
+
+def page_classes(resources: Iterable[str]) -> dict[str, str]:
+    """Page size in words to resource class, of the classes of huge pages among these; the smallest first."""
+    sizes = sorted((size, name) for name in resources if (size := names.page_size_of(name)))
+    return {size_name(size): name for size, name in sizes}
 
 
 def amounts(resources: Mapping[str, int]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from kongming_sched.cloud.capacity import HostRoom, NodeRoom, count_servers
 from kongming_sched.compat import StrEnum
+from kongming_sched.page_sizes import size_name
 from kongming_sched.placement import names
 from kongming_sched.request import CellRequest, PinningRequest
 
@@ -112,11 +113,12 @@ def _too_little(name: str, need: int, right: Mapping[int, NodeRoom], left: Mappi
         return "another server has the template's CPUs"
     node, most = max(((node, room.free.get(name, 0)) for node, room in left.items()), key=lambda item: item[1])
     which = "any node" if len(left) == len(right) else "a node with enough of the rest"
-    words = _WORDS.get(name, name)
+    size_kib = names.page_size_of(name)
+    words = f"huge pages of {size_name(size_kib)}" if size_kib else _WORDS.get(name, name)
     return f"needs {need} {words} on one node, and the most that is free on {which} is {max(0, most)} (node {node})"
 
 
 def _kind_of(name: str) -> Kind:
     if name.startswith(names.slot_class("")):
         return Kind.TAKEN
-    return Kind.MEMORY if name == names.MEMORY_MB else Kind.CPUS
+    return Kind.MEMORY if name == names.MEMORY_MB or names.page_size_of(name) else Kind.CPUS

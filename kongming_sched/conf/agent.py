@@ -203,6 +203,14 @@ NOVA_COMPUTE_OPTS = [
     cfg.StrOpt("cpu_dedicated_set", help="Nova's option of this name; read so that no CPU is given away twice."),
 ]
 
+NOVA_DEFAULT_OPTS = [
+    cfg.MultiStrOpt(
+        "reserved_huge_pages",
+        default=[],
+        help="Nova's option of this name; read so that servers of templates do not get these pages either.",
+    ),
+]
+
 
 CLI_OPTS = [
     cfg.BoolOpt(
@@ -225,6 +233,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     conf.register_group(GROUP)
     conf.register_opts(OPTS, group=GROUP)
     conf.register_opts(NOVA_COMPUTE_OPTS, group="compute")
+    conf.register_opts(NOVA_DEFAULT_OPTS)
     for group, service_type in ((PLACEMENT, "placement"), (NOVA, "compute")):
         loading.register_auth_conf_options(conf, group)
         loading.register_session_conf_options(conf, group)

@@ -7,6 +7,7 @@ import functools
 import uuid
 from collections.abc import Mapping
 
+from kongming_sched import page_sizes
 from kongming_sched.template import NAME
 from kongming_sched.texts import whole_number
 
@@ -20,7 +21,7 @@ VCPU = "CUSTOM_KONGMING_VCPU"
 """The shared pool of a NUMA node, in host CPUs times its allocation ratio."""
 
 MEMORY_MB = "CUSTOM_KONGMING_MEMORY_MB"
-"""The memory of a NUMA node in MiB."""
+"""The memory of a NUMA node outside its huge pages, in MiB."""
 
 AGENT_SEEN = "CUSTOM_KONGMING_AGENT_SEEN"
 """When an agent gave its last sign of life, in minutes since 1970, on a provider of its own that nobody consumes."""
@@ -46,6 +47,19 @@ _TEMPLATE_PROVIDER_PREFIX = "kongming_template_"
 _AGENT_PROVIDER_PREFIX = "kongming_agent_"
 _AGENT_NAMESPACE = uuid.UUID("6b6f6e67-6d69-5e67-8061-67656e740000")
 _TEMPLATE_NAMESPACE = uuid.UUID("6b6f6e67-6d69-5e67-8074-656d706c6174")
+
+
+page_size_of = page_sizes.page_size_of
+
+
+def class_of_page_size(size: str) -> str:
+    """The resource class of which a node has as many as it has huge pages of this size, as in ``2MiB``."""
+    return page_sizes.CLASS_PREFIX + size.upper()
+
+
+def pages_class(size_kib: int) -> str:
+    """The resource class of huge pages of a size in KiB, as in ``CUSTOM_KONGMING_PAGES_2MIB``."""
+    return class_of_page_size(page_sizes.size_name(size_kib))
 
 
 def slot_class(template: str) -> str:

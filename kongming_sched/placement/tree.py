@@ -11,7 +11,8 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.offers.matching import landing_nodes, why_not_offered
-from kongming_sched.pools import HostCpus, HostPools
+from kongming_sched.placement.offers.memory import lack_of_memory, memory_inventory, page_inventories
+from kongming_sched.pools import HostCpus
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
 from kongming_sched.topology import NumaNode
 
@@ -48,6 +49,12 @@ class DesiredNode:
     name: str
     traits: frozenset[str]
     inventories: Mapping[str, Inventory]
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the node has no CPUs for templates any more."""
+        marker = self.inventories.get(names.NODE)
+        return marker is None or not marker.capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ def desired_tree(
         for node in nodes
         if (names.DISABLED in state.traits if (state := states[node.id]) else is_host_disabled)
     }
-    planner = _Offers(nodes, pools, states, held, disabled)
+    planner = _Offers(nodes, cpus, states, held, disabled)
     for template in planner.in_order(templates):
         planner.offer(template)
     desired = [
@@ -139,13 +146,14 @@ class _Offers:
     def __init__(
         self,
         nodes: Sequence[NumaNode],
-        pools: HostPools,
+        cpus: HostCpus,
         states: Mapping[int, NodeState | None],
         held: CpuSet,
         disabled: Collection[int],
     ) -> None:
         self.nodes = nodes
-        self.pools = pools
+        self.cpus = cpus
+        self.pools = cpus.pools
         self.states = states
         self.taken = held
         self.disabled = disabled
@@ -181,8 +189,8 @@ class _Offers:
         """Why a cell cannot be on a node; None if it can."""
         if cell.node not in (None, node.id):
             return f"the template asks for node {cell.node}"
-        if cell.memory is MemoryPolicy.STRICT and self.memory(node).capacity < 1:
-            return "the node has no memory" + (" left after reserved_memory_mb" if node.memory_mb else "")
+        if cell.memory is MemoryPolicy.STRICT and (lack := lack_of_memory(self.cpus, node)):
+            return lack
         if cell.cpus is CpuPolicy.SHARED:
             have = len(self.pools.shared & node.cpus)
             return None if have >= len(cell.vcpus) else f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
@@ -219,11 +227,6 @@ class _Offers:
         cores = usable_cores(node.cores, self.pools.dedicated)
         return CpuSet.union(core.cpus for core in cores if core.cpus.isdisjoint(taken))
 
-    def memory(self, node: NumaNode) -> Inventory:
-        """The node's memory. Placement takes no total below 1, so a node without memory has 1, which is reserved."""
-        total = max(node.memory_mb, 1)
-        return Inventory(total, min(self.pools.reserved_memory_mb, total) if node.memory_mb else total)
-
     def traits(self, node: NumaNode) -> frozenset[str]:
         fixed = {names.HW_NUMA_ROOT, names.node_trait(node.id), names.smt_trait(node.threads_per_core)}
         if node.id in self.disabled:
@@ -231,7 +234,8 @@ class _Offers:
         return frozenset(fixed | {names.template_trait(template.name) for template in self.offered[node.id]})
 
     def inventories(self, node: NumaNode) -> dict[str, Inventory]:
-        inventories = {names.NODE: Inventory(1), names.MEMORY_MB: self.memory(node)}
+        inventories = {names.NODE: Inventory(1), names.MEMORY_MB: memory_inventory(self.cpus, node)}
+        inventories |= page_inventories(self.cpus, node)
         if pool := self.pool(node):
             inventories[names.PCPU] = Inventory(len(pool))
         if shared := self.pools.shared & node.cpus:

@@ -27,6 +27,7 @@ CORE = (
     "texts.whole_number",
     "texts.counted",
     "clashes",
+    "page_sizes",
     "topology",
     "pools",
     "clauses",

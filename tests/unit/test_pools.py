@@ -7,7 +7,7 @@ import pytest
 
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import ConfigurationError
-from kongming_sched.pools import HostCpus, HostPools, check_pools
+from kongming_sched.pools import HostCpus, HostPools, HugePages, ReservedPages, check_pools, parse_reserved
 from kongming_sched.topology import HostTopology
 from testbed.topologies import (
     one_node_no_smt,
@@ -89,3 +89,46 @@ def test_housekeeping_cpus_that_are_offline_do_not_count() -> None:
 def test_shared_pool_of_a_node(node_id: int, shared: str) -> None:
     """The shared CPUs that the node has; none for a node that the host lacks."""
     assert CpuSet.parse(shared) == HostCpus(two_nodes_smt2(), POOLS).shared_of(node_id)
+
+
+def test_pages_that_the_kernel_takes_back_do_not_last() -> None:
+    """They hold memory, and are in no pool when their user has ended."""
+    pages = HugePages(2048, 10, surplus=4)
+    assert (6, 20480) == (pages.lasting, pages.memory_kib)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([], (), id="nothing"),
+        pytest.param(["node:0,size:2048,count:64"], (ReservedPages(0, 2048, 64),), id="a size in KiB"),
+        pytest.param(["node:1,size:1GB,count:2"], (ReservedPages(1, 1048576, 2),), id="a size with a unit"),
+        pytest.param(["node:1,size:1G,count:2"], (ReservedPages(1, 1048576, 2),), id="half a unit"),
+        pytest.param([" node: 0 , count:1,size : 2MiB"], (ReservedPages(0, 2048, 1),), id="space, another order"),
+        pytest.param(
+            ["node:0,size:2048,count:64", "node:0,size:2MB,count:8"], (ReservedPages(0, 2048, 8),), id="the last holds"
+        ),
+    ],
+)
+def test_what_nova_reserves(values: list[str], expected: tuple[ReservedPages, ...]) -> None:
+    """The option is read as Nova reads it."""
+    assert expected == parse_reserved(values)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "node:0",
+        "node:0,size:2048",
+        "node:0,size:large,count:1",
+        "node:0,size:0,count:1",
+        "node:x,size:2048,count:1",
+        "node:0,size:2048,count:-1",
+        "node 0, size 2048, count 1",
+    ],
+)
+def test_a_reservation_that_cannot_be_read(value: str) -> None:
+    """The error names the option, the value and how it is written."""
+    with pytest.raises(ConfigurationError, match=r"reserved_huge_pages: .* is not as in node:0,size:2048"):
+        parse_reserved([value])

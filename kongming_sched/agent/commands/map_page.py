@@ -72,6 +72,7 @@ def _node(node: MapNode) -> Iterator[str]:
     heading = f"node-{node.id}"
     yield f'<section class="panel node" aria-labelledby="{heading}"><h2 id="{heading}">NUMA node {node.id}</h2>'
     yield f'<p class="facts"><span><b>{node.memory_mb / 1024:.1f}</b> GiB memory</span>'
+    yield from (f"<span><b>{count:,}</b> pages of {size}</span>" for size, count in node.pages_by_size.items())
     yield f"<span><b>{len(node.cores)}</b> cores, <b>{len(node.cpus)}</b> CPUs</span>"
     for pool in ("dedicated", "shared"):
         taken, total = node.count(pool)

@@ -33,6 +33,10 @@ def show(host_map: HostMap, stream: TextIO, environment: Mapping[str, str] | Non
     console = Console(file=stream, highlight=False, _environ=environment)
     console.print(table)
     console.print(_summary(host_map))
+    for node in host_map.nodes:
+        if node.huge_pages:
+            pages = ", ".join(f"{count:,} of {size}" for size, count in node.pages_by_size.items())
+            console.print(f"huge pages of node {node.id}: {pages}")
 
 
 def _pool(pool: str) -> Text:

@@ -59,7 +59,7 @@ class Preview:
     :ivar planned: how they can be now; differs from the layout if some cannot be moved
     :ivar actions: what leads there, in this order
     :ivar left: server id to why a guest cannot be changed at the moment
-    :ivar problems: what could not be read
+    :ivar problems: what could not be read, and what is claimed twice
     """
 
     cpus: HostCpus

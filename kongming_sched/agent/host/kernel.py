@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only reader of /proc and /sys: a guest's threads, pages and control groups, as the kernel has them.
+"""Reads /proc and /sys: a guest's threads, pages and control groups, as the kernel has them.
 
 libvirt goes on to report a pin that the kernel has dropped, for example when a CPU went offline, so what it reports is
 not enough.
@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kongming_sched import exceptions
+from kongming_sched.agent.host.huge_pages import read_huge_pages
 from kongming_sched.agent.model.guest import Domain, Threads
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.pools import HugePages
 from kongming_sched.texts.whole_number import read_whole_number
 
 _VCPU_THREAD = re.compile(r"CPU ([0-9]{1,5})/(?:KVM|TCG)")
@@ -41,6 +43,7 @@ class Host:
     :param proc: where the proc file system is
     :param run: where libvirt's QEMU driver keeps the ids of its processes
     :param cgroup: where the control groups are
+    :param nodes: where the NUMA nodes are
     """
 
     def __init__(
@@ -48,10 +51,12 @@ class Host:
         proc: Path = Path("/proc"),
         run: Path = Path("/run/libvirt/qemu"),
         cgroup: Path = Path("/sys/fs/cgroup"),
+        nodes: Path = Path("/sys/devices/system/node"),
     ) -> None:
         self._proc = proc
         self._run = run
         self._cgroup = cgroup
+        self._nodes = nodes
 
     def threads(self, domain: Domain) -> Threads:
         """The affinity of every thread of a guest.
@@ -97,6 +102,13 @@ class Host:
     def default_shares(self) -> int:
         """The cpu shares of a guest for which none are set: cgroup v2 counts weights instead."""
         return 100 if (self._cgroup / "cgroup.controllers").exists() else 1024
+
+    def huge_pages(self) -> dict[int, tuple[HugePages, ...]]:
+        """The huge pages of each NUMA node; nodes and sizes without any are left out.
+
+        :raises InvalidTopology: if they cannot be read
+        """
+        return read_huge_pages(self._nodes)
 
     def memory_mb(self, domain: Domain) -> dict[int, int]:
         """How many MiB of a guest's memory lie on each host NUMA node, that of QEMU itself included.

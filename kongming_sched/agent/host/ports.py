@@ -11,6 +11,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.guest import Domain, DomainId, Threads
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.pools import PagesByNode
 from kongming_sched.topology import HostTopology
 
 
@@ -68,6 +69,7 @@ class Kernel(ThreadReader, MemoryReader, Protocol):
     """All that the agent needs of /proc and /sys; see Host."""
 
     def default_shares(self) -> int: ...  # noqa: D102
+    def huge_pages(self) -> PagesByNode: ...  # noqa: D102
     def vcpu_quotas(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
     def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None: ...  # noqa: D102
 

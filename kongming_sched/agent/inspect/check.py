@@ -31,6 +31,7 @@ from kongming_sched.agent.triggers.base import TriggerContext, Triggers
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.pools import NO_HUGE_PAGES
 from kongming_sched.topology import HostTopology
 
 _PROBE_SECONDS = 1.0
@@ -70,6 +71,7 @@ class Checkup:
         self._settings: Settings | None = None
         self._hypervisor: LibvirtHypervisor | None = None
         self._topology: HostTopology | None = None
+        self._huge_pages = NO_HUGE_PAGES
         self._site: Site | None = None
         self._preview: Preview | None = None
         self._is_served = False
@@ -127,6 +129,7 @@ class Checkup:
             yield host_findings.of_version(hypervisor.version())
             self._hypervisor = hypervisor
             self._topology = hypervisor.topology()
+            self._huge_pages = self._kernel.huge_pages()
             yield from host_findings.of_topology(self._topology)
         except exceptions.HypervisorError as error:
             remedy = f"see that it runs (systemctl status libvirtd virtqemud) and that 'virsh -c {uri} list' works"
@@ -139,9 +142,10 @@ class Checkup:
         if settings is None:
             return
         if topology is not None:
-            cpus = settings.unchecked_cpus(topology)
+            cpus = settings.unchecked_cpus(topology, self._huge_pages)
             found = list(host_findings.of_pools(cpus))
             yield from found
+            yield from host_findings.of_huge_pages(cpus)
             if self._hypervisor is not None and findings.is_well(found):
                 self._site = Site(self._conf, settings, self._hypervisor, self._kernel, cpus)
         yield from host_findings.of_nova(settings, topology)

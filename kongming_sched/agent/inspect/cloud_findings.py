@@ -26,11 +26,14 @@ def of_provider(root: Provider, states: Mapping[str, NodeState]) -> Finding:
 
 
 def of_templates(preview: Preview) -> Iterator[Finding]:
-    """Of the templates that are offered to this host."""
+    """Of the templates that are offered to this host, and of what their servers have claimed."""
     yield from (
         Finding(Level.WARN, "templates", problem.text, "write it anew with 'openstack kongming template set --file'")
         for problem in preview.problems
         if problem.reason is Reason.TEMPLATE
+    )
+    yield from (
+        Finding(Level.WARN, "memory", str(problem)) for problem in preview.problems if problem.reason is Reason.OVERFULL
     )
     if not preview.templates:
         yield Finding(Level.OK, "templates", "there is none for this host; see 'openstack kongming template create'")

@@ -9,12 +9,16 @@ from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.settings import Settings
 from kongming_sched.allocator import usable_cores
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.page_sizes import size_name
 from kongming_sched.pools import HostCpus, HostPools, pool_faults
 from kongming_sched.topology import HostTopology, NumaNode
 
 _TESTED = (9, 0, 0)
 _BINDS_MEMORY = (7, 3, 0)
 """The first libvirt that knows the mode ``restrictive``, the only one that can be changed while a guest runs."""
+
+_SMALL_PAGE_KIB = 4
+_OPTION = "reserved_huge_pages of nova.conf"
 
 _CONTROLLERS = {
     "cpuset": "the memory of running servers cannot be moved, so that memory: strict is not kept",
@@ -83,7 +87,25 @@ def of_pools(cpus: HostCpus) -> Iterator[Finding]:
         yield Finding(Level.OK, "shared pool", f"CPU {pools.shared}: {', '.join(counts)}")
     yield Finding(Level.OK, "housekeeping", f"CPU {cpus.housekeeping}")
     yield from _of_offline(topology, pools)
-    yield from _of_memory(nodes, pools)
+    yield from _of_memory(nodes, cpus)
+
+
+def of_huge_pages(cpus: HostCpus) -> Iterator[Finding]:
+    """Of the pools of huge pages, and of those pages in them that Nova's options keep for others."""
+    pools = cpus.pools
+    there = {(node, pages.size_kib): pages.lasting for node, found in cpus.huge_pages.items() for pages in found}
+    words = []
+    for (node, size_kib), count in there.items():
+        reserved = pools.reserved_of(node, size_kib)
+        kept = f", {reserved} of them reserved" if reserved else ""
+        words.append(f"{count} of {size_name(size_kib)} on node {node}{kept}")
+    if words:
+        yield Finding(Level.OK, "huge pages", "; ".join(words))
+    for pages in pools.reserved_pages:
+        if pages.count > (count := there.get((pages.node_id, pages.size_kib), 0)) and pages.size_kib > _SMALL_PAGE_KIB:
+            size = size_name(pages.size_kib)
+            fact = f"{_OPTION} keeps {pages.count} of {size} on node {pages.node_id}, which has {count}"
+            yield Finding(Level.WARN, "huge pages", fact, f"lower it, or give node {pages.node_id} more such pages")
 
 
 def of_nova(settings: Settings, topology: HostTopology | None) -> Iterator[Finding]:
@@ -162,17 +184,20 @@ def _of_offline(topology: HostTopology, pools: HostPools) -> Iterator[Finding]:
         yield Finding(Level.WARN, "CPU pools", fact, f"bring it online (chcpu -e {offline}), or take the core out")
 
 
-def _of_memory(nodes: Sequence[NumaNode], pools: HostPools) -> Iterator[Finding]:
+def _of_memory(nodes: Sequence[NumaNode], cpus: HostCpus) -> Iterator[Finding]:
+    pools = cpus.pools
     for node in [node for node in nodes if node.cpus & (pools.dedicated | pools.shared)]:
         if not node.memory_mb:
             fact = f"node {node.id} has no memory: templates with memory: strict are not offered there"
             yield Finding(Level.WARN, "memory", fact, "use memory: none for its CPUs, or put modules beside its socket")
-        elif node.memory_mb <= pools.reserved_memory_mb:
+        elif (memory_mb := cpus.small_pages_mb(node)) <= pools.reserved_memory_mb:
+            outside = " outside its huge pages" if node.id in cpus.huge_pages else ""
             fact = (
-                f"node {node.id} has {node.memory_mb} MiB, and reserved_memory_mb = {pools.reserved_memory_mb} leaves"
-                " nothing: templates with memory: strict are not offered there"
+                f"node {node.id} has {memory_mb} MiB{outside}, and reserved_memory_mb = {pools.reserved_memory_mb}"
+                " leaves nothing: templates with memory: strict are not offered there"
             )
-            yield Finding(Level.WARN, "memory", fact, "lower [kongming_agent] reserved_memory_mb")
+            fewer = ", or take pages out of its pools" if outside else ""
+            yield Finding(Level.WARN, "memory", fact, f"lower [kongming_agent] reserved_memory_mb{fewer}")
 
 
 def _count(number: int, word: str) -> str:

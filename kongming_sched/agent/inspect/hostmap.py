@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from kongming_sched.agent.model.guest import ObservedGuest
 from kongming_sched.agent.state.released import NONE_RELEASED, Released
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.pools import HostCpus, HostPools
+from kongming_sched.page_sizes import size_name
+from kongming_sched.pools import HostCpus, HostPools, HugePages
 
 UNNAMED_POOL = "-"
 """The pool of CPUs that are in no pool of KongMing's."""
@@ -90,11 +91,20 @@ class MapCore:
 
 @dataclass(frozen=True, slots=True)
 class MapNode:
-    """A NUMA node."""
+    """A NUMA node.
+
+    :ivar memory_mb: its memory, huge pages included
+    """
 
     id: int
     memory_mb: int
     cores: tuple[MapCore, ...]
+    huge_pages: tuple[HugePages, ...] = ()
+
+    @property
+    def pages_by_size(self) -> dict[str, int]:
+        """How many huge pages there are of each size in words, the smallest first."""
+        return {size_name(pages.size_kib): pages.count for pages in self.huge_pages}
 
     @property
     def cpus(self) -> tuple[MapCpu, ...]:
@@ -156,6 +166,7 @@ def draw(
                 )
                 for number, core in enumerate(node.cores)
             ),
+            cpus.huge_pages.get(node.id, ()),
         )
         for node in topology.nodes
     )

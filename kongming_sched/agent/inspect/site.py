@@ -94,4 +94,5 @@ def open_site(config_files: Sequence[str] | None) -> Site:
     conf = read_files(config_files)
     settings = read_settings(conf)
     hypervisor = LibvirtHypervisor(settings.libvirt_uri)
-    return Site(conf, settings, hypervisor, Host(), settings.host_cpus(hypervisor.topology()))
+    kernel = Host()
+    return Site(conf, settings, hypervisor, kernel, settings.host_cpus(hypervisor.topology(), kernel.huge_pages()))

@@ -13,6 +13,7 @@ from kongming_sched.agent.act.pages import MemoryCheck
 from kongming_sched.agent.act.pinning import Pinned, Pinner
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.decide.layout import lay_out
+from kongming_sched.agent.decide.overfull import find_overfull
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.loop.observe import Observation, Observer, PlacementView
 from kongming_sched.agent.loop.parts import ReconcilerParts
@@ -44,7 +45,8 @@ class _Decided:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong in Placement."""
-        return self.placement.problems if self.problem is None else (*self.placement.problems, self.problem)
+        overfull = find_overfull(self.layout.tree, self.placement.states)
+        return (*self.placement.problems, *overfull, *([self.problem] if self.problem else []))
 
 
 class Reconciler:
@@ -135,7 +137,8 @@ class Reconciler:
         nodes = tuple(self._parts.registry.complete(node, placement.root) for node in layout.tree.nodes)
         layout = replace(layout, tree=replace(layout.tree, nodes=nodes))
         planned, actions, left = self._pinner(seen, placement).first_plan(layout, seen.guests)
-        problems = one_per_subject([*seen.problems, *placement.problems])
+        overfull = find_overfull(layout.tree, placement.states)
+        problems = one_per_subject([*seen.problems, *placement.problems, *overfull])
         return Preview(
             cpus, seen.guests, placement.states, placement.templates, layout, planned, actions, left, problems
         )

@@ -166,7 +166,7 @@ class Agent:
     def _run_pass(self, questions: Sequence[Question]) -> float:
         self._telemetry.begin()
         try:
-            cpus = self._settings.host_cpus(self._hypervisor.topology())
+            cpus = self._host_cpus()
             self._telemetry.liveness.see()
             if self._reconciler is None:
                 self._reconciler = self._make_reconciler()
@@ -241,7 +241,11 @@ class Agent:
             self._telemetry.begin()
             return self._report(reconciler.run(cpus))
 
-        return ReconcilerAccess(reconciler, self._settings.host_cpus(self._hypervisor.topology()), reconcile)
+        return ReconcilerAccess(reconciler, self._host_cpus(), reconcile)
+
+    def _host_cpus(self) -> HostCpus:
+        """The host's CPUs and huge pages as they are now."""
+        return self._settings.host_cpus(self._hypervisor.topology(), self._kernel.huge_pages())
 
     def _carry_out(self, order: Order) -> OrderAnswer:
         if self._reconciler is None:

@@ -28,6 +28,8 @@ class Reason(StrEnum):
     """A guest cannot be as its template says: no claim here, no such template, no room."""
     MEMORY = "memory"
     """Pages of a guest are on other NUMA nodes than its memory is bound to."""
+    OVERFULL = "overfull"
+    """Servers have claimed more memory or huge pages of a NUMA node than it has by now."""
     UNMANAGED = "unmanaged"
     """A guest without a template is on the dedicated pool, and cannot be kept off it."""
     REFUSED = "refused"
@@ -62,6 +64,7 @@ class SubjectKind(StrEnum):
     TRIGGER = "trigger"
     RELEASED = "released guests"
     """The file that lists them."""
+    NODE = "NUMA node"
     PLACEMENT = "Placement"
     NOVA = "Nova"
     LIBVIRT = "libvirt"
@@ -82,7 +85,7 @@ _SERVICES = (SubjectKind.PLACEMENT, SubjectKind.NOVA, SubjectKind.LIBVIRT)
 class Subject:
     """What a problem or a change is about.
 
-    :ivar name: of a server, template, domain or trigger; empty for what there is one of
+    :ivar name: of a server, template, domain, trigger or node; empty for what there is one of
     :ivar id: of a server
     """
 

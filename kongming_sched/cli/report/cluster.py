@@ -13,7 +13,8 @@ from kongming_sched.cli.template.rows import offering
 from kongming_sched.cloud.capacity import HostRoom, demand_of
 from kongming_sched.cloud.compute import ComputeClient, Server
 from kongming_sched.cloud.hosts import hosts_of, read_bare_hosts
-from kongming_sched.cloud.nodes import RESOURCES, Node, nodes_of
+from kongming_sched.cloud.nodes import RESOURCES, Node, nodes_of, page_classes
+from kongming_sched.page_sizes import read_kib
 from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateList
@@ -43,7 +44,7 @@ NOTHING = Amount(0, 0)
 class ClusterNode:
     """A NUMA node.
 
-    :ivar amounts: by the names of RESOURCES
+    :ivar amounts: by the names of RESOURCES, and those of huge pages by their size in words
     :ivar is_disabled: whether an operator keeps servers of templates away
     """
 
@@ -119,6 +120,12 @@ class Cluster:
         """What all hosts have of a resource together."""
         return sum((host.total(resource) for host in self.hosts), NOTHING)
 
+    @property
+    def page_sizes(self) -> list[str]:
+        """The sizes of the huge pages that some host has, in words; the smallest first."""
+        names_found = {name for host in self.hosts for node in host.nodes for name in node.amounts}
+        return sorted(names_found - RESOURCES.keys(), key=lambda size: read_kib(size) or 0)
+
 
 def read_cluster(
     placement: PlacementClient, templates: TemplateList, servers: Iterable[Server] | str | None
@@ -189,7 +196,7 @@ def _hosts(
         capacity, used = node.summary.capacity, node.summary.used
         amounts = {
             column: Amount(used.get(name, 0), capacity.get(name, 0))
-            for column, name in RESOURCES.items()
+            for column, name in (RESOURCES | page_classes(capacity)).items()
             if capacity.get(name, 0) or used.get(name, 0)
         }
         grouped.setdefault((node.host, node.host_uuid), []).append(

@@ -45,7 +45,7 @@ def report_page(cluster: Cluster, at: datetime, title: str = "KongMing") -> str:
     :param at: when the cloud was read
     :param title: what the page is called
     """
-    shown = [name for name in _RESOURCES if cluster.total(name).total or cluster.total(name).used]
+    shown = [name for name in _names(cluster) if cluster.total(name).total or cluster.total(name).used]
     body = [
         *_header(cluster, at, title),
         "<main>",
@@ -68,10 +68,19 @@ def _header(cluster: Cluster, at: datetime, title: str) -> Iterator[str]:
     yield f"<p>Hosts and servers of templates on {when}</p>"
     yield '<dl class="tiles">'
     yield f"<div><dt>hosts, with {_number(nodes)} NUMA nodes</dt><dd>{_number(len(cluster.hosts))}</dd></div>"
-    yield from (_tile(resource, cluster.total(name)) for name, resource in _RESOURCES.items())
+    yield from (_tile(_resource(name), cluster.total(name)) for name in _names(cluster))
     yield f"<div><dt>servers of templates</dt><dd>{servers}</dd></div></dl>"
     yield from (f'<p class="note">{escape(note)}</p>' for note in cluster.notes)
     yield "</header>"
+
+
+def _names(cluster: Cluster) -> list[str]:
+    return [*_RESOURCES, *cluster.page_sizes]
+
+
+def _resource(name: str) -> _Resource:
+    """One of those that every cloud has, or huge pages of this size."""
+    return _RESOURCES.get(name) or _Resource("memory", f"{name} pages", f"pages of {name} free")
 
 
 def _tile(resource: _Resource, amount: Amount) -> str:
@@ -138,7 +147,7 @@ def _node(node: ClusterNode, shown: Iterable[str], *, says_templates: bool) -> s
 
 
 def _amount(name: str, amount: Amount | None) -> str:
-    resource = _RESOURCES[name]
+    resource = _resource(name)
     if amount is None:
         return "<p>"
     total = _rounded(amount.total, resource.unit)

@@ -169,7 +169,7 @@ class World:
     @property
     def cpus(self) -> HostCpus:
         """The host's CPUs, with the pools of the agent's options."""
-        return HostCpus(self.topology, self.pools)
+        return HostCpus(self.topology, self.pools, self.host.huge_pages())
 
     def run_pass(self) -> Outcome:
         """The agent makes a pass, some time later."""

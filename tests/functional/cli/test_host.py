@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
 import pytest
@@ -98,6 +99,7 @@ def test_show_says_what_each_server_has(openstack: Shell, root: str) -> None:
         "dedicated_cpus": usage(6, 5),
         "shared_vcpus": None,
         "memory_mb": usage(16384, 512),
+        "huge_pages": {},
         "templates": ["gold", "silver"],
         "templates_taken": [],
     }
@@ -116,6 +118,24 @@ def test_show_is_for_people(openstack: Shell, root: str) -> None:
     values: list[Any] = [line.split("|")[2].strip() for line in lines if line.startswith("| ")]
     assert "node 1: dedicated_cpus 4 free of 4, memory_mb 16384 free of 16384, templates gold, silver (taken)" in values
     assert f"{SERVER} on node 0: dedicated_cpus 4, memory_mb 512" in values
+
+
+def test_show_has_huge_pages(openstack: Shell, root: str, placement: PlacementService) -> None:
+    """By their size, the smallest first, less those that are reserved."""
+    client = placement.client
+    node = names.node_uuid(root, 0)
+    (provider,) = client.providers(uuid=node)
+    pages = {names.pages_class(1 << 20): Inventory(8, 2), names.pages_class(2048): Inventory(512)}
+    client.ensure_resource_classes(pages)
+    client.set_inventories(node, provider.generation, client.inventories(node) | pages)
+    placement.allocate(str(uuid.UUID(int=7)), {node: {names.pages_class(1 << 20): 4}})
+    shown = openstack.json("kongming host show c1")
+    assert [list(item["huge_pages"].items()) for item in shown["nodes"]] == [
+        [("2MiB", usage(512)), ("1GiB", usage(6, 4))],
+        [],
+    ]
+    words = "memory_mb 15872 free of 16384, pages of 2MiB 512 free of 512, pages of 1GiB 2 free of 6, templates"
+    assert words in openstack("kongming host show c1").out
 
 
 def test_show_marks_a_node_that_takes_no_more_servers(openstack: Shell, root: str, placement: PlacementService) -> None:

@@ -103,3 +103,10 @@ def test_placement_is_not_asked_at_once(tmp_path: Path) -> None:
     conf = configure(tmp_path, "[placement]\nauth_type = none\nendpoint_override = http://127.0.0.1:9/\n")
 
     assert "http://127.0.0.1:9/" == placement_adapter(conf).endpoint_override
+
+
+def test_pages_that_nova_reserves(tmp_path: Path) -> None:
+    """nova.conf names the huge pages of others than servers, a line for each."""
+    text = "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\nreserved_huge_pages = node:1,size:1GB,count:1\n"
+    pools = read_settings(configure(tmp_path, text)).host_cpus(one_node_smt2()).pools
+    assert [64, 0, 1] == [pools.reserved_of(*key) for key in ((0, 2048), (1, 2048), (1, 1048576))]

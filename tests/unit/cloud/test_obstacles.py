@@ -46,6 +46,13 @@ FOUR = {names.PCPU: 4, names.MEMORY_MB: 1024}
     ("host", "request_", "kind", "reason"),
     [
         pytest.param(
+            make_host(make_node(more={names.pages_class(2048): 100})),
+            make_request({names.PCPU: 1, names.pages_class(2048): 512}),
+            Kind.MEMORY,
+            "cell 0: needs 512 huge pages of 2MiB on one node, and the most that is free on any node is 100 (node 0)",
+            id="huge pages",
+        ),
+        pytest.param(
             replace(make_host(), traits=frozenset({DISABLED})),
             make_request(FOUR),
             Kind.DISABLED,

@@ -17,7 +17,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.disabling import disabled_traits
 from kongming_sched.placement.tree import DesiredNode, DesiredTree, NodeState, Refusal, desired_tree
-from kongming_sched.pools import HostCpus, HostPools, check_pools
+from kongming_sched.pools import HostCpus, HostPools, HugePages, PagesByNode, ReservedPages, check_pools
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import HostTopology
 from testbed.topologies import (
@@ -176,6 +176,92 @@ def test_memory_is_what_the_node_has(memory_mb: int, reserved: int, expected: In
     topology = make_topology(1, 4, memory_mb=memory_mb)
     tree = plan(topology=topology, of=pools("1-3", reserved_memory_mb=reserved))
     assert expected == tree.nodes[0].inventories[names.MEMORY_MB]
+
+
+# Huge pages
+
+
+GIB_KIB = 1024**2
+
+
+def with_pages(pages: PagesByNode, of: HostPools = POOLS) -> list[dict[str, Inventory]]:
+    """The memory of each node of two_nodes_smt2, which has 16 GiB, and its huge pages."""
+    tree = desired_tree(ROOT, "compute1", HostCpus(two_nodes_smt2(), of, pages), (), {})
+    others = {names.NODE, names.PCPU, names.VCPU}
+    return [{name: node.inventories[name] for name in node.inventories.keys() - others} for node in tree.nodes]
+
+
+def test_memory_in_huge_pages_is_counted_as_pages_alone() -> None:
+    """What lies in a pool is not there for servers that do not ask for its pages."""
+    assert [
+        {names.MEMORY_MB: Inventory(16384, 1024)},
+        {
+            names.MEMORY_MB: Inventory(16384 - 8192 - 1024, 1024),
+            "CUSTOM_KONGMING_PAGES_2MIB": Inventory(512),
+            "CUSTOM_KONGMING_PAGES_1GIB": Inventory(8),
+        },
+    ] == with_pages({1: (HugePages(2048, 512), HugePages(GIB_KIB, 8))})
+
+
+def test_pages_that_are_for_others_are_reserved() -> None:
+    """Nova's option says how many, on which node, and may say more than there are."""
+    of = replace(POOLS, reserved_pages=(ReservedPages(0, 2048, 100), ReservedPages(1, 2048, 600)))
+    pages = {0: (HugePages(2048, 512),), 1: (HugePages(2048, 512),)}
+    assert [Inventory(512, 100), Inventory(512, 512)] == [
+        node["CUSTOM_KONGMING_PAGES_2MIB"] for node in with_pages(pages, of)
+    ]
+
+
+def test_pages_that_do_not_last_hold_memory_and_are_not_offered() -> None:
+    """The kernel takes surplus pages back when their user ends."""
+    [node_0, _] = with_pages({0: (HugePages(GIB_KIB, 4, surplus=4),)})
+    assert {names.MEMORY_MB: Inventory(12288, 1024)} == node_0
+
+
+@pytest.mark.parametrize("gib", [16, 20])
+def test_a_node_whose_memory_is_all_in_huge_pages(gib: int) -> None:
+    """It has no memory to give, and says why; a template that binds no memory does not need any."""
+    strict = template("strict")
+    loose = template("loose", {"vcpus": "0", "memory": "none"})
+    pages = {0: (HugePages(GIB_KIB, gib),)}
+    tree = desired_tree(ROOT, "compute1", HostCpus(two_nodes_smt2(), POOLS, pages), (strict, loose), {})
+
+    assert Inventory(1, 1) == node_of(tree, 0).inventories[names.MEMORY_MB]
+    assert {"strict": [1], "loose": [0, 1]} == offers(tree)
+    assert "the node has no memory left after reserved_memory_mb and its huge pages" == tree.refusal("strict", 0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(st.data())
+def test_memory_and_pages_are_what_the_node_has(shape: str, data: st.DataObject) -> None:
+    """Nothing of a node's memory is counted twice, and only what the options leave of it can be claimed."""
+    topology = SHAPES[shape]
+    counts = st.integers(0, 16384)
+    pages = {
+        node.id: tuple(
+            HugePages(size, count, min(data.draw(counts), count))
+            for size in (2048, GIB_KIB)
+            if (count := data.draw(counts) // (size // 2048))
+        )
+        for node in topology.nodes
+    }
+    reserved = tuple(ReservedPages(node.id, 2048, data.draw(counts)) for node in topology.nodes)
+    of = HostPools(CpuSet(), topology.cpus, CpuSet(), 1.0, data.draw(counts), reserved)
+    tree = desired_tree(ROOT, "compute1", HostCpus(topology, of, pages), (), {})
+
+    for node in topology.nodes:
+        if not node.cores:
+            continue
+        inventories = node_of(tree, node.id).inventories
+        in_pages_mb = sum(item.memory_kib for item in pages[node.id]) // 1024
+        assert max(node.memory_mb - in_pages_mb - of.reserved_memory_mb, 0) == inventories[names.MEMORY_MB].capacity
+        expected = {
+            names.pages_class(item.size_kib): max(item.lasting - of.reserved_of(node.id, item.size_kib), 0)
+            for item in pages[node.id]
+            if item.lasting
+        }
+        classes = {name: item.capacity for name, item in inventories.items() if names.page_size_of(name)}
+        assert expected == classes
 
 
 # Templates on one node

@@ -13,7 +13,7 @@ from kongming_sched.agent.inspect import host_findings
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.pools import HostCpus, HostPools
+from kongming_sched.pools import HostCpus, HostPools, HugePages, PagesByNode, ReservedPages
 from kongming_sched.topology import HostTopology
 from testbed.topologies import SHAPES, make_topology, one_node_no_smt, one_node_smt2, two_nodes_smt2
 
@@ -211,3 +211,36 @@ def test_the_hook(state: str, level: Level) -> None:
     finding: Finding = host_findings.of_hook("/hooks/qemu.d/90-kongming", state, ["/hooks/qemu"])
     assert (level, level is not Level.OK) == (finding.level, bool(finding.remedy))
     assert ("/hooks/qemu" in finding.fact.replace("/hooks/qemu.d", "")) is (level is Level.OK)
+
+
+def pages_found(pages: PagesByNode, *reserved: ReservedPages) -> list[tuple[str, str]]:
+    """Level and fact of each finding about huge pages."""
+    asked = replace(pools("1,5"), reserved_pages=reserved)
+    return [(item.level, item.fact) for item in host_findings.of_huge_pages(HostCpus(one_node_smt2(), asked, pages))]
+
+
+def test_huge_pages_in_numbers() -> None:
+    """What each node has of each size, and what of that is for others; nothing where there is none."""
+    pages = {0: (HugePages(2048, 512), HugePages(1048576, 4, surplus=1))}
+    assert [(Level.OK, "512 of 2MiB on node 0, 64 of them reserved; 3 of 1GiB on node 0")] == pages_found(
+        pages, ReservedPages(0, 2048, 64)
+    )
+    assert [] == pages_found({})
+
+
+def test_pages_reserved_that_are_not_there() -> None:
+    """Nova's option names pages that the node lacks; of the usual size there are always some."""
+    assert [(Level.WARN, "reserved_huge_pages of nova.conf keeps 64 of 2MiB on node 1, which has 0")] == pages_found(
+        {}, ReservedPages(1, 2048, 64), ReservedPages(0, 4, 1000)
+    )
+
+
+def test_a_node_whose_memory_is_in_huge_pages() -> None:
+    """What is left for other servers is named, and what to do."""
+    cpus = HostCpus(one_node_smt2(), pools("1,5", reserved_memory_mb=512), {0: (HugePages(1048576, 16),)})
+    *_, last = host_findings.of_pools(cpus)
+    assert (
+        "node 0 has 0 MiB outside its huge pages, and reserved_memory_mb = 512 leaves nothing: templates with memory:"
+        " strict are not offered there"
+    ) == last.fact
+    assert "lower [kongming_agent] reserved_memory_mb, or take pages out of its pools" == last.remedy

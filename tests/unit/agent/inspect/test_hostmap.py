@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from kongming_sched.agent.commands import map_terminal
 from kongming_sched.agent.commands.map_page import page
-from kongming_sched.agent.inspect.hostmap import HostMap, MapCpu, describe
-from tests.unit.agent.inspect.host_maps import guest, two_nodes
+from kongming_sched.agent.inspect.hostmap import HostMap, MapCpu, describe, draw
+from kongming_sched.pools import HostCpus, HugePages
+from testbed.topologies import two_nodes_smt2
+from tests.unit.agent.inspect.host_maps import POOLS, guest, two_nodes
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
 
@@ -134,3 +136,16 @@ def test_the_terminal_has_colours() -> None:
     assert "[red]\N{REPLACEMENT CHARACTER}[2Jrouter[/red] (vCPU 0)" in text
     assert "17 of 24 CPUs in use" in text
     assert "\x1b[2J" not in text
+
+
+def test_huge_pages_are_shown_beside_the_memory() -> None:
+    """On the page and on a terminal, for the nodes that have some."""
+    pages = {1: (HugePages(2048, 1024), HugePages(1048576, 12))}
+    host_map = draw("c1", HostCpus(two_nodes_smt2(), POOLS, pages), ())
+    stream = io.StringIO()
+    map_terminal.show(host_map, stream, {"COLUMNS": "200"})
+
+    text = page(host_map, NOON)
+    assert 1 == text.count("<span><b>1,024</b> pages of 2MiB</span>\n<span><b>12</b> pages of 1GiB</span>")
+    assert "huge pages of node 1: 1,024 of 2MiB, 12 of 1GiB\n" in stream.getvalue()
+    assert "huge pages of node 0" not in stream.getvalue()

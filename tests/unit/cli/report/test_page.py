@@ -77,6 +77,18 @@ def test_numbers_say_what_bars_do() -> None:
     assert "shared 5 free of 8 GiB 1 free of 2.5" in found
 
 
+def test_huge_pages_are_shown_by_their_size() -> None:
+    """Where some host has them, the smallest first."""
+    cloud = small_cloud()
+    first = cloud.hosts[0].nodes[0]
+    pages = {"1GiB": Amount(4, 8), "2MiB": Amount(0, 1024)}
+    nodes = (replace(first, amounts={**first.amounts, **pages}), *cloud.hosts[0].nodes[1:])
+    found = " ".join(words(replace(cloud, hosts=(replace(cloud.hosts[0], nodes=nodes), *cloud.hosts[1:]))))
+    assert "node 0 CPUs 12 free of 16 GiB 60 free of 64 2MiB pages 1,024 free of 1,024 1GiB pages 4 free of 8" in found
+    assert "pages of 2MiB free 1,024 of 1,024 pages of 1GiB free 4 of 8" in found
+    assert "pages" not in " ".join(words(cloud))
+
+
 def test_nodes_that_differ_say_each_what_they_offer() -> None:
     """Else the host says it once."""
     found = " ".join(words(small_cloud()))

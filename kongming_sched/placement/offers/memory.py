@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The memory of a node and its huge pages, as Placement gets them. Pure."""
+
+from __future__ import annotations
+
+from kongming_sched.placement import names
+from kongming_sched.placement.client import Inventory
+from kongming_sched.pools import HostCpus
+from kongming_sched.topology import NumaNode
+
+
+def memory_inventory(cpus: HostCpus, node: NumaNode) -> Inventory:
+    """A node's memory outside its huge pages, of which it may have none.
+
+    Placement takes no total below 1, so such a node has 1, which is reserved.
+    """
+    memory_mb = cpus.small_pages_mb(node)
+    total = max(memory_mb, 1)
+    return Inventory(total, min(cpus.pools.reserved_memory_mb, total) if memory_mb else total)
+
+
+def lack_of_memory(cpus: HostCpus, node: NumaNode) -> str | None:
+    """Why a node gives no memory outside its huge pages; None if it does."""
+    if memory_inventory(cpus, node).capacity:
+        return None
+    if not node.memory_mb:
+        return "the node has no memory"
+    return "the node has no memory left after reserved_memory_mb" + " and its huge pages" * (node.id in cpus.huge_pages)
+
+
+def page_inventories(cpus: HostCpus, node: NumaNode) -> dict[str, Inventory]:
+    """A node's huge pages by their class, with those reserved that are for others than servers."""
+    inventories = {}
+    for pages in cpus.huge_pages.get(node.id, ()):
+        if total := pages.lasting:
+            reserved = min(cpus.pools.reserved_of(node.id, pages.size_kib), total)
+            inventories[names.pages_class(pages.size_kib)] = Inventory(total, reserved)
+    return inventories
