@@ -1,22 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a server that Nova's API was asked for one that runs, as nova-conductor and nova-compute would.
 
-Run as a program, for Nova's configuration is of the process: ``python -m testbed.lab.nova_build SERVER HOST``.
+It is done in the API's own process: a program of its own would first import all of Nova, for each server.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from nova import monkey_patch
 
 monkey_patch.patch(backend="threading")
 
-from nova import config, context, objects  # noqa: E402  # Nova must choose its threads before all else
+from nova import context, objects  # noqa: E402  # Nova must choose its threads before all else
 from nova.compute import vm_states  # noqa: E402
 from oslo_utils import timeutils  # noqa: E402
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PATH = "/lab/running"
+"""``PUT PATH/SERVER/HOST`` makes a server run on a host."""
+
+
+def building(application: WSGIApplication) -> WSGIApplication:
+    """Nova's API, which also makes servers run."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        folder, _, name = environ["PATH_INFO"].rpartition("/")
+        path, _, server = folder.rpartition("/")
+        if path != PATH:
+            return application(environ, start_response)
+        build(server, name)
+        start_response("204 No Content", [])
+        return []
+
+    return answer
 
 
 def build(server: str, host: str) -> None:
@@ -36,9 +56,3 @@ def build(server: str, host: str) -> None:
     mapping.cell_mapping = cell
     mapping.save()
     request.destroy()
-
-
-if __name__ == "__main__":
-    objects.register_all()
-    config.parse_args([sys.argv[0]], default_config_files=[str(Path(os.environ["OS_NOVA_CONFIG_DIR"]) / "nova.conf")])
-    build(*sys.argv[1:])

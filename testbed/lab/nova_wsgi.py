@@ -20,6 +20,7 @@ from nova.api.openstack import wsgi_app  # noqa: E402
 from nova.conf import CONF  # noqa: E402
 from nova.db import migration  # noqa: E402
 
+from testbed.lab.nova_build import building  # noqa: E402
 from testbed.lab.placement_api import TOKEN  # noqa: E402
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def load() -> WSGIApplication:
     if not (directory / "nova_api.sqlite").exists():
         create_databases()
     application: WSGIApplication = wsgi_app.init_application("osapi_compute", "nova-api")
-    return application
+    return building(application)
 
 
 application = load()
