@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from testbed.lab.placement_api import PlacementApi
 from testbed.lab.process import ChildProcess, LabError
 from testbed.lab.scheduler import NoValidHostError, Scheduler
 from testbed.topologies import make_topology
+from testbed.waiting import PATIENCE_SECONDS, until
 
 ROOT = "1ab00000-0000-0000-0000-0000000000aa"
 OPENSTACK = Path(sys.executable).with_name("openstack")
@@ -120,12 +120,14 @@ def test_another_token_is_nobody(cloud: Cloud) -> None:
     nova, placement = cloud.nova.endpoint, cloud.placement.endpoint
     stranger = {"X-Auth-Token": "stranger"}
 
-    assert requests.get(f"{nova}/flavors", headers=stranger, timeout=10).status_code == 401
-    assert requests.get(f"{nova}/flavors", timeout=10).status_code == 401
-    assert requests.get(f"{placement}/resource_providers", headers=stranger, timeout=10).status_code == 403
-    assert requests.get(f"{placement}/resource_providers", timeout=10).status_code == 401
-    assert requests.get(nova, timeout=10).status_code == 200
-    assert requests.get(placement, timeout=10).status_code == 200
+    assert requests.get(f"{nova}/flavors", headers=stranger, timeout=PATIENCE_SECONDS).status_code == 401
+    assert requests.get(f"{nova}/flavors", timeout=PATIENCE_SECONDS).status_code == 401
+    assert (
+        requests.get(f"{placement}/resource_providers", headers=stranger, timeout=PATIENCE_SECONDS).status_code == 403
+    )
+    assert requests.get(f"{placement}/resource_providers", timeout=PATIENCE_SECONDS).status_code == 401
+    assert requests.get(nova, timeout=PATIENCE_SECONDS).status_code == 200
+    assert requests.get(placement, timeout=PATIENCE_SECONDS).status_code == 200
 
 
 def test_placement_takes_many_claims_at_once(sdk: openstack.connection.Connection) -> None:
@@ -263,9 +265,6 @@ def test_nothing_outlives_the_lab(tmp_path: Path, number: signal.Signals) -> Non
     assert lab.stdout
     sleeper = int(lab.stdout.readline())
     lab.send_signal(number)
-    lab.wait(10)
+    lab.wait(PATIENCE_SECONDS)
 
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{sleeper}/exe").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{sleeper}/exe").exists()
+    until(lambda: not Path(f"/proc/{sleeper}/exe").exists(), lambda: "the end of its process")

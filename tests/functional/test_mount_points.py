@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
 _DAEMON = """
@@ -56,7 +58,7 @@ def test_one_ends_before_the_other(tmp_path: Path) -> None:
     with daemon(tmp_path / "first", target) as first, daemon(tmp_path / "second", target) as second:
         assert first.stdin
         first.stdin.close()
-        assert 0 == first.wait(60)
+        assert 0 == first.wait(PATIENCE_SECONDS)
         seen = has_its_files(second)
 
     assert (True, False) == (seen, target.exists())

@@ -31,6 +31,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
 from testbed.lab.placement_api import TOKEN, PlacementApi
+from testbed.waiting import PATIENCE_SECONDS
 from tests.functional.agent.test_preview import preview
 from tests.functional.agent.test_service import AGENT
 from tests.functional.agent.world import World, store_templates
@@ -94,7 +95,7 @@ class Station:
     def check(self, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """Run it."""
         command = [*AGENT, "--check", "--config-file", str(self.configure(**changes)), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
     def findings(self, **changes: str) -> dict[str, list[str]]:
         """What is found in this process with libvirt's hooks in a directory of the test's own: subject to facts."""

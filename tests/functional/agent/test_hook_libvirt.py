@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +34,7 @@ from testbed.lab.nova_api import placement_section
 from testbed.lab.placement_api import TOKEN, PlacementApi
 from testbed.lab.process import ChildProcess
 from testbed.lab.scheduler import Flavor, Scheduled
+from testbed.waiting import until
 from tests.functional.conftest import PlacementService
 
 pytestmark = [
@@ -190,14 +191,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         _, topology = lab_hypervisor.read_host(running)
         pools = demo_setup.choose_pools(topology)
         yield Site(directory, hook, placement, guests, connection, topology, pools, running.controllers)
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until something is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture

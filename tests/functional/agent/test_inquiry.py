@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from kongming_sched.agent.triggers.nova import NovaClient
 from kongming_sched.conf import agent as agent_conf
 from testbed.lab.nova_api import NovaApi
 from testbed.lab.placement_api import TOKEN
+from testbed.waiting import until
 from tests.functional.cli.conftest import Nova, paging_nova
 from tests.functional.cli.neutron import neutron_without_ports
 
@@ -40,15 +40,6 @@ def client(tmp_path: Path, endpoint: str) -> NovaClient:
     adapter = nova_adapter(conf)
     assert adapter is not None
     return NovaClient(adapter)
-
-
-def wait(condition: Callable[[], object]) -> None:
-    """Until it holds."""
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it does not come")
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +86,12 @@ def test_whoever_comes_is_asked_for(api: NovaApi, servers: list[str], tmp_path: 
     inquiry = MetadataPoller(client(tmp_path, api.endpoint), HOST, metadata, lambda: passes.append(1), 0)
     inquiry.start()
     inquiry.watch(servers)
-    wait(lambda: len(metadata.requests()) == 3)
-    wait(lambda: len(passes) == 1)
+    until(lambda: len(metadata.requests()) == 3)
+    until(lambda: len(passes) == 1)
     _set(api, servers[0], "7")
     inquiry.ask(GONE)
     inquiry.ask(servers[0])
-    wait(lambda: len(passes) == 2)
+    until(lambda: len(passes) == 2)
     inquiry.stop()
     assert OverrideRequest({"kongming:cpus": "7"}) == metadata.requests()[servers[0]]
     _unset(api, servers[0])
@@ -112,11 +103,11 @@ def test_all_are_asked_for_every_so_often(api: NovaApi, servers: list[str], tmp_
     inquiry = MetadataPoller(client(tmp_path, api.endpoint), HOST, metadata, lambda: None, 0.2)
     inquiry.start()
     inquiry.watch(servers)
-    wait(lambda: len(metadata.requests()) == 3)
+    until(lambda: len(metadata.requests()) == 3)
     _set(api, servers[0], "8")
-    wait(lambda: servers[0] in metadata.requests())
+    until(lambda: servers[0] in metadata.requests())
     _unset(api, servers[0])
-    wait(lambda: servers[0] not in metadata.requests())
+    until(lambda: servers[0] not in metadata.requests())
     inquiry.stop()
 
 
@@ -127,7 +118,7 @@ def test_what_is_known_stays_while_nova_is_away(tmp_path: Path) -> None:
     inquiry = MetadataPoller(client(tmp_path, "http://127.0.0.1:1/v2.1"), HOST, metadata, lambda: passes.append(1), 0)
     inquiry.start()
     inquiry.watch([GONE])
-    wait(lambda: inquiry.problems)
+    until(lambda: inquiry.problems)
     inquiry.stop()
     assert str(inquiry.problems[0]).startswith(f"Nova could not read server {GONE}: ")
     assert ([1], {GONE: OverrideRequest({"kongming:cpus": "5"})}) == (passes, metadata.requests())

@@ -22,6 +22,7 @@ from kongming_sched.cpuset import CpuSet
 from testbed.lab import hypervisor as lab_hypervisor
 from testbed.lab.guests import Guest, Guests
 from testbed.lab.scheduler import Flavor, Scheduled
+from testbed.waiting import PATIENCE_SECONDS
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start libvirtd and read the threads of its guests"),
@@ -244,7 +245,7 @@ def wait_for(event: threading.Event, act: Callable[[], object]) -> bool:
     time.sleep(0.5)  # what happened before may still arrive
     event.clear()
     act()
-    return event.wait(20)
+    return event.wait(PATIENCE_SECONDS)
 
 
 def test_events_wake_the_agent(guests: Guests, guest: Guest) -> None:

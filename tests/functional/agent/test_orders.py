@@ -14,6 +14,7 @@ import pytest
 
 from kongming_sched.agent.ipc.client import GREETING
 from kongming_sched.agent.ipc.listener import Listener
+from testbed.waiting import PATIENCE_SECONDS
 from tests.functional.agent.world import World, store_templates, working_agent
 from tests.functional.conftest import PlacementService
 
@@ -47,7 +48,7 @@ def command(tmp_path: Path) -> Command:
 
     def run(*words: str) -> tuple[int, list[str], str]:
         arguments = [*HOST, *words, "--config-file", str(tmp_path / "agent.conf")]
-        said = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+        said = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
         return said.returncode, said.stdout.splitlines(), said.stderr.strip()
 
     return run
@@ -120,7 +121,7 @@ def test_agent_that_ends(command: Command, listener: Listener, monkeypatch: pyte
 def test_what_is_no_order(listener: Listener, order: bytes) -> None:
     """Whoever says something else is told so or not answered, and the agent goes on."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_SECONDS)
         connection.connect(str(listener.path))
         connection.sendall(GREETING + order)
         connection.shutdown(socket.SHUT_WR)

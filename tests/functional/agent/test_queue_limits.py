@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from oslo_config import cfg
 from kongming_sched.agent.triggers.base import TriggerContext
 from kongming_sched.agent.triggers.notifications import NotificationTrigger
 from kongming_sched.conf import agent as agent_conf
+from testbed.waiting import until
 
 LIMITS = {"x-expires": 86_400_000, "x-max-length": 10_000, "x-max-length-bytes": 33_554_432}
 
@@ -36,11 +36,7 @@ def test_the_queue_of_a_host_is_limited(tmp_path: Path, monkeypatch: pytest.Monk
     trigger = NotificationTrigger(TriggerContext(conf, "node1.example.org", lambda: None))
     trigger.start()
     try:
-        for _ in range(600):
-            if not trigger.problem:
-                break
-            time.sleep(0.05)
-        assert "" == trigger.problem
+        until(lambda: not trigger.problem, lambda: f"the end of {trigger.problem!r}")
     finally:
         trigger.stop()
     assert declared

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kongming_sched.agent.state.released import Released, load_released
+from testbed.waiting import PATIENCE_SECONDS
 
 HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.app import main; sys.exit(main())"]
 ID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
@@ -21,7 +22,7 @@ def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
         f"[kongming_agent]\nlibvirt_uri = test:///default\nrun_directory = {tmp_path}/run\n"
     )
     command = [*HOST, *words, "--config-file", str(tmp_path / "agent.conf")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def released(tmp_path: Path) -> Released:

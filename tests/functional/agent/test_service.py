@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.waiting import PATIENCE_SECONDS, until
+
 AGENT = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.agent import main; sys.exit(main())"]
 HOST = [sys.executable, "-c", "import sys; from kongming_sched.agent.commands.app import main; sys.exit(main())"]
 
@@ -57,12 +59,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 def wait_for_line(tmp_path: Path, words: str) -> str:
     """The first line of the log with these words."""
-    for _ in range(300):
-        lines = (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
-        if found := [line for line in lines if words in line]:
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError(f"the agent does not say {words!r}: {lines}")
+
+    def lines() -> list[str]:
+        return (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+
+    found = until(lambda: [line for line in lines() if words in line], lambda: f"{words!r} in {lines()}")
+    return found[0]
 
 
 def test_waits_for_placement_and_stops(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_waits_for_placement_and_stops(start: Callable[..., subprocess.Popen[str
     line = wait_for_line(tmp_path, "Placement could not list providers")
     time.sleep(2.5)
     process.send_signal(signal.SIGTERM)
-    code = process.wait(20)
+    code = process.wait(PATIENCE_SECONDS)
 
     text = (tmp_path / "log").read_text()
     assert "WARNING" in line
@@ -97,7 +99,7 @@ def test_reads_the_configuration_again(start: Callable[..., subprocess.Popen[str
     assert "option dedicated_cpu_set: this host has no CPU 8-70; it has 0-7" in refused
     assert "ERROR" in refused
     assert "INFO" in taken
-    assert 0 == process.wait(20)
+    assert 0 == process.wait(PATIENCE_SECONDS)
 
 
 def test_says_which_broker_is_away_and_stops(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_says_which_broker_is_away_and_stops(start: Callable[..., subprocess.Pop
     process.send_signal(signal.SIGTERM)
 
     assert "the broker does not answer yet at rabbit://127.0.0.1:1/" in line
-    assert 0 == process.wait(20)
+    assert 0 == process.wait(PATIENCE_SECONDS)
     assert "secret" not in (tmp_path / "log").read_text()
 
 
@@ -119,9 +121,9 @@ def test_second_agent_refuses(start: Callable[..., subprocess.Popen[str]], tmp_p
     first = start(WORKING)
     wait_for_line(tmp_path, "WARNING")
 
-    _, errors = (second := start(WORKING)).communicate(timeout=30)
+    _, errors = (second := start(WORKING)).communicate(timeout=PATIENCE_SECONDS)
     first.kill()
-    first.wait(20)
+    first.wait(PATIENCE_SECONDS)
     third = start(WORKING)
     wait_for_line(tmp_path, f" {third.pid} WARNING")
     third.send_signal(signal.SIGTERM)
@@ -129,7 +131,7 @@ def test_second_agent_refuses(start: Callable[..., subprocess.Popen[str]], tmp_p
     assert 1 == second.returncode
     assert f"another agent, process {first.pid}, works on this host; end one of them" in errors
     assert "Traceback" not in errors
-    assert 0 == third.wait(20)
+    assert 0 == third.wait(PATIENCE_SECONDS)
 
 
 def test_files_removed_under_a_running_agent(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ def test_files_removed_under_a_running_agent(start: Callable[..., subprocess.Pop
     (tmp_path / "run" / "agent.lock").unlink()
     (tmp_path / "run").rename(tmp_path / "away")
 
-    _, errors = start(WORKING).communicate(timeout=30)
+    _, errors = start(WORKING).communicate(timeout=PATIENCE_SECONDS)
     lines = [
         wait_for_line(tmp_path, f"{what} had been removed or replaced")
         for what in (f"the lock in {tmp_path}/run", f"the socket {tmp_path}/run/agent.sock")
@@ -151,7 +153,7 @@ def test_files_removed_under_a_running_agent(start: Callable[..., subprocess.Pop
 
     assert f"another agent, process {first.pid}, works on this host; end one of them" in errors
     assert all("WARNING" in line for line in lines)
-    assert 0 == first.wait(20)
+    assert 0 == first.wait(PATIENCE_SECONDS)
 
 
 def test_directory_that_others_may_write_to(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_directory_that_others_may_write_to(start: Callable[..., subprocess.Pope
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(0o777)
 
-    _, errors = (process := start(WORKING)).communicate(timeout=30)
+    _, errors = (process := start(WORKING)).communicate(timeout=PATIENCE_SECONDS)
 
     assert 1 == process.returncode
     assert f"others may write to {tmp_path}/run (mode 0777)" in errors
@@ -204,7 +206,7 @@ def test_wrong_configuration(start: Callable[..., subprocess.Popen[str]], config
     """What cannot work ends the agent at its start with one message and exit code 1."""
     process = start(configuration)
 
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert 1 == process.returncode
     assert message in errors
@@ -216,7 +218,7 @@ def test_wrong_usage(start: Callable[..., subprocess.Popen[str]]) -> None:
     """An option that does not exist is wrong usage: exit code 2."""
     process = start(WORKING, "--no-such-option")
 
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_SECONDS)
 
     assert 2 == process.returncode
 
@@ -225,7 +227,7 @@ def run_map(tmp_path: Path, configuration: str, *more: str) -> subprocess.Comple
     """Run kongming-host map."""
     (tmp_path / "agent.conf").write_text(configuration)
     command = [*HOST, "map", "--config-file", str(tmp_path / "agent.conf"), *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def test_map(tmp_path: Path) -> None:

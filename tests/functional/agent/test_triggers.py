@@ -21,6 +21,7 @@ from kongming_sched.agent.triggers import listening
 from kongming_sched.agent.triggers.base import DomainEvents, TriggerContext, Triggers
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.template import PinningTemplate
+from testbed.waiting import until
 from tests.functional.agent.nova_notices import TRANSPORT, end_of, nova_sends, update
 from tests.functional.agent.world import TEMPLATES, World, store_templates
 from tests.functional.conftest import PlacementService
@@ -43,11 +44,7 @@ class Heard:
 
     def wait(self, condition: Callable[[], object]) -> None:
         """Until it holds."""
-        for _ in range(600):
-            if condition():
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"passes {self.passes}, asked {self.asked}, requests {self.metadata.requests()}")
+        until(condition, lambda: f"passes {self.passes}, asked {self.asked}, requests {self.metadata.requests()}: it")
 
 
 Listen = Callable[..., Heard]

@@ -11,8 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from kongming_sched.template import PinningTemplate
 from testbed.lab.compute_host import AGENT, ComputeHost, compute_host
 from testbed.lab.guests import Affinity, Guest
 from testbed.lab.service_manager import PROGRAM, ServiceManager, python_in_sight
+from testbed.waiting import until
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start libvirtd and systemd"),
@@ -78,14 +78,6 @@ class Service:
     pins: Affinity
     log: Path
     answers: Path
-
-
-def until(probe: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + 60
-    while not probe():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

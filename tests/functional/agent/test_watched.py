@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
+from testbed.waiting import PATIENCE_SECONDS, until
 from tests.functional.agent.test_service import AGENT, WORKING, wait_for_line
 from tests.functional.agent.world import World, store_templates
 from tests.functional.conftest import PlacementService
@@ -163,7 +163,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
     """The socket on which systemd hears the service, named ``notify``."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "notify"))
-        listening.settimeout(60)
+        listening.settimeout(PATIENCE_SECONDS)
         yield listening
 
 
@@ -183,13 +183,15 @@ def free_port() -> int:
 
 def fetch(port: int) -> str:
     """The metrics, as soon as they are served."""
-    for _ in range(300):
+
+    def answer() -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
-                return str(answer.read().decode())
-        except urllib.error.URLError:
-            time.sleep(0.1)
-    raise AssertionError("nobody serves the metrics")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_SECONDS) as response:
+                return str(response.read().decode())
+        except (OSError, http.client.HTTPException):
+            return ""
+
+    return until(answer, lambda: "metrics")
 
 
 def test_systemd_follows_an_agent(
@@ -213,7 +215,7 @@ def test_systemd_follows_an_agent(
     assert ["WATCHDOG=1", "WATCHDOG=1"] == at_rest
     assert "MONOTONIC_USEC=" in reloading
     assert "WATCHDOG=1" == again
-    assert 0 == process.wait(20)
+    assert 0 == process.wait(PATIENCE_SECONDS)
 
 
 def test_systemd_hears_nothing_of_an_agent_that_hangs(
@@ -223,7 +225,7 @@ def test_systemd_hears_nothing_of_an_agent_that_hangs(
     with socket.socket() as placement:
         placement.bind(("127.0.0.1", 0))
         placement.listen()
-        placement.settimeout(60)
+        placement.settimeout(PATIENCE_SECONDS)
         endpoint = f"http://127.0.0.1:{placement.getsockname()[1]}/"
         configuration = WORKING.replace("http://127.0.0.1:9/", endpoint)
         process = start(configuration, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="300000")
@@ -249,27 +251,23 @@ def test_prometheus_reads_an_agent(start: Callable[..., subprocess.Popen[str]]) 
     assert 'kongming_placement_requests_total{method="GET",status="none"}' in text
     assert 'kongming_problems{reason="placement"} 1.0' in text
     assert "kongming_guests_without_template 1.0" in text
-    assert 0 == process.wait(20)
+    assert 0 == process.wait(PATIENCE_SECONDS)
 
 
 def status(port: int, token: str) -> int | None:
     """The status of an answer to a request with this token; None if there is no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     with contextlib.closing(connection):
         try:
             connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
             return connection.getresponse().status
-        except ConnectionError:
+        except (OSError, http.client.HTTPException):
             return None
 
 
 def await_status(port: int, token: str, expected: int | None) -> None:
     """Wait until a request with this token is answered so."""
-    for _ in range(300):
-        if status(port, token) == expected:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"a request with token {token} is answered with {status(port, token)}")
+    until(lambda: status(port, token) == expected, lambda: f"{expected}, but {status(port, token)},")
 
 
 def test_metrics_behind_a_token(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
@@ -280,10 +278,10 @@ def test_metrics_behind_a_token(start: Callable[..., subprocess.Popen[str]], tmp
     start(WORKING.replace("metrics_port = 0", f"metrics_port = {port}\nmetrics_token_file = {file}"))
 
     await_status(port, "first", 200)
-    without = status(port, "")
+    without = until(lambda: status(port, ""))
     file.write_text("second")
     await_status(port, "second", 200)
-    with_first = status(port, "first")
+    with_first = until(lambda: status(port, "first"))
     file.unlink()
     wait_for_line(tmp_path, f"metrics_token_file: cannot read {file}")
     await_status(port, "second", None)
@@ -297,7 +295,7 @@ def test_hooks_are_heard_between_two_orders(start: Callable[..., subprocess.Pope
     with socket.socket() as placement:
         placement.bind(("127.0.0.1", 0))
         placement.listen()
-        placement.settimeout(60)
+        placement.settimeout(PATIENCE_SECONDS)
         endpoint = f"http://127.0.0.1:{placement.getsockname()[1]}/"
         configuration = WORKING.replace("interval_seconds = 1\n", "interval_seconds = 3600\n")
         process = start(
@@ -316,7 +314,7 @@ def test_hooks_are_heard_between_two_orders(start: Callable[..., subprocess.Pope
     assert count is not None
     assert ["Placement could not"] * 6 == [answer.result()[:19] for answer in answers]
     assert 6 <= float(count[1])
-    assert 0 == process.wait(20)
+    assert 0 == process.wait(PATIENCE_SECONDS)
 
 
 def refusal(path: Path) -> str:
@@ -333,11 +331,7 @@ def test_port_is_taken(start: Callable[..., subprocess.Popen[str]], tmp_path: Pa
         other.listen()
         port = other.getsockname()[1]
         process = start(WORKING.replace("metrics_port = 0", f"metrics_port = {port}"))
-        for _ in range(300):
-            text = (tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""
-            if "metrics_port" in text:
-                break
-            time.sleep(0.1)
+        wait_for_line(tmp_path, "metrics_port")
         time.sleep(2.5)
         text = (tmp_path / "log").read_text()
     metrics = fetch(port)
@@ -345,4 +339,4 @@ def test_port_is_taken(start: Callable[..., subprocess.Popen[str]], tmp_path: Pa
 
     assert 1 == text.count(f"option [kongming_agent] metrics_port: cannot listen at 127.0.0.1:{port}")
     assert "kongming_reconcile_passes_total" in metrics
-    assert 0 == process.wait(20)
+    assert 0 == process.wait(PATIENCE_SECONDS)
