@@ -343,12 +343,14 @@ LOCK_SECONDS = 30
 """How long libvirt waits for its lock of a guest before a call for it fails: VIR_JOB_WAIT_TIME of its source."""
 
 
-def test_guest_that_hangs(stage: Stage) -> None:
+def test_guest_that_hangs(stage: Stage, tmp_path: Path) -> None:
     """A new server is pinned within a pass beside one whose QEMU is stopped and answers none of libvirt's calls.
 
-    Afterwards nobody waits for that guest, and it is pinned once it goes on.
+    Afterwards nobody waits for that guest, and it is pinned once it goes on and its time has come.
     """
-    with stage.running(interval_seconds=1) as agent, stage.guest(stage.bronze) as bronze:
+    later = tmp_path / "later"
+    program: list[str | Path] = [sys.executable, "-m", "tests.functional.agent.leaping_agent", later]
+    with stage.running(*program, interval_seconds=1) as agent, stage.guest(stage.bronze) as bronze:
         stage.wait_until_pinned(bronze)
         with hanging(stage, bronze):
             stage.misplace(bronze, stage.cpu, stage.other)
@@ -359,7 +361,8 @@ def test_guest_that_hangs(stage: Stage) -> None:
                 stage.start_again(gold)
                 until(lambda: stage.is_pinned(gold), LOCK_SECONDS / 2)
             log = agent.log.read_text()
-        until(lambda: stage.is_pinned(bronze), 2 * PATIENCE_SECONDS)
+        later.touch()
+        stage.wait_until_pinned(bronze)
 
     assert f"(after {LOCK_SECONDS} s; it is tried again after a while)" in log
 
