@@ -18,6 +18,16 @@ from kongming_sched.placement.client import PlacementClient
 from testbed.quick_placement import RememberedReads, schemas_checked_once
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Hand out the groups of tests that take longest first."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from tests.functional.schedule import LongestFirst  # xdist need not be installed
+
+    return LongestFirst(config, log)
+
+
 @dataclass(frozen=True)
 class PlacementService:
     """A running Placement.
