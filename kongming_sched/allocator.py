@@ -7,6 +7,9 @@ they take. The other cores have at least as many threads as the other demands co
 is a placement. Where some hold CPUs already it is reached by vacating cores that hold threads only, as many as lack:
 whole-core demands need not move. The moves are then the vCPUs on those cores, so the emptiest cores make them fewest.
 
+Among cores of several widths the widest are the whole ones: narrower cores take threads, and no whole-core demand. Then
+counting is enough where all demands take threads, as any thread will do. Placement's tree sees to that.
+
 Over 300 lines because one object hands the cores out, and each of its steps counts what those before have taken.
 """
 
@@ -56,16 +59,12 @@ class Layout:
 
 
 def usable_cores(cores: Iterable[Core], pool: CpuSet) -> tuple[Core, ...]:
-    """The cores that counting can use, ordered by their first CPU.
-
-    They lie wholly in the pool and are as wide as the node's widest: not so a core of which a thread is offline.
+    """The cores that lie wholly in a pool, ordered by their first CPU.
 
     :param cores: all online cores of the node
-    :param pool: the host's dedicated CPUs
+    :param pool: dedicated CPUs
     """
-    online = sorted(cores, key=lambda core: core.cpus.first)
-    width = max((len(core.cpus) for core in online), default=0)
-    return tuple(core for core in online if len(core.cpus) == width and core.cpus <= pool)
+    return tuple(sorted((core for core in cores if core.cpus <= pool), key=lambda core: core.cpus.first))
 
 
 def allocate(cores: Sequence[Core], demands: Iterable[Demand], blocked: CpuSet = CpuSet()) -> Layout:
@@ -74,12 +73,12 @@ def allocate(cores: Sequence[Core], demands: Iterable[Demand], blocked: CpuSet =
     A guest that is placed well stays, also on a node that is overfull. It moves only if a whole-core demand needs room;
     then those cores are vacated that hold the fewest vCPUs. The order of the demands does not matter.
 
-    Around CPUs that cannot be vacated counting is not enough any more: a whole-core demand needs as many cores without
-    such a CPU, and is refused if there are fewer.
+    Around CPUs that cannot be vacated, and among cores of several widths, counting is not enough any more: a whole-core
+    demand needs as many of the widest cores without such a CPU, and is refused if there are fewer.
 
-    :param cores: what :func:`usable_cores` returned, so all of one width
+    :param cores: what :func:`usable_cores` returned
     :param blocked: host CPUs of guests that are not among the demands and cannot be moved
-    :raises ValueError: if two demands have one key or the cores differ in width
+    :raises ValueError: if two demands have one key
     """
     ordered = sorted(demands, key=lambda demand: (not demand.takes_whole_cores, demand.key))
     if len({demand.key for demand in ordered}) < len(ordered):
@@ -101,7 +100,8 @@ class _Accumulator:
     """The cores of a node while they are handed out.
 
     :ivar blocked: hardware threads of guests that cannot be moved
-    :ivar whole: the cores without such a thread
+    :ivar threads_per_core: of the widest cores, which alone are whole cores
+    :ivar whole: the whole cores without such a thread
     :ivar free: hardware threads that no demand owns, blocked ones left out
     :ivar pins: key to vCPU to host CPU
     :ivar owned: key to hardware threads, idle siblings included
@@ -109,15 +109,21 @@ class _Accumulator:
 
     def __init__(self, cores: Sequence[Core], blocked: CpuSet) -> None:
         self.cores = cores
-        self.threads_per_core = len(cores[0].cpus) if cores else 1
-        if any(len(core.cpus) != self.threads_per_core for core in cores):
-            raise ValueError("the cores differ in width; see usable_cores")
+        self.threads_per_core = max((len(core.cpus) for core in cores), default=1)
         self.core_of = {cpu: core for core in cores for cpu in core.cpus}
         self.blocked = blocked
-        self.whole = [core for core in cores if core.cpus.isdisjoint(blocked)]
+        self.whole = [core for core in cores if self.is_widest(core) and core.cpus.isdisjoint(blocked)]
         self.free = CpuSet.union(core.cpus for core in cores) - blocked
         self.pins: dict[str, dict[int, int]] = {}
         self.owned: dict[str, CpuSet] = {}
+
+    def is_widest(self, core: Core) -> bool:
+        """Whether whole-core demands count a core."""
+        return len(core.cpus) == self.threads_per_core
+
+    def is_free(self, core: Core) -> bool:
+        """Whether a whole-core demand can have a core."""
+        return core.cpus <= self.free and self.is_widest(core)
 
     def count(self, demand: Demand) -> int:
         """How many hardware threads a demand counts, idle siblings included."""
@@ -180,7 +186,8 @@ class _Accumulator:
             return f"asked: {self.count(demand)} dedicated CPUs ({shape}); available: {left} of {len(self.core_of)}"
         if demand.takes_whole_cores and self.count(demand) > in_cores:
             cores, wanted = in_cores // self.threads_per_core, self.count(demand) // self.threads_per_core
-            return f"asked: {wanted} whole cores ({shape}); available: {cores}, because some guests cannot be moved now"
+            why = "because some guests cannot be moved now" if self.blocked else "the others have fewer threads"
+            return f"asked: {wanted} whole cores ({shape}); available: {cores}, {why}"
         return None
 
     def find_keepable(self, demand: Demand) -> dict[int, int]:
@@ -197,7 +204,7 @@ class _Accumulator:
         by_core: dict[Core, dict[int, int]] = {}
         for cpu, vcpu in on.items():
             core = self.core_of[cpu]
-            if core.cpus <= self.free and len(by_core.setdefault(core, {})) < per_core:
+            if self.is_free(core) and len(by_core.setdefault(core, {})) < per_core:
                 by_core[core][vcpu] = cpu
         fullest_first = sorted(by_core, key=lambda core: (-len(by_core[core]), core.cpus.first))
         stay = fullest_first[: self.count(demand) // self.threads_per_core]
@@ -219,8 +226,9 @@ class _Accumulator:
         users: dict[Core, list[str]] = {}
         for key in [demand.key for demand in demands if not demand.takes_whole_cores]:
             for cpu in self.owned[key]:
-                if self.core_of[cpu].cpus.isdisjoint(self.blocked):
-                    users.setdefault(self.core_of[cpu], []).append(key)
+                core = self.core_of[cpu]
+                if self.is_widest(core) and core.cpus.isdisjoint(self.blocked):
+                    users.setdefault(core, []).append(key)
         # A guest that moves anyhow is the cheapest to take another vCPU from: it disturbs no further one.
         moved = {demand.key for demand in demands if self.needs_pins(demand)}
         for _ in range(sum(map(self.needs_cores, demands)) - len(self.free_cores())):
@@ -232,8 +240,8 @@ class _Accumulator:
                 moved.add(key)
 
     def free_cores(self) -> list[Core]:
-        """The cores of which all threads are free."""
-        return [core for core in self.cores if core.cpus <= self.free]
+        """The whole cores of which all threads are free."""
+        return [core for core in self.cores if self.is_free(core)]
 
     def take_cores(self, demand: Demand) -> None:
         """Own the lacking whole cores and put vCPUs on them, idle siblings of cores owned before first."""
@@ -298,14 +306,14 @@ class _Accumulator:
         return needed if needed <= whole else None
 
     def supply(self, demand: Demand, wanted: int, within: Sequence[Core]) -> list[Core]:
-        """Partly used cores, to keep others whole; for ``prefer`` only those with room for siblings, while it can.
+        """Partly used and narrow cores, to keep others whole; for ``prefer`` those with room for siblings, if any.
 
         :param within: the cores among which to choose
         """
         least = min(wanted, self.threads_per_core) if demand.threads is ThreadPolicy.PREFER else 1
-        partly_used = [core for core in within if not core.cpus <= self.free]
+        partly_used = [core for core in within if not self.is_free(core)]
         roomy = [core for core in partly_used if len(core.cpus & self.free) >= least]
-        whole = [core for core in within if core.cpus <= self.free]
+        whole = [core for core in within if self.is_free(core)]
         return roomy or whole or [core for core in partly_used if core.cpus & self.free]
 
     def choose(self, demand: Demand, supply: Sequence[Core], wanted: int) -> Core:

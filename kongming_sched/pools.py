@@ -98,6 +98,11 @@ class HostCpus:
         node = self.topology.node(node_id)
         return self.pools.shared & node.cpus if node else CpuSet()
 
+    def threads_per_core(self, node: NumaNode) -> int:
+        """The hardware threads of the widest core in a node's dedicated pool; of the node if it has no such pool."""
+        widths = [len(core.cpus) for core in node.cores if core.cpus <= self.pools.dedicated]
+        return max(widths, default=node.threads_per_core)
+
     def small_pages_mb(self, node: NumaNode) -> int:
         """The memory of a node outside its huge pages, in MiB."""
         in_huge_pages_kib = sum(pages.memory_kib for pages in self.huge_pages.get(node.id, ()))

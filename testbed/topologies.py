@@ -106,6 +106,8 @@ SHAPES: Mapping[str, HostTopology] = {
     ),
     "some siblings offline": describe_host({0: "0,4 1 2,6 3,7", 1: "8,12 9,13 10 11"}, absent=CpuSet.parse("5,14-15")),
     "cores of two kinds": describe_host({0: "0-1 2-3 4-5 | 6 7 8 9 | 10 11"}),
+    "i7-14700": describe_host({0: "0-1 2-3 4-5 6-7 8-9 10-11 12-13 14-15 16 17 18 19 20 21 22 23 24 25 26 27"}),
+    "SMT off on all but two cores": describe_host({0: "0,8 1,9 2 3 4 5 6 7"}, absent=CpuSet.parse("10-15")),
     "caches smaller than a node": make_topology(2, 6, 2, cores_per_cache=2),
     "no level 3 cache": describe_host({0: "0 1 2 3", 1: "4 5 6 7"}),
     "512 CPUs": make_topology(8, 32, 2, cores_per_cache=8),

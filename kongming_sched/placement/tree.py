@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kongming_sched.allocator import usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
+from kongming_sched.placement.offers.cores import left_cpus, takes_whole_cores, widest_cpus
 from kongming_sched.placement.offers.matching import landing_nodes, why_not_offered
 from kongming_sched.placement.offers.memory import lack_of_memory, memory_inventory, page_inventories
 from kongming_sched.pools import HostCpus
@@ -72,11 +72,14 @@ class DesiredTree:
 
     :ivar refusals: templates that a node does not offer
     :ivar pools: node id to the dedicated CPUs of the node that are counted in Placement
+    :ivar narrow: node id to the dedicated CPUs of the node that are not counted, because its other cores are wider and
+        templates are offered that take whole cores
     """
 
     nodes: tuple[DesiredNode, ...]
     refusals: tuple[Refusal, ...]
     pools: Mapping[int, CpuSet]
+    narrow: Mapping[int, CpuSet] = field(default_factory=dict)
 
     def refusal(self, template: str, node_id: int) -> str | None:
         """Why a node does not offer a template; None if it does."""
@@ -114,8 +117,7 @@ def desired_tree(
         if (names.DISABLED in state.traits if (state := states[node.id]) else is_host_disabled)
     }
     planner = _Offers(nodes, cpus, states, held, disabled)
-    for template in planner.in_order(templates):
-        planner.offer(template)
+    planner.offer_all(templates)
     desired = [
         DesiredNode(
             names.node_uuid(root_uuid, node.id),
@@ -127,7 +129,12 @@ def desired_tree(
     ]
     wanted = {node.uuid for node in desired}
     desired += [_retired(state) for uuid, state in sorted(current.items()) if uuid not in wanted]
-    return DesiredTree(tuple(desired), tuple(planner.refusals), {node.id: planner.pool(node) for node in nodes})
+    return DesiredTree(
+        tuple(desired),
+        tuple(planner.refusals),
+        {node.id: planner.pool(node) for node in nodes},
+        {node.id: narrow for node in nodes if (narrow := left_cpus(cpus, node, planner.taken) - planner.pool(node))},
+    )
 
 
 def _retired(state: NodeState) -> DesiredNode:
@@ -141,7 +148,10 @@ def _retired(state: NodeState) -> DesiredNode:
 
 
 class _Offers:
-    """Decides template by template which nodes offer it, and which CPUs stay in the pools."""
+    """Decides template by template which nodes offer it, and which CPUs stay in the pools.
+
+    :ivar widest_only: ids of the nodes of whose pool the widest cores alone are counted; see offers/cores.py
+    """
 
     def __init__(
         self,
@@ -158,19 +168,36 @@ class _Offers:
         self.taken = held
         self.disabled = disabled
         self.offered: dict[int, list[PinningTemplate]] = {node.id: [] for node in nodes}
+        self.widest_only: set[int] = set()
         self.refusals: list[Refusal] = []
 
-    def in_order(self, templates: Iterable[PinningTemplate]) -> list[PinningTemplate]:
+    def offer_all(self, templates: Iterable[PinningTemplate]) -> None:
         """Explicit templates first, and among them those already offered, so that no server loses its explicit CPUs.
 
-        Dedicated ones come last, because what is left of the pool for them depends on the explicit ones.
+        Then those that take whole cores, and the others last: what is left of the pool depends on those before.
         """
 
-        def key(template: PinningTemplate) -> tuple[bool, bool, str]:
+        def key(template: PinningTemplate) -> tuple[bool, str]:
             already = any(_is_offered(template.name, state) for state in self.states.values())
-            return not template.host_cpus, not already, template.name
+            return not already, template.name
 
-        return sorted(templates, key=key)
+        ordered = sorted(templates, key=key)
+        explicit = [template for template in ordered if template.host_cpus]
+        dedicated = [template for template in ordered if not template.host_cpus]
+        of_cores = [template for template in dedicated if takes_whole_cores(template)]
+        # Until it is decided where whole cores are offered, the pools are what they are in Placement.
+        self.widest_only = {
+            node.id
+            for node in self.nodes
+            for template in ordered
+            if takes_whole_cores(template) and _is_offered(template.name, self.states[node.id])
+        }
+        for template in (*explicit, *of_cores):
+            self.offer(template)
+        self.widest_only = {node.id for node in self.nodes if any(map(takes_whole_cores, self.offered[node.id]))}
+        for template in dedicated:
+            if not takes_whole_cores(template):
+                self.offer(template)
 
     def offer(self, template: PinningTemplate) -> None:
         """Offer a template on every node where one of its cells can be while all others are on other nodes."""
@@ -180,6 +207,8 @@ class _Offers:
             self.offered[self.nodes[index].id].append(template)
         if on:
             self.taken |= template.host_cpus
+        if takes_whole_cores(template):
+            self.widest_only |= {self.nodes[index].id for index in on}
         for index, node in enumerate(self.nodes):
             if index not in on:
                 reason = why_not_offered(template, node.id, [row[index] for row in fits])
@@ -195,14 +224,23 @@ class _Offers:
             have = len(self.pools.shared & node.cpus)
             return None if have >= len(cell.vcpus) else f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
         if cell.cpus is CpuPolicy.DEDICATED:
-            return self.obstacle_to_dedicated(cell, node)
+            return self.obstacle_to_dedicated(template, cell, node)
         return self.obstacle_to_explicit(template, cell, node)
 
-    def obstacle_to_dedicated(self, cell: TemplateCell, node: NumaNode) -> str | None:
-        if cell.threads is ThreadPolicy.REQUIRE and node.threads_per_core < 2:
+    def obstacle_to_dedicated(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
+        width = self.cpus.threads_per_core(node)
+        if cell.threads is ThreadPolicy.REQUIRE and width < 2:
             return "needs hardware threads (require), the node has one per core"
-        need, have = cell.dedicated_cpus(node.threads_per_core), len(self.pool(node))
-        return None if need <= have else f"needs {need} dedicated CPUs, the node has {have}"
+        need, have = cell.dedicated_cpus(width), len(self.pool(node))
+        if not takes_whole_cores(template) or node.id in self.widest_only:
+            return None if need <= have else f"needs {need} dedicated CPUs, the node has {have}"
+        left, state = len(widest_cpus(self.cpus, node, self.taken)), self.states[node.id]
+        if need > left:
+            return f"needs {need} dedicated CPUs, the node has {left}" + f" on cores of {width} threads" * (left < have)
+        used = state.used(names.PCPU) if state else 0
+        if left < have and left < used:
+            return f"{used} CPUs of the dedicated pool are allocated, and only {left} are on cores of {width} threads"
+        return None
 
     def obstacle_to_explicit(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
         if outside := cell.host_cpus - node.cpus:
@@ -222,13 +260,12 @@ class _Offers:
         return None
 
     def pool(self, node: NumaNode, taken: CpuSet | None = None) -> CpuSet:
-        """The dedicated CPUs of a node that are counted: those of whole cores of which no CPU is taken."""
-        taken = self.taken if taken is None else taken
-        cores = usable_cores(node.cores, self.pools.dedicated)
-        return CpuSet.union(core.cpus for core in cores if core.cpus.isdisjoint(taken))
+        """The dedicated CPUs of a node that are counted: those of cores of which no CPU is taken."""
+        count = widest_cpus if node.id in self.widest_only else left_cpus
+        return count(self.cpus, node, self.taken if taken is None else taken)
 
     def traits(self, node: NumaNode) -> frozenset[str]:
-        fixed = {names.HW_NUMA_ROOT, names.node_trait(node.id), names.smt_trait(node.threads_per_core)}
+        fixed = {names.HW_NUMA_ROOT, names.node_trait(node.id), names.smt_trait(self.cpus.threads_per_core(node))}
         if node.id in self.disabled:
             return frozenset(fixed | {names.DISABLED})
         return frozenset(fixed | {names.template_trait(template.name) for template in self.offered[node.id]})

@@ -17,6 +17,7 @@ from kongming_sched.cloud.nodes import Node
 from kongming_sched.cloud.signs import Sign
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
+from kongming_sched.placement.offers.cores import takes_whole_cores
 from kongming_sched.placement.templates import TemplateList
 from kongming_sched.status.verdict import Problem, Verdict, warning
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
@@ -115,20 +116,28 @@ def _left_undone(nodes: list[Node], templates: TemplateList, members: Mapping[st
     for name, stored in sorted(templates.templates.items()):
         if name in members and nodes[0].host_uuid not in members[name]:
             continue
-        if not any(name in node.templates for node in nodes) and _could_offer(stored.template, nodes):
+        if not any(name in node.templates for node in nodes) and _could_offer(stored.template, nodes, templates):
             return f"it does not offer template {name!r}, for which it has room"
     return ""
 
 
-def _could_offer(template: PinningTemplate, nodes: list[Node]) -> bool:
+def _could_offer(template: PinningTemplate, nodes: list[Node], templates: TemplateList) -> bool:
     """Whether a host's node can certainly honour a template, by what Placement shows of it.
 
     That is known only for templates with one dedicated cell: Placement shows neither which explicit CPUs a host has nor
-    the size of its shared pool.
+    the size of its shared pool. Nor does it show how many of the CPUs are on whole cores, before some are offered.
     """
     if len(template.cells) != 1 or template.cells[0].cpus is not CpuPolicy.DEDICATED:
         return False
-    return any(_is_room(template.cells[0], node) for node in nodes if not node.is_disabled)
+    enabled = [node for node in nodes if not node.is_disabled]
+    if takes_whole_cores(template):
+        enabled = [node for node in enabled if _counts_whole_cores(node, templates)]
+    return any(_is_room(template.cells[0], node) for node in enabled)
+
+
+def _counts_whole_cores(node: Node, templates: TemplateList) -> bool:
+    known = (templates.templates.get(name) for name in node.templates)
+    return any(takes_whole_cores(stored.template) for stored in known if stored)
 
 
 def _is_room(cell: TemplateCell, node: Node) -> bool:

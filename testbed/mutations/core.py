@@ -29,8 +29,8 @@ CORE = (
     Mutation(
         "allocator-counts-blocked-cores-as-whole",
         _ALLOCATOR,
-        "self.whole = [core for core in cores if core.cpus.isdisjoint(blocked)]",
-        "self.whole = list(cores)",
+        "self.whole = [core for core in cores if self.is_widest(core) and core.cpus.isdisjoint(blocked)]",
+        "self.whole = [core for core in cores if self.is_widest(core)]",
         "a guest of whole cores is admitted although guests that cannot be moved are on the cores",
         _TEST_ALLOCATOR,
     ),
@@ -45,8 +45,8 @@ CORE = (
     Mutation(
         "allocator-takes-cores-half-in-the-pool",
         _ALLOCATOR,
-        "if len(core.cpus) == width and core.cpus <= pool)",
-        "if len(core.cpus) == width and not core.cpus.isdisjoint(pool))",
+        "(core for core in cores if core.cpus <= pool)",
+        "(core for core in cores if not core.cpus.isdisjoint(pool))",
         "a core counts of which a thread belongs to somebody else",
         _TEST_ALLOCATOR,
     ),

@@ -29,15 +29,22 @@ TWO_CACHES = topologies.one_node_two_caches_smt2().nodes[0].cores
 """Cores 0,8 1,9 2,10 3,11 on one last-level cache and 4,12 5,13 6,14 7,15 on another."""
 FOUR_CACHES = topologies.make_topology(1, 8, 1, cores_per_cache=2).nodes[0].cores
 """Cores 0 1 | 2 3 | 4 5 | 6 7."""
+MIXED = topologies.describe_host({0: "0-1 2-3 16 17"}).nodes[0].cores
+"""Cores 0-1 2-3 16 17."""
 PAIRS_OF_CORES = topologies.make_topology(1, 4, 2, cores_per_cache=2).nodes[0].cores
 """Cores 0,4 1,5 | 2,6 3,7."""
+
+
+def widest(cores: Sequence[Core]) -> tuple[Core, ...]:
+    """Those that whole-core demands count."""
+    width = max((len(core.cpus) for core in cores), default=0)
+    return tuple(core for core in cores if len(core.cpus) == width)
+
+
 ANY_SHAPE = [
-    cores
-    for topology in topologies.SHAPES.values()
-    for node in topology.nodes
-    if (cores := usable_cores(node.cores, topology.cpus))
+    cores for topology in topologies.SHAPES.values() for node in topology.nodes if (cores := widest(node.cores))
 ]
-"""The cores of each node of every shape of host."""
+"""The widest cores of each node of every shape of host."""
 
 
 def demand(key: str, vcpus: int, threads: str, *present: int | None) -> Demand:
@@ -316,7 +323,30 @@ REFUSALS = {
     ),
 }
 
-CASES = ARRIVALS | CACHES | RESIDENTS | ROOM | REFUSALS
+TWO_WIDTHS = {
+    "threads fill narrow cores first": Case(MIXED, [demand("a", 3, "any")], {"a": (16, 17, 0)}),
+    "siblings are on wide cores": Case(
+        MIXED, [demand("a", 2, "prefer"), demand("b", 1, "prefer")], {"a": (0, 1), "b": (16,)}
+    ),
+    "siblings where none are left": Case(
+        MIXED, [demand("a", 4, "require"), demand("b", 2, "prefer")], {"a": (0, 1, 2, 3), "b": (16, 17)}
+    ),
+    "whole cores are wide ones": Case(
+        MIXED, [demand("a", 2, "isolate"), demand("b", 2, "any")], {"a": (0, 2), "b": (16, 17)}
+    ),
+    "who is on wide cores makes room": Case(
+        MIXED, [demand("a", 2, "any", 0, 2), demand("b", 2, "isolate")], {"a": (16, 17), "b": (0, 2)}
+    ),
+    "isolate leaves a narrow core": Case(MIXED, [demand("a", 1, "isolate", 16)], {"a": (0,)}),
+    "more whole cores than there are": Case(
+        MIXED,
+        [demand("a", 2, "isolate", 0, 2), demand("b", 1, "isolate")],
+        {"a": (0, 2)},
+        {"b": "asked: 1 whole cores (vcpus=1, threads=isolate); available: 0, the others have fewer threads"},
+    ),
+}
+
+CASES = ARRIVALS | CACHES | RESIDENTS | ROOM | REFUSALS | TWO_WIDTHS
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -342,18 +372,6 @@ def test_usable_cores_lie_wholly_in_the_pool(pool: str, expected: list[str]) -> 
     assert expected == [str(core.cpus) for core in usable_cores(reversed(SMT2), CpuSet.parse(pool))]
 
 
-def test_a_core_that_lost_a_sibling_is_not_usable() -> None:
-    """Isolate would pay for two threads and require would get one; the core waits for its sibling."""
-    cores = [Core(CpuSet.of([0]), 0), *SMT2[1:]]
-    assert SMT2[1:] == usable_cores(cores, CpuSet.parse("0-7"))
-
-
-def test_the_width_is_that_of_the_node_and_not_of_the_pool() -> None:
-    """Otherwise a pool of one crippled core would be a node without SMT, and its counts would be wrong."""
-    cores = [Core(CpuSet.of([0]), 0), *SMT2[1:]]
-    assert () == usable_cores(cores, CpuSet.of([0]))
-
-
 def test_a_node_without_online_cores_has_no_usable_one() -> None:
     """Nor does it break anything."""
     assert () == usable_cores([], CpuSet.parse("0-7"))
@@ -363,12 +381,6 @@ def test_two_demands_with_one_key_are_a_mistake() -> None:
     """One of them would vanish in the answer."""
     with pytest.raises(ValueError, match="same key"):
         allocate(SMT2, [demand("a", 1, "any"), demand("a", 2, "isolate")])
-
-
-def test_cores_of_different_width_are_a_mistake() -> None:
-    """Counting needs one width; usable_cores provides it."""
-    with pytest.raises(ValueError, match="differ in width"):
-        allocate([*SMT2, Core(CpuSet.of([8]), 0)], [])
 
 
 @dataclass(frozen=True)
@@ -432,7 +444,7 @@ def choose_nodes(
     chosen = rng.sample(nodes, min(len(nodes), max_nodes))
     pool = CpuSet.union(node.cpus for node in chosen) - CpuSet.of(range(rng.randint(0, 2)))
     limits = [max_cpus // len(chosen) // node.threads_per_core for node in chosen]
-    return tuple(usable_cores(node.cores, pool)[:limit] for node, limit in zip(chosen, limits, strict=True))
+    return tuple(widest(usable_cores(node.cores, pool))[:limit] for node, limit in zip(chosen, limits, strict=True))
 
 
 def worlds(**limits: Any) -> st.SearchStrategy[World]:

@@ -10,6 +10,7 @@ from kongming_sched.exceptions import ConfigurationError
 from kongming_sched.pools import HostCpus, HostPools, HugePages, ReservedPages, check_pools, parse_reserved
 from kongming_sched.topology import HostTopology
 from testbed.topologies import (
+    SHAPES,
     one_node_no_smt,
     one_node_smt2,
     one_node_smt4,
@@ -20,6 +21,21 @@ from testbed.topologies import (
 
 POOLS = pools("1-3,9-11,5-7,13-15", "4,12", "0,8", 1024)
 """Of two_nodes_smt2: three cores of each node dedicated, the fourth of node 1 shared, that of node 0 housekeeping."""
+
+
+@pytest.mark.parametrize(
+    ("shape", "dedicated", "expected"),
+    [
+        ("i7-14700", "2-27", 2),
+        ("i7-14700", "16-27", 1),
+        ("SMT off on all but two cores", "2-7", 1),
+        ("SMT off on all but two cores", "", 2),
+    ],
+)
+def test_threads_per_core_are_those_of_the_pool(shape: str, dedicated: str, expected: int) -> None:
+    """Its widest core decides; without a dedicated pool that of the node."""
+    cpus = HostCpus(SHAPES[shape], pools(dedicated))
+    assert expected == cpus.threads_per_core(cpus.topology.nodes[0])
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def claim_obstacle(
     for index, node_id in enumerate(nodes):
         claimed = {key: value for key, value in guest.request.cells[index].resources.items() if key != names.MEMORY_MB}
         node = view.topology.node(node_id)
-        wanted = cell_requests(template, 0, node.threads_per_core if node else 1)[index].resources
+        wanted = cell_requests(template, 0, view.cpus.threads_per_core(node) if node else 1)[index].resources
         if claimed != wanted:
             has, takes = names.describe_amounts(claimed), names.describe_amounts(wanted)
             return f"cell {index} has claimed {has}, and template {name!r} now takes {takes}"

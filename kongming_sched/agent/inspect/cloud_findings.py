@@ -12,6 +12,7 @@ from kongming_sched.agent.model.problem import Reason
 from kongming_sched.agent.settings import Settings
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
+from kongming_sched.placement.offers.cores import takes_whole_cores
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostPools
 
@@ -35,6 +36,7 @@ def of_templates(preview: Preview) -> Iterator[Finding]:
     yield from (
         Finding(Level.WARN, "memory", str(problem)) for problem in preview.problems if problem.reason is Reason.OVERFULL
     )
+    yield from _of_narrow_cores(preview)
     if not preview.templates:
         yield Finding(Level.OK, "templates", "there is none for this host; see 'openstack kongming template create'")
         return
@@ -53,6 +55,23 @@ def of_templates(preview: Preview) -> Iterator[Finding]:
             f"{name} cannot be honoured here: {words or 'no node of this host has CPUs in the pools'}",
             "" if offered else "change the pools or the template, or give the template aggregates without this host",
         )
+
+
+def _of_narrow_cores(preview: Preview) -> Iterator[Finding]:
+    """Of dedicated CPUs that are not counted, because the other cores of their node's pool are wider."""
+    tree, cpus = preview.layout.tree, preview.cpus
+    takers = sorted(name for name, template in preview.templates.items() if takes_whole_cores(template))
+    for node in cpus.topology.nodes:
+        if narrow := tree.narrow.get(node.id):
+            offered = [name for name in takers if tree.refusal(name, node.id) is None]
+            yield Finding(
+                Level.WARN,
+                "dedicated pool",
+                f"CPU {narrow} of node {node.id} is not counted: {', '.join(offered)} can have whole cores here, so"
+                f" that the cores of {cpus.threads_per_core(node)} threads are counted alone",
+                "give the templates of require and isolate aggregates without this host, or leave these CPUs to"
+                " shared_cpu_set",
+            )
 
 
 def of_guests(

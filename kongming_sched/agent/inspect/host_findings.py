@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from kongming_sched.agent.inspect.findings import Finding, Level
@@ -48,7 +49,7 @@ def of_version(version: tuple[int, int, int]) -> Finding:
 def of_topology(topology: HostTopology) -> Iterator[Finding]:
     """Of nodes, cores and threads."""
     nodes = [node for node in topology.nodes if node.cores]
-    threads = sorted({node.threads_per_core for node in nodes})
+    threads = sorted({len(core.cpus) for node in nodes for core in node.cores})
     cores = sum(len(node.cores) for node in nodes)
     yield Finding(
         Level.OK,
@@ -56,15 +57,6 @@ def of_topology(topology: HostTopology) -> Iterator[Finding]:
         f"{_count(len(nodes), 'NUMA node')}, {_count(cores, 'core')}, {_count(len(topology.cpus), 'CPU')},"
         f" {' or '.join(map(str, threads))} per core",
     )
-    if len(threads) > 1:
-        yield Finding(
-            Level.WARN,
-            "topology",
-            "the nodes have cores of different width, so that a flavor whose template takes whole cores fits on some"
-            " of them only",
-            "switch hardware threads on or off on all of them, or see 'openstack kongming flavor set"
-            " --threads-per-core'",
-        )
 
 
 def of_pools(cpus: HostCpus) -> Iterator[Finding]:
@@ -79,8 +71,9 @@ def of_pools(cpus: HostCpus) -> Iterator[Finding]:
         return
     nodes = [node for node in topology.nodes if node.cores]
     if pools.dedicated:
-        counts = [f"{_count(len(_whole_cores(node, pools)), 'whole core')} on node {node.id}" for node in nodes]
+        counts = [f"{_cores(node, pools)} on node {node.id}" for node in nodes]
         yield Finding(Level.OK, "dedicated pool", f"CPU {pools.dedicated}: {', '.join(counts)}")
+        yield from _of_width(nodes, cpus)
     if pools.shared:
         shared = {node.id: len(pools.shared & node.cpus) for node in nodes}
         counts = [f"{int(n * pools.vcpu_allocation_ratio)} vCPUs on node {id}" for id, n in shared.items() if n]
@@ -164,8 +157,27 @@ def of_hook(path: str, state: str, others: Sequence[str]) -> Finding:
     )
 
 
-def _whole_cores(node: NumaNode, pools: HostPools) -> Sequence[object]:
-    return usable_cores(node.cores, pools.dedicated)
+def _cores(node: NumaNode, pools: HostPools) -> str:
+    """As in "3 whole cores", or "8 whole cores of 2 threads and 12 of 1"."""
+    widths = Counter(len(core.cpus) for core in usable_cores(node.cores, pools.dedicated))
+    if len(widths) < 2:
+        return _count(widths.total(), "whole core")
+    (widest, cores), *others = sorted(widths.items(), reverse=True)
+    rest = [f"{cores} of {width}" for width, cores in others]
+    return f"{_count(cores, 'whole core')} of {widest} threads and {' and '.join(rest)}"
+
+
+def _of_width(nodes: Sequence[NumaNode], cpus: HostCpus) -> Iterator[Finding]:
+    widths = {cpus.threads_per_core(node) for node in nodes if node.cpus & cpus.pools.dedicated}
+    if len(widths) > 1:
+        yield Finding(
+            Level.WARN,
+            "dedicated pool",
+            "the nodes have cores of different width, so that a flavor whose template takes whole cores fits on some"
+            " of them only",
+            "switch hardware threads on or off on all of them, or see 'openstack kongming flavor set"
+            " --threads-per-core'",
+        )
 
 
 def _no_pools(topology: HostTopology) -> Finding:
@@ -180,8 +192,8 @@ def _no_pools(topology: HostTopology) -> Finding:
 def _of_offline(topology: HostTopology, pools: HostPools) -> Iterator[Finding]:
     offline = (pools.dedicated | pools.shared) & topology.present - topology.cpus
     if offline:
-        fact = f"CPU {offline} of the pools is offline; nothing is counted of a core that is not whole"
-        yield Finding(Level.WARN, "CPU pools", fact, f"bring it online (chcpu -e {offline}), or take the core out")
+        fact = f"CPU {offline} of the pools is offline, and is not counted"
+        yield Finding(Level.WARN, "CPU pools", fact, f"bring it online (chcpu -e {offline}), or take it out")
 
 
 def _of_memory(nodes: Sequence[NumaNode], cpus: HostCpus) -> Iterator[Finding]:

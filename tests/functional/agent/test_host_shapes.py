@@ -24,6 +24,9 @@ STRICT, ANYWHERE = (
     PinningTemplate.from_mapping({"name": name, "cells": [{"vcpus": "0", "cpus": "dedicated", "memory": memory}]})
     for name, memory in (("strict", "strict"), ("anywhere", "none"))
 )
+CORES = PinningTemplate.from_mapping(
+    {"name": "cores", "cells": [{"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}]}
+)
 NUMBERS = itertools.count(1)
 
 
@@ -46,13 +49,14 @@ def boot(world: World, template: PinningTemplate, node_id: int) -> str | None:
         return None
     if names.template_trait(template.name) not in client.traits(node):
         return None
-    server = f"{template.name}-{node_id}"
+    server = f"{template.name}-{node_id}-{len(world.servers)}"
     world.servers[server] = str(uuid.UUID(int=(len(world.servers) + 1 << 64) + world.number))
     topology_node = world.topology.node(node_id)
     assert topology_node is not None
-    [cell] = cell_requests(template, MEMORY_MB, topology_node.threads_per_core)
+    threads = world.cpus.threads_per_core(topology_node)
+    [cell] = cell_requests(template, MEMORY_MB, threads)
     world.placement.allocate(world.servers[server], {node: dict(cell.resources)})
-    specs = extra_specs(template, {}, vcpus=1, memory_mb=MEMORY_MB, threads_per_core=topology_node.threads_per_core)
+    specs = extra_specs(template, {}, vcpus=1, memory_mb=MEMORY_MB, threads_per_core=threads)
     world.host.spawn(world.servers[server], 1, specs)
     return server
 
@@ -77,8 +81,7 @@ def test_servers_get_what_was_offered(placement: PlacementService, shape: str) -
         node = world.topology.node(node_id)
         assert node is not None
         if server is None:
-            cores = [core for core in node.cores if len(core.cpus) == node.threads_per_core]
-            free = [core for core in cores if core.cpus <= world.pools.dedicated]
+            free = [core for core in node.cores if core.cpus <= world.pools.dedicated]
             assert not free or (template == "strict" and not node.memory_mb)
             continue
         pin, _, memory = world.pins()[server]
@@ -108,3 +111,27 @@ def test_a_node_that_vanishes_under_its_servers(placement: PlacementService) -> 
     inventories = placement.client.inventories(world.node(8))
     assert {0} == {inventory.capacity for inventory in inventories.values()}
     assert names.template_trait("anywhere") not in placement.client.traits(world.node(8))
+
+
+def test_servers_of_both_kinds_on_cores_of_two_widths(placement: PlacementService) -> None:
+    """All threads are offered until whole cores are, which the servers that are there make room for."""
+    world = start(placement, SHAPES["i7-14700"])
+    servers = [boot(world, ANYWHERE, 0) for _ in range(3)]
+    assert None not in servers
+    world.settle()
+    pcpus = [placement.client.inventories(world.node(0))[names.PCPU].total]
+    TemplateStore(placement.client).create(CORES)
+    world.settle()
+    pcpus.append(placement.client.inventories(world.node(0))[names.PCPU].total)
+
+    cores = boot(world, CORES, 0)
+    outcome = world.settle()
+
+    assert [26, 14] == pcpus
+    assert () == outcome.problems
+    assert CpuSet() == world.host.shared_at_any_time
+    assert cores is not None
+    pinned = {name: CpuSet.parse(pins[0]) for name, pins in world.pins().items()}
+    assert CpuSet.union(pinned.values()) <= CpuSet.parse("2-15")
+    sibling = CpuSet.of(cpu ^ 1 for cpu in pinned[cores])
+    assert all(sibling.isdisjoint(cpus) for cpus in pinned.values())

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.disabling import disabled_traits
 from kongming_sched.placement.tree import DesiredNode, DesiredTree, NodeState, Refusal, desired_tree
 from kongming_sched.pools import HostCpus, HostPools, HugePages, PagesByNode, ReservedPages, check_pools
-from kongming_sched.template import PinningTemplate
+from kongming_sched.template import PinningTemplate, ThreadPolicy
 from kongming_sched.topology import HostTopology
 from testbed.topologies import (
     SHAPES,
@@ -148,12 +149,13 @@ def test_a_node_says_how_many_threads_its_cores_have(topology: HostTopology, thr
     assert [3 * threads] == pcpus(tree)
 
 
-def test_a_core_with_an_offline_thread_is_not_counted() -> None:
-    """Whole-core demands could not use it, so that counting would no longer be enough."""
-    tree = plan(topology=with_offline(two_nodes_smt2(), 9))
-    assert [4, 6] == pcpus(tree)
-    assert CpuSet.parse("2-3,10-11") == tree.pools[0]
-    assert names.smt_trait(2) in node_of(tree, 0).traits
+@pytest.mark.parametrize(("threads", "count", "counted"), [("any", 5, "1-3,10-11"), ("isolate", 4, "2-3,10-11")])
+def test_a_core_with_an_offline_thread_is_no_whole_core(threads: str, count: int, counted: str) -> None:
+    """The thread that is left counts as long as nobody takes whole cores: then counting would no longer be enough."""
+    tree = plan(of_cores("two", threads), topology=with_offline(two_nodes_smt2(), 9))
+    assert [count, 6] == pcpus(tree)
+    assert CpuSet.parse(counted) == tree.pools[0]
+    assert [2, 2] == smt(tree)
 
 
 def test_offline_shared_cpus_are_not_counted() -> None:
@@ -176,6 +178,125 @@ def test_memory_is_what_the_node_has(memory_mb: int, reserved: int, expected: In
     topology = make_topology(1, 4, memory_mb=memory_mb)
     tree = plan(topology=topology, of=pools("1-3", reserved_memory_mb=reserved))
     assert expected == tree.nodes[0].inventories[names.MEMORY_MB]
+
+
+# Cores of several widths
+
+
+HYBRID = SHAPES["i7-14700"]
+"""Cores 0-1 to 14-15, and 16 to 27 of one thread."""
+HYBRID_POOLS = pools("2-27", housekeeping="0-1")
+
+
+def of_cores(name: str, threads: str, vcpus: str = "0-1") -> PinningTemplate:
+    """A template of a thread policy."""
+    return template(name, {"vcpus": vcpus, "threads": threads})
+
+
+def smt(tree: DesiredTree) -> list[int]:
+    """The threads per core that each node names."""
+    return [number for node in tree.nodes for trait in node.traits if (number := names.smt_of(trait))]
+
+
+def test_the_width_is_that_of_the_pool() -> None:
+    """SMT is off on the dedicated cores alone: all of them count, as those of a host without SMT."""
+    host, of = SHAPES["SMT off on all but two cores"], pools("2-7", housekeeping="0-1,8-9")
+    tree = plan(of_cores("alone", "isolate", "0-5"), of_cores("pairs", "require"), topology=host, of=of)
+
+    assert ([6], [1], {"alone": [0]}) == (pcpus(tree), smt(tree), offers(tree))
+    assert "needs hardware threads (require), the node has one per core" == tree.refusal("pairs", 0)
+
+
+def test_a_node_without_dedicated_cores_has_the_width_of_its_cores() -> None:
+    """Its shared pool is used as before."""
+    assert [2] == smt(plan(topology=one_node_smt2(), of=pools("", "1-3,5-7")))
+
+
+@pytest.mark.parametrize("threads", ["any", "prefer"])
+def test_every_thread_counts_where_nobody_takes_whole_cores(threads: str) -> None:
+    """Whatever core it is on."""
+    tree = plan(of_cores("most", threads, "0-25"), topology=HYBRID, of=HYBRID_POOLS)
+    assert ([26], {"most": [0]}) == (pcpus(tree), offers(tree))
+    assert {} == tree.narrow
+
+
+@pytest.mark.parametrize("threads", ["isolate", "require"])
+def test_the_widest_cores_count_alone_where_servers_take_whole_cores(threads: str) -> None:
+    """Else Placement would admit more of them than there are cores."""
+    tree = plan(of_cores("cores", threads), of_cores("most", "any", "0-14"), topology=HYBRID, of=HYBRID_POOLS)
+    assert ([14], [2], {"cores": [0]}) == (pcpus(tree), smt(tree), offers(tree))
+    assert "needs 15 dedicated CPUs, the node has 14" == tree.refusal("most", 0)
+    assert {0: CpuSet.parse("16-27")} == tree.narrow
+
+
+def test_whole_cores_that_there_are_not() -> None:
+    """The template is refused by the cores that it could have, and the others go on to count."""
+    tree = plan(of_cores("cores", "require", "0-15"), topology=HYBRID, of=HYBRID_POOLS)
+    assert [26] == pcpus(tree)
+    assert "needs 16 dedicated CPUs, the node has 14 on cores of 2 threads" == tree.refusal("cores", 0)
+
+
+def test_threads_in_use_are_not_taken_by_a_template_of_whole_cores() -> None:
+    """It is refused as long as servers have more than the wide cores hold, and offered after that."""
+    cores, some = of_cores("cores", "require"), of_cores("some", "any")
+    before = plan(some, topology=HYBRID, of=HYBRID_POOLS)
+    full = written(before, {0: {names.PCPU: 15}})
+    tree = plan(some, cores, topology=HYBRID, of=HYBRID_POOLS, current=full)
+    assert ([26], {"some": [0]}) == (pcpus(tree), offers(tree))
+    assert "15 CPUs of the dedicated pool are allocated, and only 14 are on cores of 2 threads" == tree.refusal(
+        "cores", 0
+    )
+    enough = written(before, {0: {names.PCPU: 14}})
+    assert [14] == pcpus(plan(some, cores, topology=HYBRID, of=HYBRID_POOLS, current=enough))
+
+
+def test_an_explicit_template_takes_no_whole_cores_from_servers() -> None:
+    """Those on narrow cores, which are not counted, do not make up for it."""
+    cores = of_cores("cores", "require")
+    full = written(plan(cores, topology=HYBRID, of=HYBRID_POOLS), {0: {names.PCPU: 14}})
+    tree = plan(cores, explicit("wide", "2"), explicit("narrow", "16"), topology=HYBRID, of=HYBRID_POOLS, current=full)
+    assert ([14], {"cores": [0], "narrow": [0]}) == (pcpus(tree), offers(tree))
+    assert {0: CpuSet.parse("17-27")} == tree.narrow
+
+
+def test_the_other_threads_count_again_when_nobody_takes_whole_cores() -> None:
+    """The template goes, and its last server has gone before."""
+    before = written(plan(of_cores("cores", "require"), topology=HYBRID, of=HYBRID_POOLS))
+    assert [26] == pcpus(plan(topology=HYBRID, of=HYBRID_POOLS, current=before))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(st.data())
+def test_what_is_counted_is_what_servers_can_have(shape: str, data: st.DataObject) -> None:
+    """Any servers of the offered templates whose counts fit the inventory get their CPUs, on every shape of host."""
+    topology = SHAPES[shape]
+    cores = [core.cpus for node in topology.nodes for core in node.cores]
+    chosen = data.draw(st.lists(st.sampled_from(cores), unique=True, min_size=1))
+    cpus = HostCpus(topology, HostPools(CpuSet.union(chosen)))
+    policies = data.draw(st.lists(st.sampled_from(list(ThreadPolicy)), unique=True, min_size=1))
+    templates = {f"t{n}": of_cores(f"t{n}", str(policy), f"0-{n}") for n, policy in enumerate(policies)}
+    tree = desired_tree(ROOT, "compute1", cpus, templates.values(), {})
+
+    for node in topology.nodes:
+        pool = tree.pools.get(node.id, CpuSet())
+        if not pool:
+            continue
+        provider = node_of(tree, node.id)
+        left = provider.inventories[names.PCPU].capacity
+        assert len(pool) == left
+        offered = [templates[name] for trait in provider.traits if (name := names.offered_template(trait))]
+        demands: list[Demand] = []
+        width = cpus.threads_per_core(node)
+        for number in data.draw(st.lists(st.integers(0, len(offered) - 1), max_size=32)) if offered else ():
+            cell = offered[number].cells[0]
+            if (count := cell.dedicated_cpus(width)) <= left:
+                left -= count
+                demands.append(Demand(f"s{len(demands)}", len(cell.vcpus), cell.threads))
+        assert {} == allocate(usable_cores(node.cores, pool), demands).unplaced
+        narrow = CpuSet.union(core.cpus for core in node.cores if len(core.cpus) < width) & cpus.pools.dedicated
+        takes_cores = any(item.cells[0].needs_smt_trait for item in offered)
+        assert (narrow if takes_cores else CpuSet()) == tree.narrow.get(node.id, CpuSet())
+        assert node.cpus & cpus.pools.dedicated == pool | tree.narrow.get(node.id, CpuSet())
 
 
 # Huge pages
@@ -648,21 +769,17 @@ def test_no_host_cpu_is_counted_twice(host: tuple[HostTopology, HostPools], temp
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_hosts_of_every_shape_offer_what_they_can(shape: str) -> None:
-    """All of a node's whole cores are counted, and nothing where there is none or no memory for it."""
+    """All threads of a node's cores are counted, and nothing where there is none or no memory for it."""
     topology = SHAPES[shape]
     first, *others = [core.cpus for node in topology.nodes for core in node.cores]
     chosen = HostPools(CpuSet.union(others), CpuSet(), first)
     anywhere = template("anywhere", {"vcpus": "0", "memory": "none"})
     tree = plan(template("strict"), anywhere, topology=topology, of=chosen)
-    widths = {node.id: node.threads_per_core for node in topology.nodes}
-    whole = {
-        node.id: sum(len(core.cpus) for core in node.cores if len(core.cpus) == widths[node.id] and core.cpus != first)
-        for node in topology.nodes
-    }
-    assert {node: count for node, count in whole.items() if node in tree.pools} == {
+    threads = {node.id: len(node.cpus - first) for node in topology.nodes}
+    assert {node: count for node, count in threads.items() if node in tree.pools} == {
         node: len(pool) for node, pool in tree.pools.items()
     }
-    wanted = [node for node, count in whole.items() if count]
+    wanted = [node for node, count in threads.items() if count]
     strict = [node for node in wanted if node in topology.memory_nodes]
     assert {name: on for name, on in {"anywhere": wanted, "strict": strict}.items() if on} == offers(tree)
 

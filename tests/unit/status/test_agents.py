@@ -85,7 +85,7 @@ def test_a_host_whose_agent_never_came() -> None:
         pytest.param(node(), {}, True, id="there is room"),
         pytest.param(node(pcpus=3), {}, False, id="too few CPUs"),
         pytest.param(node(pcpus=4), {}, True, id="just enough CPUs"),
-        pytest.param(node(pcpus=4), {"threads": "isolate"}, False, id="too few cores"),
+        pytest.param(node(), {"threads": "isolate"}, False, id="how many cores are whole stands nowhere"),
         pytest.param(node(threads=1), {"threads": "require"}, False, id="no siblings"),
         pytest.param(node(memory_mb=0), {}, False, id="no memory"),
         pytest.param(node(memory_mb=0), {"memory": "none"}, True, id="no memory is needed"),
@@ -99,6 +99,14 @@ def test_a_new_template_that_went_unnoticed(of: Node, cell: dict[str, object], i
     code, details = found(of, template("gold", **cell))
     assert is_missed is (code is Code.WARNING)
     assert is_missed is ("it does not offer template 'gold', for which it has room" in details)
+
+
+@pytest.mark.parametrize(("pcpus", "is_missed"), [(8, True), (7, False)])
+def test_a_template_of_whole_cores_that_went_unnoticed(pcpus: int, is_missed: bool) -> None:
+    """Once a node offers another one, its CPUs are those of whole cores."""
+    stored = (template("gold", threads="isolate"), template("cores", threads="require"))
+    code, _ = found(node("cores", pcpus=pcpus), *stored)
+    assert is_missed is (code is Code.WARNING)
 
 
 def test_a_template_of_other_hosts_is_not_missed() -> None:

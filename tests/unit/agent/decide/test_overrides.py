@@ -24,7 +24,7 @@ from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
-from kongming_sched.topology import HostTopology
+from kongming_sched.topology import Core, HostTopology
 from testbed.topologies import SHAPES, two_nodes_smt2
 
 ROOT = "00000000-0000-0000-0000-000000000001"
@@ -234,12 +234,18 @@ def test_what_was_granted_stays_while_a_wrong_value_stands() -> None:
     assert ["5", "13"] == pins(lay_out(host), "a")
 
 
+def widest(cores: Sequence[Core]) -> list[Core]:
+    """Those that count where servers may take whole cores."""
+    width = max((len(core.cpus) for core in cores), default=0)
+    return [core for core in cores if len(core.cpus) == width]
+
+
 def make_scene(topology: HostTopology) -> Scene:
     """A host of this shape: its first core for housekeeping, a core of its last node shared, the others dedicated."""
     housekeeping, *others = [core.cpus for node in topology.nodes for core in node.cores]
     shared = others.pop() if len(others) > 2 else CpuSet()
     pools = HostPools(CpuSet.union(others), shared, housekeeping, 4.0)
-    usable = {node.id: usable_cores(node.cores, pools.dedicated) for node in topology.nodes}
+    usable = {node.id: widest(usable_cores(node.cores, pools.dedicated)) for node in topology.nodes}
     usable = {node_id: cores for node_id, cores in usable.items() if cores}
     room = {node_id: sum(len(core.cpus) for core in cores) for node_id, cores in usable.items()}
     strict: list[tuple[int, ...]] = [(node_id,) for node_id in usable if node_id in topology.memory_nodes]

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
+from kongming_sched.agent.model.view import HostView
 from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Provider
-from kongming_sched.pools import HostPools
-from tests.unit.agent.hosts import EVERYWHERE, POOLS, ROOT, host, preview, tenant
+from kongming_sched.pools import HostCpus, HostPools
+from testbed.topologies import SHAPES
+from tests.unit.agent.hosts import EVERYWHERE, POOLS, ROOT, TEMPLATES, host, preview, tenant
 
 PROVIDER = Provider(ROOT, "host", 1, ROOT, None)
 SETTINGS = Settings(
@@ -169,3 +173,13 @@ def test_host_without_a_cpu_controller() -> None:
     [first, *_] = guests(bare)
 
     assert (Level.WARN, "cgroups") == first[:2]
+
+
+@pytest.mark.parametrize(("offered", "narrow"), [(["gold"], ""), (["gold", "alone", "cores"], "alone, cores")])
+def test_cores_that_are_not_counted(offered: Sequence[str], narrow: str) -> None:
+    """The CPUs are named, with the templates for which their cores are too narrow."""
+    cpus = HostCpus(SHAPES["i7-14700"], HostPools(CpuSet.parse("2-27"), housekeeping=CpuSet.parse("0-1")))
+    view = HostView(cpus, ROOT, "host", {}, {name: TEMPLATES[name] for name in offered}, ())
+    found = [(item.level, item.fact) for item in of_templates(preview(view)) if item.subject == "dedicated pool"]
+    words = f"CPU 16-27 of node 0 is not counted: {narrow} can have whole cores here, so that the cores of 2 threads"
+    assert [(Level.WARN, f"{words} are counted alone")] * bool(narrow) == found

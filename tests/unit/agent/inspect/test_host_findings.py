@@ -15,7 +15,7 @@ from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import HostCpus, HostPools, HugePages, PagesByNode, ReservedPages
 from kongming_sched.topology import HostTopology
-from testbed.topologies import SHAPES, make_topology, one_node_no_smt, one_node_smt2, two_nodes_smt2
+from testbed.topologies import SHAPES, describe_host, make_topology, one_node_no_smt, one_node_smt2, two_nodes_smt2
 
 SETTINGS = Settings(
     dedicated=CpuSet.parse("1-3,5-7"),
@@ -69,10 +69,28 @@ def test_topology_in_numbers() -> None:
 
 
 def test_nodes_of_different_width() -> None:
-    """A flavor counts for one number of threads per core, so that is worth a warning."""
-    wide, narrow = one_node_smt2().nodes[0], replace(one_node_no_smt().nodes[0], id=1)
-    levels = [finding.level for finding in host_findings.of_topology(HostTopology((wide, narrow), CpuSet.parse("0-7")))]
-    assert [Level.OK, Level.WARN] == levels
+    """A flavor counts for one number of threads per core, so that is worth a warning if both have a dedicated pool."""
+    host = describe_host({0: "0,4 1,5", 1: "2 3 6 7"})
+    assert (Level.OK, "CPU 1,3,5-7: 1 whole core on node 0, 3 whole cores on node 1") == found(host, pools("1,3,5-7"))[
+        0
+    ]
+    assert [Level.OK, Level.WARN, Level.OK] == [level for level, _ in found(host, pools("1,3,5-7"))]
+    assert [Level.OK, Level.OK] == [level for level, _ in found(host, pools("1,5"))]
+
+
+def test_cores_of_two_widths() -> None:
+    """They are counted apart, and how many threads a core may have is said of all."""
+    host = SHAPES["i7-14700"]
+    [finding] = host_findings.of_topology(host)
+    assert "1 NUMA node, 20 cores, 28 CPUs, 1 or 2 per core" == finding.fact
+    words = "CPU 2-27: 7 whole cores of 2 threads and 12 of 1 on node 0"
+    assert (Level.OK, words) == found(host, pools("2-27"))[0]
+
+
+def test_smt_off_on_the_dedicated_cores() -> None:
+    """They are as wide as each other, and nothing is wrong."""
+    facts = found(SHAPES["SMT off on all but two cores"], pools("2-7", "", "0-1,8-9"))
+    assert [(Level.OK, "CPU 2-7: 6 whole cores on node 0"), (Level.OK, "CPU 0-1,8-9")] == facts
 
 
 def test_pools_that_can_be() -> None:
@@ -110,10 +128,10 @@ def test_no_pools_at_all() -> None:
 
 
 def test_an_offline_cpu_of_the_pool() -> None:
-    """Its core does not count, and how to bring it back is said."""
+    """It does not count, and how to bring it back is said."""
     topology = replace(one_node_no_smt(), present=CpuSet.parse("0-4"))
     findings = list(host_findings.of_pools(HostCpus(topology, pools("2-4"))))
-    assert "CPU 4 of the pools is offline; nothing is counted of a core that is not whole" == findings[-1].fact
+    assert "CPU 4 of the pools is offline, and is not counted" == findings[-1].fact
     assert "chcpu -e 4" in findings[-1].remedy
 
 
