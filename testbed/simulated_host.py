@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from kongming_sched import exceptions
 from kongming_sched.agent.host.ports import read_domains
-from kongming_sched.agent.model.guest import Domain, DomainId, Threads
+from kongming_sched.agent.model.guest import Domain, DomainId, HelperThread, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import NO_HUGE_PAGES, PagesByNode
 from kongming_sched.topology import HostTopology
@@ -78,6 +78,7 @@ class _Running:
     memory_mb: dict[int, int] = field(default_factory=lambda: {0: 256, 1: 256})
     scheduler: dict[str, int] = field(default_factory=lambda: dict(_DEFAULTS))
     quotas: dict[int, int] = field(default_factory=dict)
+    helpers: dict[int, HelperThread] = field(default_factory=dict)
 
 
 class SimulatedHost:
@@ -142,6 +143,10 @@ class SimulatedHost:
         del self._running[uuid]
         self._written.pop(uuid, None)
         self.migrating.discard(uuid)
+
+    def add_helper(self, uuid: str, thread: HelperThread) -> None:
+        """A thread of QEMU appears."""
+        self._running[uuid].helpers[thread.number] = thread
 
     def set_affinity(self, uuid: str, vcpu: int, cpus: CpuSet) -> None:
         """Pin a vCPU behind everybody's back."""
@@ -263,6 +268,15 @@ class SimulatedHost:
     def threads(self, domain: Domain) -> Threads:
         return self._call("threads", lambda: self._threads(domain))
 
+    def kernel_threads(self) -> dict[int, dict[int, str]]:
+        return {}
+
+    def helper(self, number: int, name: str) -> HelperThread | None:  # noqa: ARG002  # the name is that of the number
+        return next((guest.helpers[number] for guest in self._running.values() if number in guest.helpers), None)
+
+    def pin_helper(self, thread: HelperThread, cpus: CpuSet, pid: int) -> None:  # noqa: ARG002  # which has no group to go to
+        self._call("pin_helper", lambda: self._pin_helper(thread, cpus))
+
     def default_shares(self) -> int:
         return 1024
 
@@ -337,9 +351,17 @@ class SimulatedHost:
             raise exceptions.KernelError(f"read the threads of {domain.name}", "Input/output error")
         return self._pins(self._guest(domain))
 
+    def _pin_helper(self, thread: HelperThread, cpus: CpuSet) -> None:
+        if thread.is_bound:
+            raise exceptions.KernelError(f"let {thread} run on CPU {cpus} only", "Invalid argument")
+        for guest in self._running.values():
+            if thread.number in guest.helpers:
+                guest.helpers[thread.number] = replace(thread, cpus=cpus)
+
     @staticmethod
     def _pins(guest: _Running) -> Threads:
-        return Threads(dict(enumerate(guest.vcpus)), guest.emulator, dict(guest.iothreads))
+        names = {number: thread.name for number, thread in guest.helpers.items()}
+        return Threads(dict(enumerate(guest.vcpus)), guest.emulator, dict(guest.iothreads), guest.start, names)
 
     def _vcpu_quotas(self, domain: Domain) -> dict[int, int]:
         self._guest(domain)

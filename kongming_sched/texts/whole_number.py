@@ -20,6 +20,8 @@ VCPU_COUNTS = range(1, MAX_CPU + 2)
 """How many vCPUs a server may have."""
 NODE_IDS = range(256)
 """Numbers of host NUMA nodes. Linux counts to 1023, and no machine has numbers above 255."""
+IOTHREAD_IDS = range(2**32)
+"""libvirt's ids of a guest's I/O threads, which are chosen where the guest is defined."""
 THREADS_PER_CORE = range(1, 65)
 """How many hardware threads a core may have; 8 is the most that is built."""
 AMOUNTS = range(2**31)

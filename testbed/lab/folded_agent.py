@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from oslo_log import log
 
@@ -19,7 +20,7 @@ from kongming_sched.agent.commands.agent import parse
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.loop.service import Agent
-from kongming_sched.agent.model.guest import Domain, Threads
+from kongming_sched.agent.model.guest import Domain, HelperThread, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.topology import HostTopology
 from testbed.topologies import make_topology
@@ -93,11 +94,21 @@ class FoldedHost(Host):
     def threads(self, domain: Domain) -> Threads:
         """The affinity of every thread of a guest."""
         found, unfold = super().threads(domain), self._folds.unfold
-        return Threads(
-            {vcpu: unfold((domain.uuid, "vcpu", vcpu), cpus) for vcpu, cpus in found.vcpus.items()},
-            unfold((domain.uuid, "emulator", 0), found.emulator),
-            {number: unfold((domain.uuid, "iothread", number), cpus) for number, cpus in found.iothreads.items()},
+        return replace(
+            found,
+            vcpus={vcpu: unfold((domain.uuid, "vcpu", vcpu), cpus) for vcpu, cpus in found.vcpus.items()},
+            emulator=unfold((domain.uuid, "emulator", 0), found.emulator),
+            iothreads={n: unfold((domain.uuid, "iothread", n), cpus) for n, cpus in found.iothreads.items()},
         )
+
+    def helper(self, number: int, name: str) -> HelperThread | None:
+        """A helper thread as it is."""
+        found = super().helper(number, name)
+        return found and replace(found, cpus=self._folds.unfold(("", name, number), found.cpus))
+
+    def pin_helper(self, thread: HelperThread, cpus: CpuSet, pid: int) -> None:
+        """Let a helper thread run on these CPUs only."""
+        super().pin_helper(thread, self._folds.fold(("", thread.name, thread.number), cpus), pid)
 
 
 def main() -> None:

@@ -114,6 +114,10 @@ class Guests:
                 vcpus[int(match[1])] = _allowed_cpus(task)
         return Affinity(dict(sorted(vcpus.items())), _allowed_cpus(process))
 
+    def add_iothread(self, guest: Guest, number: int) -> None:
+        """Give a running guest one more I/O thread, of this id."""
+        self._connection.lookupByUUIDString(guest.server.uuid).addIOThread(number, _LIVE)
+
     def scheduler_parameters(self, guest: Guest) -> dict[str, int]:
         """A guest's CPU shares, period and quota as libvirt reads them from its control groups; empty without these."""
         domain = self._connection.lookupByUUIDString(guest.server.uuid)

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kongming_sched import exceptions
-from kongming_sched.agent.host.ports import Pinning, ThreadReader, pin_thread
+from kongming_sched.agent.act.helpers import HelperThreads
+from kongming_sched.agent.host.ports import Pinning, ThreadKernel, pin_thread
 from kongming_sched.agent.model.actions import Kind, ThreadKey
-from kongming_sched.agent.model.guest import RunningGuest
+from kongming_sched.agent.model.guest import ObservedGuest, RunningGuest
 from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.texts.whole_number import CPUS, read_whole_number
+from kongming_sched.texts.whole_number import IOTHREAD_IDS, read_whole_number
 
 FILE_NAME = "confined.json"
+
+_EMULATOR = ThreadKey(Kind.EMULATOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,10 @@ class Confinement:
     :param path: the file of records; None to keep them in memory
     """
 
-    def __init__(self, hypervisor: Pinning, kernel: ThreadReader, path: Path | None = None) -> None:
+    def __init__(self, hypervisor: Pinning, kernel: ThreadKernel, path: Path | None = None) -> None:
         self._hypervisor = hypervisor
         self._kernel = kernel
+        self._helpers = HelperThreads(kernel)
         self._path = path
         self._records: dict[str, Record] = load_state(path, _records, {})
 
@@ -77,6 +81,7 @@ class Confinement:
         :param unread: server ids of running guests that cannot be read now; what they had is remembered
         """
         confined = Confined()
+        kept_off: list[ObservedGuest] = []
         here = {guest.uuid: guest for guest in unmanaged}
         self._keep(
             {uuid: record for uuid, record in self._records.items() if uuid in unread or _is_of(record, here.get(uuid))}
@@ -87,7 +92,7 @@ class Confinement:
                 continue
             try:
                 if wanted:
-                    self._confine(guest, dedicated, online, confined)
+                    kept_off.append(self._confine(guest, dedicated, online, confined))
                 else:
                     self._restore(guest, online, confined)
             except exceptions.GuestGone:
@@ -96,11 +101,20 @@ class Confinement:
                 raise
             except (exceptions.HypervisorError, OSError) as error:
                 confined.problems.append((guest, str(error)))
+        followed = self._helpers.run(kept_off)
+        confined.done += followed.done
+        confined.problems += [
+            (guest, f"{thread} may run on CPU {inside} of dedicated_cpu_set: {error}")
+            for guest, thread, error in followed.refused
+            if (inside := thread.cpus & dedicated)
+        ]
         return confined
 
-    def _confine(self, guest: RunningGuest, dedicated: CpuSet, online: CpuSet, confined: Confined) -> None:
+    def _confine(self, guest: RunningGuest, dedicated: CpuSet, online: CpuSet, confined: Confined) -> ObservedGuest:
+        """Pin what libvirt pins; gives the guest as it is then."""
         uuid = guest.uuid
-        threads = self._kernel.threads(guest.domain).by_key()
+        seen = self._kernel.threads(guest.domain)
+        threads = seen.by_key()
         record = self._records.get(uuid, Record(guest.identity.start, {}, {}))
         moves = plan_confinement(threads, record, dedicated, online)
         inside = CpuSet.union(cpus & dedicated for key, cpus in threads.items() if key not in moves)
@@ -114,11 +128,14 @@ class Confinement:
             before = {key: threads[key] for key in moves} | dict(record.before)
             self._save(self._records | {uuid: Record(record.start, before, {**record.given, **moves})})
             self._pin(guest, threads, moves, confined)
+            seen = replace(seen, emulator=moves.get(_EMULATOR, seen.emulator))
+        return ObservedGuest(guest.domain, guest.identity, seen)
 
     def _restore(self, guest: RunningGuest, online: CpuSet, confined: Confined) -> None:
         """Give threads back what they had, except those that were pinned by other means since."""
         record = self._records[guest.uuid]
-        threads = self._kernel.threads(guest.domain).by_key()
+        seen = self._kernel.threads(guest.domain)
+        threads = seen.by_key()
         moves = {
             key: record.before[key] & online
             for key, cpus in threads.items()
@@ -127,6 +144,8 @@ class Confinement:
         if moves and self._hypervisor.is_busy(guest.domain):
             return
         self._pin(guest, threads, moves, confined)
+        if _EMULATOR in moves:
+            confined.done += self._helpers.give_back(guest, seen, moves[_EMULATOR]).done
         self._save({uuid: kept for uuid, kept in self._records.items() if uuid != guest.uuid})
 
     def _pin(
@@ -186,7 +205,7 @@ def _records(state: Mapping[str, Any]) -> dict[str, Record]:
 
     def pins(rows: Iterable[tuple[str, int, str]]) -> dict[ThreadKey, CpuSet]:
         return {
-            ThreadKey(Kind(kind), read_whole_number(str(number), CPUS)): CpuSet.parse(cpus)
+            ThreadKey(Kind(kind), read_whole_number(str(number), IOTHREAD_IDS)): CpuSet.parse(cpus)
             for kind, number, cpus in rows
         }
 

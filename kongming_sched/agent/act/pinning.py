@@ -44,6 +44,10 @@ class Pinned:
     seen: Mapping[str, Threads]
     guests: tuple[Guest, ...]
 
+    def guests_now(self) -> Iterator[Guest]:
+        """These guests with their threads as the kernel has them now."""
+        return (replace(guest, threads=self.seen.get(guest.uuid, guest.threads)) for guest in self.guests)
+
 
 class Pinner:
     """Pins the guests of one host during one pass.

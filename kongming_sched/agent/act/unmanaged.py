@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confinement
+from kongming_sched.agent.act.helpers import HelperThreads
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
 from kongming_sched.agent.host.ports import Hypervisor, Kernel, pin_thread
 from kongming_sched.agent.model.guest import RunningGuest
@@ -80,6 +81,7 @@ class UnmanagedGuests:
         threads = self._kernel.threads(domain)
         for thread in threads.by_key():
             pin_thread(self._hypervisor, domain, thread, topology.cpus)
+        HelperThreads(self._kernel).give_back(guest, threads, topology.cpus)
         nodes = topology.memory_nodes
         if identity.memory_mode == "restrictive" and nodes and identity.memory_nodes != nodes:
             self._hypervisor.bind_memory(domain, nodes)

@@ -12,23 +12,28 @@ keeps the quotas), and reports the quota of vCPU 0 as that of the guest.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kongming_sched import exceptions
+from kongming_sched.agent.host.helper_threads import HelperReader
 from kongming_sched.agent.host.huge_pages import read_huge_pages
-from kongming_sched.agent.model.guest import Domain, Threads
+from kongming_sched.agent.host.proc_files import group_of, listed_cpus, read_text
+from kongming_sched.agent.model.guest import Domain, HelperThread, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import HugePages
 from kongming_sched.texts.whole_number import read_whole_number
 
 _VCPU_THREAD = re.compile(r"CPU ([0-9]{1,5})/(?:KVM|TCG)")
-_IO_THREAD = re.compile(r"IO iothread([0-9]{1,5})")
+_IO_THREAD = re.compile(r"IO iothread([0-9]{1,4})")
+"""A longer id does not fit into the name of a thread, of 15 characters, and QEMU gives such a thread no name."""
+_LONG_IOTHREAD = re.compile(r"<iothread id=['\"][0-9]{5}")
+_IOTHREAD_GROUP = re.compile(r"/iothread([0-9]{5,10})$", re.MULTILINE)
+"""What libvirt puts an I/O thread into, in the kernel's list of a thread's control groups."""
 _PAGES = re.compile(r"\bN([0-9]{1,5})=([0-9]{1,18})\b")
 _PAGE_SIZE_KB = re.compile(r"\bkernelpagesize_kB=([0-9]{1,12})\b")
 _PIDS = range(1, 2**22 + 1)
@@ -57,6 +62,7 @@ class Host:
         self._run = run
         self._cgroup = cgroup
         self._nodes = nodes
+        self._helpers = HelperReader(proc, cgroup)
 
     def threads(self, domain: Domain) -> Threads:
         """The affinity of every thread of a guest.
@@ -68,15 +74,44 @@ class Host:
         tasks = f"{self._proc}/{pid}/task"
         vcpus: dict[int, CpuSet] = {}
         iothreads: dict[int, CpuSet] = {}
+        helpers: dict[int, str] = {}
         with _reading(domain, "threads"):
             for number in sorted(os.listdir(tasks)):  # noqa: PTH208  # a host has thousands of threads, and is asked often
-                thread = _read_text(f"{tasks}/{number}/comm").strip()
+                thread = read_text(f"{tasks}/{number}/comm").strip()
                 if match := _VCPU_THREAD.fullmatch(thread):
                     vcpus[int(match[1])] = _affinity(f"{tasks}/{number}")
                 elif match := _IO_THREAD.fullmatch(thread):
                     iothreads[int(match[1])] = _affinity(f"{tasks}/{number}")
+                else:
+                    helpers[int(number)] = thread
+            helpers.pop(pid, None)
+            for iothread, task in _unnamed_iothreads(tasks, helpers, domain):
+                iothreads[iothread] = _affinity(f"{tasks}/{task}")
+                del helpers[task]
             emulator = _affinity(f"{tasks}/{pid}")
-        return Threads(vcpus, emulator, iothreads)
+        return Threads(vcpus, emulator, iothreads, pid, helpers)
+
+    def kernel_threads(self) -> dict[int, dict[int, str]]:
+        """The id of a QEMU process to the kernel's own threads that work for it, by id with their names.
+
+        These are no threads of that process: vhost's before Linux 6.4, and KVM's.
+        """
+        return self._helpers.kernel_threads()
+
+    def helper(self, number: int, name: str) -> HelperThread | None:
+        """A helper thread as it is; None if it has ended.
+
+        :raises KernelError: if it cannot be read
+        """
+        return self._helpers.read(number, name)
+
+    def pin_helper(self, thread: HelperThread, cpus: CpuSet, pid: int) -> None:
+        """Let a helper thread run on these host CPUs only; see HelperReader.pin().
+
+        :param pid: of the guest's QEMU process
+        :raises KernelError: if the kernel refuses
+        """
+        self._helpers.pin(thread, cpus, pid)
 
     def memory_nodes(self, domain: Domain) -> CpuSet:
         """The NUMA nodes on which the kernel lets a guest's memory lie, by its first vCPU.
@@ -87,9 +122,9 @@ class Host:
         pid = self.find_pid(domain)
         with _reading(domain, "memory nodes"):
             for task in sorted((self._proc / str(pid) / "task").iterdir()):
-                match = _VCPU_THREAD.fullmatch(_read_text(f"{task}/comm").strip())
+                match = _VCPU_THREAD.fullmatch(read_text(f"{task}/comm").strip())
                 if match and match[1] == "0":
-                    return _listed(str(task), b"Mems_allowed_list:")
+                    return listed_cpus(str(task), b"Mems_allowed_list:")
         raise exceptions.GuestGone(domain.name)
 
     def controllers(self) -> frozenset[str]:
@@ -168,8 +203,8 @@ class Host:
         with _reading(domain, "control groups"):
             tasks = f"{self._proc}/{pid}/task"
             for number in os.listdir(tasks):  # noqa: PTH208  # as in threads()
-                if match := _VCPU_THREAD.fullmatch(_read_text(f"{tasks}/{number}/comm").strip()):
-                    path = _group_of(f"{tasks}/{number}", controller)
+                if match := _VCPU_THREAD.fullmatch(read_text(f"{tasks}/{number}/comm").strip()):
+                    path = group_of(f"{tasks}/{number}", controller)
                     if path.rpartition("/")[2] == f"vcpu{match[1]}":
                         groups[int(match[1])] = _CpuGroup(mount / path.lstrip("/"))
         return groups
@@ -237,46 +272,17 @@ class _CpuGroup:
             stream.write(text)
 
 
-def _group_of(task: str, controller: str) -> str:
-    """The path of a thread's control group.
+def _unnamed_iothreads(tasks: str, numbers: Iterable[int], domain: Domain) -> list[tuple[int, int]]:
+    """libvirt's id of each I/O thread that is too long for a name, and the kernel's.
 
-    :param task: the path of the thread
-    :param controller: of version 1; empty for version 2
+    They are known by their control groups. Where there are none they are no different from other threads of QEMU's.
     """
-    for line in _read_text(f"{task}/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
-            return path
-    return ""
+    if not _LONG_IOTHREAD.search(domain.xml):
+        return []
+    groups = {number: _IOTHREAD_GROUP.search(read_text(f"{tasks}/{number}/cgroup")) for number in numbers}
+    return [(int(group[1]), number) for number, group in groups.items() if group]
 
 
 def _affinity(task: str) -> CpuSet:
     """The CPUs that a thread may run on."""
-    return _listed(task, b"Cpus_allowed_list:")
-
-
-def _listed(task: str, field: bytes) -> CpuSet:
-    """A set of numbers in the status of a thread, the path of which is given."""
-    _, found, rest = _read(f"{task}/status").partition(b"\n" + field)
-    if not found:
-        raise ProcessLookupError(task)
-    return _parse(rest.partition(b"\n")[0])
-
-
-@functools.lru_cache(maxsize=4096)
-def _parse(text: bytes) -> CpuSet:
-    return CpuSet.parse(text.decode())
-
-
-def _read_text(path: str) -> str:
-    """The same as text. A process names its threads and groups as it likes, not in UTF-8 only."""
-    return os.fsdecode(_read(path))
-
-
-def _read(path: str) -> bytes:
-    """A whole file of the kernel's, which gives it with one call."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 65536)
-    finally:
-        os.close(descriptor)
+    return listed_cpus(task, b"Cpus_allowed_list:")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
-from kongming_sched.agent.model.guest import Domain, DomainId, Threads
+from kongming_sched.agent.model.guest import Domain, DomainId, HelperThread, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import PagesByNode
 from kongming_sched.topology import HostTopology
@@ -65,7 +65,19 @@ class MemoryReader(Protocol):
     def memory_mb(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
 
 
-class Kernel(ThreadReader, MemoryReader, Protocol):
+class HelperPinner(Protocol):
+    """The threads that work for guests beside those that libvirt pins; see Host."""
+
+    def kernel_threads(self) -> dict[int, dict[int, str]]: ...  # noqa: D102
+    def helper(self, number: int, name: str) -> HelperThread | None: ...  # noqa: D102
+    def pin_helper(self, thread: HelperThread, cpus: CpuSet, pid: int) -> None: ...  # noqa: D102
+
+
+class ThreadKernel(ThreadReader, HelperPinner, Protocol):
+    """All that concerns the threads of guests."""
+
+
+class Kernel(ThreadKernel, MemoryReader, Protocol):
     """All that the agent needs of /proc and /sys; see Host."""
 
     def default_shares(self) -> int: ...  # noqa: D102

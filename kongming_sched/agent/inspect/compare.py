@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.model.actions import Kind, Unit
-from kongming_sched.agent.model.guest import Guest, ObservedGuest, Threads, libvirt_pins
+from kongming_sched.agent.model.guest import Guest, HelperThread, ObservedGuest, Threads, libvirt_pins
 from kongming_sched.cpuset import CpuSet
 
 
@@ -30,37 +31,51 @@ class Comparison:
     fault: str = ""
 
 
-def compare(preview: Preview, others: Iterable[ObservedGuest], memory: Mapping[str, CpuSet]) -> list[Comparison]:
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """What the kernel says of guests beside the affinity of the threads that libvirt pins.
+
+    :ivar memory: server id to the NUMA nodes that the guest's memory may lie on
+    :ivar helpers: server id to the guest's other threads
+    """
+
+    memory: Mapping[str, CpuSet] = field(default_factory=dict)
+    helpers: Mapping[str, Sequence[HelperThread]] = field(default_factory=dict)
+
+
+def compare(
+    preview: Preview, others: Iterable[ObservedGuest], kernel: KernelView, kept_off: Set[str] = frozenset()
+) -> list[Comparison]:
     """Everything that there is to compare, server by server.
 
     :param others: the guests without a template
-    :param memory: server id to the NUMA nodes that the kernel lets the guest's memory lie on
+    :param kept_off: server ids of those of them that are to be kept off the dedicated pool
     """
     found = [Comparison(str(item.subject), "its description", "", "", "", item.text) for item in preview.problems]
     found += [
         Comparison(f"provider {item.provider}", item.change, "", "", "", item.reason)
         for item in preview.provider_changes()
     ]
-    comparer = _Comparer(preview)
+    comparer = _Comparer(preview, kernel)
     for managed in preview.guests:
-        found += comparer.guest(managed, memory.get(managed.uuid))
-    online = preview.cpus.topology.cpus
+        found += comparer.guest(managed)
     for guest in others:
-        pins = libvirt_pins(guest.domain, online)
-        units = [Unit(guest.uuid, *thread, cpus, cpus) for thread, cpus in guest.threads.by_key().items()]
-        found += [_row(f"server {guest}", unit, pins, online, None) for unit in units]
+        found += comparer.other(guest, guest.uuid in kept_off)
     return found
 
 
 class _Comparer:
-    """Compares the guests of templates."""
+    """Compares guest by guest."""
 
-    def __init__(self, preview: Preview) -> None:
+    def __init__(self, preview: Preview, kernel: KernelView) -> None:
         self._preview = preview
+        self._kernel = kernel
+        self._names = {guest.uuid: str(guest) for guest in preview.guests}
         self._units = preview.units()
         self._online = preview.cpus.topology.cpus
 
-    def guest(self, guest: Guest, memory: CpuSet | None) -> Iterator[Comparison]:
+    def guest(self, guest: Guest) -> Iterator[Comparison]:
+        """One of a template."""
         subject = f"server {guest}"
         template = f"template {guest.request.template}"
         if problem := self._preview.layout.problems.get(guest.uuid) or self._preview.left.get(guest.uuid):
@@ -69,19 +84,57 @@ class _Comparer:
         for unit in self._units:
             if unit.guest == guest.uuid:
                 yield _row(subject, unit, pins, self._online, unit.target, self._intruder(unit))
-        yield from self._memory(subject, guest, memory)
+        target = self._preview.layout.guests[guest.uuid].emulator
+        yield from self._helpers(guest, str(target), pins, guest.threads.emulator)
+        yield from self._memory(subject, guest, self._kernel.memory.get(guest.uuid))
+
+    def other(self, guest: ObservedGuest, is_kept_off: bool) -> Iterator[Comparison]:
+        """One without a template, which Placement says nothing of."""
+        pins = libvirt_pins(guest.domain, self._online)
+        for thread, cpus in guest.threads.by_key().items():
+            intruder = self._shared_with(guest.uuid, cpus) if is_kept_off else ""
+            yield _row(f"server {guest}", Unit(guest.uuid, *thread, cpus, cpus), pins, self._online, None, intruder)
+        yield from self._helpers(guest, "", pins, None if is_kept_off else self._online)
 
     def _intruder(self, unit: Unit) -> str:
-        """Another guest of a template that is on one of the dedicated CPUs of this thread."""
+        """Another guest of a template that has one of the CPUs of this thread alone."""
+        is_pinned = unit.current <= self._preview.cpus.pools.dedicated
+        return self._shared_with(unit.guest, unit.current) if is_pinned else ""
+
+    def _shared_with(self, uuid: str, cpus: CpuSet) -> str:
+        """Which guest of a template, other than this one, has a vCPU on these CPUs that is pinned to the pool."""
         dedicated = self._preview.cpus.pools.dedicated
-        if unit.kind is not Kind.VCPU or not unit.current <= dedicated:
-            return ""
         for other in self._units:
-            both = other.current & unit.current
-            if both and other.guest != unit.guest and other.kind is Kind.VCPU and other.current <= dedicated:
-                name = next(guest for guest in self._preview.guests if guest.uuid == other.guest)
-                return f"CPU {both} is used by server {name} too"
+            both = other.current & cpus
+            if both and other.guest != uuid and other.kind is Kind.VCPU and other.current <= dedicated:
+                return f"CPU {both} is used by server {self._names[other.guest]} too"
         return ""
+
+    def _helpers(
+        self, guest: ObservedGuest, placement: str, pins: Threads, emulator: CpuSet | None
+    ) -> Iterator[Comparison]:
+        """The threads that libvirt does not pin by themselves, those of one affinity in one line.
+
+        They belong to where the emulator is. One that a vCPU has made may be where that is, which hurts no other guest.
+
+        :param emulator: where the kernel has it; None if only the dedicated CPUs of others are not for these threads
+        """
+        own = CpuSet.union(guest.threads.vcpus.values())
+        lines: dict[tuple[CpuSet, str], Counter[str]] = {}
+        for thread in self._kernel.helpers.get(guest.uuid, ()):
+            cpus = thread.cpus & self._online
+            fault = ""
+            if emulator is None or not cpus <= emulator:
+                fault = self._shared_with(guest.uuid, cpus)
+            if not fault and emulator is not None and not thread.is_bound and not cpus <= emulator | own:
+                fault = f"the kernel has it on CPU {cpus}, and the emulator on {emulator & self._online}"
+            if fault and thread.is_bound:
+                fault += ", and the kernel lets nobody change where it runs (PF_NO_SETAFFINITY)"
+            lines.setdefault((cpus, fault), Counter())[thread.name] += 1
+        libvirt = str(pins.emulator & self._online)
+        for (cpus, fault), names in lines.items():
+            words = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(names.items()))
+            yield Comparison(f"server {guest}", f"threads {words}", placement, libvirt, str(cpus), fault)
 
     def _memory(self, subject: str, guest: Guest, kernel: CpuSet | None) -> Iterator[Comparison]:
         """The binding of its memory, where there is one or should be one."""

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.read_only import ReadOnly
+from kongming_sched.agent.inspect.compare import KernelView
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
-from kongming_sched.agent.model.guest import ObservedGuest, Threads, identify_or_fault
+from kongming_sched.agent.model.guest import Guest, HelperThread, ObservedGuest, Threads, identify_or_fault
 from kongming_sched.agent.settings import Settings, placement_adapter, read_files, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
@@ -63,6 +65,27 @@ class Site:
                 identity = replace(identity, fault=str(error))
             running.append(ObservedGuest(domain, identity, threads))
         return running
+
+    def kernel_view(self, managed: Iterable[Guest], others: Iterable[ObservedGuest]) -> KernelView:
+        """What the kernel says of these guests' memory and of every thread of them; what has ended is left out."""
+        of_kernel = self.kernel.kernel_threads()
+        memory: dict[str, CpuSet] = {}
+        helpers: dict[str, list[HelperThread]] = {}
+        for guest in (*managed, *others):
+            with contextlib.suppress(exceptions.GuestGone, exceptions.KernelError):
+                names = {**guest.threads.helpers, **of_kernel.get(guest.threads.pid, {})}
+                found = (self.kernel.helper(number, name) for number, name in sorted(names.items()))
+                helpers[guest.uuid] = [thread for thread in found if thread is not None]
+                if guest.identity.request is not None:
+                    memory[guest.uuid] = self.kernel.memory_nodes(guest.domain)
+        return KernelView(memory, helpers)
+
+    def kept_off(self, others: Iterable[ObservedGuest]) -> frozenset[str]:
+        """The ids of the guests without a template that the agent keeps off the dedicated pool."""
+        if not self.settings.confine_unmanaged:
+            return frozenset()
+        left_alone = released.load_released(self.released_path)
+        return frozenset(guest.uuid for guest in others if not left_alone.covers(*guest.run))
 
     def preview(self) -> Preview:
         """What the agent would do now. Nothing is written, here or in Placement.

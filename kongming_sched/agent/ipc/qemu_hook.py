@@ -76,7 +76,7 @@ _WANTED = frozenset((*_BEFORE_CPUTUNE, *_WITH_PINS))
 _REST_OF_TAG = re.compile(rb"""[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
 _SPACE = b" \t\r\n"
 _CPUS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
-_NUMBER = re.compile(r"[0-9]{1,5}")
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _DECLARED = re.compile(rb"""<\?xml[^>]{1,100}?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']""")
 _BEGINNINGS = (
     (codecs.BOM_UTF8, "utf-8"),

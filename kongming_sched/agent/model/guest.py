@@ -14,7 +14,7 @@ from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.qos import PERIOD_US, QUOTA_US, SHARES
 from kongming_sched.request import PinningRequest
-from kongming_sched.texts.whole_number import CPUS, VCPU_COUNTS, find_whole_number, read_whole_number
+from kongming_sched.texts.whole_number import CPUS, IOTHREAD_IDS, VCPU_COUNTS, find_whole_number, read_whole_number
 
 _NOVA = "{http://openstack.org/xmlns/libvirt/nova/1.1}"
 
@@ -68,11 +68,16 @@ class Threads:
     :ivar vcpus: vCPU to host CPUs
     :ivar emulator: host CPUs of QEMU's main thread
     :ivar iothreads: libvirt's id of an I/O thread to host CPUs
+    :ivar pid: of QEMU's process; 0 where the kernel was not asked
+    :ivar helpers: the kernel's id of every other thread of QEMU's process to its name; they come and go, and where they
+        run is read apart (HelperThread)
     """
 
     vcpus: Mapping[int, CpuSet]
     emulator: CpuSet
     iothreads: Mapping[int, CpuSet] = field(default_factory=dict)
+    pid: int = field(default=0, compare=False)
+    helpers: Mapping[int, str] = field(default_factory=dict, compare=False)
 
     def by_key(self) -> dict[ThreadKey, CpuSet]:
         """The affinity of each thread: vCPUs by number, then the emulator, then I/O threads by id."""
@@ -81,6 +86,26 @@ class Threads:
         if self.iothreads:
             found |= {_thread(Kind.IOTHREAD, number): cpus for number, cpus in sorted(self.iothreads.items())}
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class HelperThread:
+    """A thread that works for a guest and that libvirt does not pin by itself.
+
+    These are QEMU's workers, those of a migration, and the kernel's of vhost and KVM.
+
+    :ivar number: the kernel's id of it
+    :ivar name: by the kernel
+    :ivar is_bound: whether the kernel lets nobody change its affinity (PF_NO_SETAFFINITY)
+    """
+
+    number: int
+    name: str
+    cpus: CpuSet
+    is_bound: bool = False
+
+    def __str__(self) -> str:
+        return f"thread {self.name} ({self.number})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +234,9 @@ def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:
     text = "" if vcpu is None else vcpu.get("cpuset", "")
     default = CpuSet.parse(text) if text else anywhere
 
-    def pins(tag: str, index: str) -> dict[int, CpuSet]:
+    def pins(tag: str, index: str, allowed: range = CPUS) -> dict[int, CpuSet]:
         return {
-            read_whole_number(pin.get(index, "0"), CPUS): CpuSet.parse(pin.get("cpuset", ""))
+            read_whole_number(pin.get(index, "0"), allowed): CpuSet.parse(pin.get("cpuset", ""))
             for pin in root.iterfind(f"cputune/{tag}")
         }
 
@@ -219,7 +244,7 @@ def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:
     count = find_whole_number(text, VCPU_COUNTS) or 0
     vcpus = dict.fromkeys(range(count), default) | pins("vcpupin", "vcpu")
     emulator = pins("emulatorpin", "emulator").get(0, default)
-    return Threads(vcpus, emulator, pins("iothreadpin", "iothread"))
+    return Threads(vcpus, emulator, pins("iothreadpin", "iothread", IOTHREAD_IDS))
 
 
 def identify_or_fault(domain: Domain) -> Identity:

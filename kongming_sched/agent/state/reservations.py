@@ -22,7 +22,7 @@ from kongming_sched.agent.model.outcome import Answer
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.agent.state.json_file import load_state, write_state
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.texts.whole_number import read_whole_number
+from kongming_sched.texts.whole_number import IOTHREAD_IDS, read_whole_number
 
 RESERVATIONS_NAME = "arrivals.json"
 """The file in the run directory that holds the reservations, by the name that earlier releases gave it."""
@@ -30,8 +30,8 @@ RESERVATIONS_NAME = "arrivals.json"
 PATIENCE_SECONDS = 120.0
 """How long a guest may take from the hook to running; libvirt starts its QEMU right after the hook."""
 
-_IOTHREADS = range(1025)
-"""Numbers of I/O threads, more of which no guest has."""
+_IOTHREAD_COUNTS = range(1025)
+"""How many I/O threads a guest may have."""
 
 _DEFAULT_SCHEDULER = dict.fromkeys(("cpu_shares", "vcpu_period", "vcpu_quota", "emulator_period", "emulator_quota"), 0)
 """An incoming guest has a cpu controller as far as is known; its real values are seen when it runs."""
@@ -213,8 +213,8 @@ def incoming_guest(xml: str, anywhere: CpuSet) -> Guest:
 
 def _iothreads(root: ET.Element) -> list[int]:
     """The ids of a guest's I/O threads: those that are listed, and the lowest others up to their count."""
-    ids = {read_whole_number(thread.get("id"), _IOTHREADS) for thread in root.iterfind("iothreadids/iothread")}
-    count = read_whole_number(root.findtext("iothreads", "0").strip(), _IOTHREADS)
+    ids = {read_whole_number(thread.get("id"), IOTHREAD_IDS) for thread in root.iterfind("iothreadids/iothread")}
+    count = read_whole_number(root.findtext("iothreads", "0").strip(), _IOTHREAD_COUNTS)
     number = 1
     while len(ids) < count:
         ids.add(number)

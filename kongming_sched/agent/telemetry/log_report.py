@@ -35,6 +35,8 @@ class LogReport:
             LOG.info("%s has no template: %s", subject, what)
         for subject, action in outcome.pinning.done:
             LOG.info("%s: %s", subject, action)
+        for subject, what in outcome.pinning.helpers:
+            LOG.info("%s: %s", subject, what)
         for name in outcome.repaired:
             LOG.info("took another host's pins out of the definition of domain %s", name)
         for _, answer in sorted(outcome.answers.items()):

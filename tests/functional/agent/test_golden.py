@@ -17,6 +17,7 @@ import pytest
 
 from kongming_sched.agent.commands import app, release
 from kongming_sched.agent.inspect import site
+from kongming_sched.agent.model.guest import HelperThread
 from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.world import World, store_templates, working_agent
 from tests.functional.cli.shell import Done, run_here
@@ -112,6 +113,8 @@ def put_right(world: World) -> None:
     world.boot("silver-2", "silver", 1)
     world.boot("bronze-1", "bronze", 1)
     world.boot("exact-1", "exact", 1)
+    for number, name in ((4711, "call_rcu"), (4712, "worker"), (4713, "worker")):
+        world.host.add_helper(SERVERS["bronze-1"], HelperThread(number, name, CpuSet.parse("0-15")))
     world.settle()
     ask("hook install --directory hooks")
 
@@ -119,6 +122,7 @@ def put_right(world: World) -> None:
 def lead_astray(world: World) -> None:
     """What the agent has not seen yet."""
     world.host.set_affinity(SERVERS["silver-2"], 0, CpuSet.parse("0-15"))
+    world.host.add_helper(SERVERS["bronze-1"], HelperThread(4714, "iou-wrk-4710", CpuSet.parse("0-1"), is_bound=True))
     world.boot("gold-1", "gold", 0)
 
 

@@ -28,6 +28,7 @@ from testbed.lab import hypervisor as lab_hypervisor
 from testbed.lab.guests import Guest, Guests
 from testbed.lab.placement_api import TOKEN, PlacementApi
 from testbed.lab.scheduler import Flavor, Scheduled
+from tests.functional.agent.test_libvirt import let_run_anywhere
 from tests.functional.agent.test_service import AGENT, HOST
 from tests.functional.cli.state import state_of
 from tests.functional.conftest import PlacementService
@@ -208,6 +209,25 @@ def test_a_pin_that_the_kernel_has_lost(place: Place) -> None:
     assert 1 == code
     assert f"libvirt says CPU {rows[0]['Placement']}, and the kernel has {place.housekeeping}" in rows[0]["Fault"]
     assert 0 == place.command("verify").returncode
+
+
+def test_a_thread_that_libvirt_does_not_pin(place: Place) -> None:
+    """verify names it while it may run on a CPU that no emulator has, and the agent puts it back to the emulator."""
+    number, name = next(iter(Host().threads(domain(place)).helpers.items()))
+    let_run_anywhere(number, place.cpu | place.housekeeping)
+
+    code, rows = place.rows("verify", "--faults")
+    place.run_agent()
+
+    fault = f"the kernel has it on CPU {place.cpu | place.housekeeping}, and the emulator on {place.housekeeping}"
+    own = len(place.cpu) == 1  # its guest's own vCPU is there, which it hurts alone
+    assert ((0, []) if own else (1, [(f"threads {name}", fault)])) == (
+        code,
+        [(row["What"], row["Fault"]) for row in rows],
+    )
+    found = Host().helper(number, name)
+    assert found is not None
+    assert place.housekeeping == found.cpus
 
 
 def test_the_map_and_its_page(place: Place, tmp_path: Path) -> None:

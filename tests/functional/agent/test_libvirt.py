@@ -14,10 +14,18 @@ import pytest
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confinement
+from kongming_sched.agent.act.helpers import HelperThreads
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from kongming_sched.agent.model.guest import Domain, RunningGuest, Threads, identify
+from kongming_sched.agent.model.guest import (
+    Domain,
+    ObservedGuest,
+    RunningGuest,
+    Threads,
+    identify,
+    libvirt_pins,
+)
 from kongming_sched.cpuset import CpuSet
 from testbed.lab import hypervisor as lab_hypervisor
 from testbed.lab.guests import Guest, Guests
@@ -108,6 +116,50 @@ def test_pins_reach_the_kernel(libvirt: LibvirtHypervisor, guest: Guest) -> None
     assert {0: cpus, 1: last} == threads.vcpus
     assert first == threads.emulator
     assert {1: last} == threads.iothreads
+
+
+def test_long_id_of_an_io_thread(libvirt: LibvirtHypervisor, guest: Guest, guests: Guests) -> None:
+    """It does not fit into the thread's name, and it is pinned all the same, where libvirt has control groups."""
+    number, last = 123456789, CpuSet.of([max(libvirt.topology().cpus)])
+    guests.add_iothread(guest, number)
+    domain = find(libvirt, guest)
+    if not domain.scheduler:
+        pytest.skip("this machine has no control groups for guests")
+
+    libvirt.pin_iothread(domain, number, last)
+
+    changed = find(libvirt, guest)
+    assert last == Host().threads(changed).iothreads[number]
+    assert last == libvirt_pins(changed, CpuSet()).iothreads[number]
+
+
+def let_run_anywhere(number: int, cpus: CpuSet) -> None:
+    """Take a thread out of its group of the controller cpuset, as one of the kernel's, and let it run on these CPUs."""
+    for tasks in (Path("/sys/fs/cgroup/cpuset/tasks"), Path("/sys/fs/cgroup/cgroup.threads")):
+        if tasks.exists():
+            tasks.write_text(str(number))
+    os.sched_setaffinity(number, cpus)
+
+
+def test_other_threads_follow_the_emulator(libvirt: LibvirtHypervisor, guest: Guest) -> None:
+    """Each thread of the process, and of the kernel for it, is on the emulator's CPUs in the end, wherever it was."""
+    everywhere = libvirt.topology().cpus
+    domain, host, first = find(libvirt, guest), Host(), CpuSet.of([min(everywhere)])
+    libvirt.pin_emulator(domain, first)
+    threads = host.threads(domain)
+    for number in threads.helpers:
+        let_run_anywhere(number, everywhere)
+    helpers = HelperThreads(host)
+
+    followed = helpers.run([ObservedGuest(domain, identify(domain), threads)])
+    again = helpers.run([ObservedGuest(domain, identify(domain), threads)])
+
+    found = {**threads.helpers, **host.kernel_threads().get(threads.pid, {})}
+    now = [thread for number, name in found.items() if (thread := host.helper(number, name))]
+    assert now
+    assert {first} == {thread.cpus for thread in now}
+    assert len(threads.helpers) <= len(followed.done)
+    assert ([], [], []) == (followed.refused, again.done, again.refused)
 
 
 def test_scheduler_parameters(libvirt: LibvirtHypervisor, guest: Guest) -> None:

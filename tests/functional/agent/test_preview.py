@@ -12,7 +12,7 @@ import pytest
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.read_only import ReadOnly
-from kongming_sched.agent.inspect.compare import Comparison, compare
+from kongming_sched.agent.inspect.compare import Comparison, KernelView, compare
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads, libvirt_pins
 from kongming_sched.agent.state.reservations import Reservations
@@ -269,7 +269,7 @@ def faults(world: World, found: Preview) -> list[tuple[str, str, str]]:
     names = {uuid: name for name, uuid in world.servers.items()}
     return [
         (names.get(item.subject.rpartition("(")[2].rstrip(")"), item.subject), item.what, item.fault)
-        for item in compare(found, [], {})
+        for item in compare(found, [], KernelView())
         if item.fault
     ]
 
@@ -279,7 +279,7 @@ def test_all_agree(world: World) -> None:
     world.boot_all()
     world.settle()
 
-    found = compare(with_libvirts_word(preview(world)), [], {})
+    found = compare(with_libvirts_word(preview(world)), [], KernelView())
 
     assert [] == [item for item in found if item.fault]
     gold = [item for item in found if world.servers["gold-1"] in item.subject]
@@ -334,7 +334,9 @@ def test_memory_that_lies_elsewhere(world: World) -> None:
     world.settle()
     found = with_libvirts_word(preview(world))
 
-    rows = [item for item in compare(found, [], {world.servers["gold-1"]: CpuSet.parse("0-1")}) if item.fault]
+    rows = [
+        item for item in compare(found, [], KernelView({world.servers["gold-1"]: CpuSet.parse("0-1")})) if item.fault
+    ]
 
     assert [("memory", "node 0", "node 0", "node 0-1", "the kernel lets it lie on node 0-1")] == [
         (item.what, item.placement, item.libvirt, item.kernel, item.fault) for item in rows
@@ -349,7 +351,7 @@ def test_a_guest_without_a_template(world: World) -> None:
         compare(
             preview(world),
             [ObservedGuest(domain, Identity("free", 1, None), Threads({0: CpuSet.parse(cpus)}, EVERYWHERE))],
-            {},
+            KernelView(),
         )
         for cpus in ("3", "4")
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ from kongming_sched.agent.model.guest import Domain
 from kongming_sched.cpuset import CpuSet
 
 DOMAIN = Domain("11111111-1111-4111-8111-111111111111", "instance-1", "")
+
+V1_GROUPS = """\
+5:cpuset:/machine/qemu-1-x.libvirt-qemu/{name}
+2:cpu,cpuacct:/machine/qemu-1-x.libvirt-qemu/{name}
+0::/system.slice/libvirtd.service
+"""
+V2_GROUPS = "0::/machine.slice/machine-qemu\\x2d1\\x2dx.scope/libvirt/{name}\n"
 
 
 @pytest.fixture
@@ -25,6 +33,7 @@ def host(tmp_path: Path) -> Host:
         80: ("IO iothread3", "1"),
         81: ("CPU 0/KVM", "2"),
         82: ("CPU 1/TCG", "2-5,9"),
+        83: ("worker", "0-7"),
     }
     for thread, (name, cpus) in threads.items():
         task = tmp_path / "proc/77/task" / str(thread)
@@ -42,6 +51,35 @@ def test_threads(host: Host) -> None:
     assert {0: CpuSet.parse("2"), 1: CpuSet.parse("2-5,9")} == threads.vcpus
     assert {3: CpuSet.parse("1")} == threads.iothreads
     assert CpuSet.parse("0-1") == threads.emulator
+
+
+def test_helpers(host: Host) -> None:
+    """All other threads of the process are named, the main thread not among them."""
+    assert (77, {83: "worker"}) == (host.threads(DOMAIN).pid, host.threads(DOMAIN).helpers)
+
+
+LONG_ID = "<domain><iothreadids><iothread id='123456789'/></iothreadids></domain>"
+
+
+@pytest.mark.parametrize("groups", [V1_GROUPS, V2_GROUPS])
+def test_long_id_of_an_io_thread(host: Host, tmp_path: Path, groups: str) -> None:
+    """Such a thread has no name, for it would not fit, and libvirt's control group tells which one it is."""
+    for thread, name in ((80, "iothread3"), (83, "iothread123456789")):
+        (tmp_path / f"proc/77/task/{thread}/cgroup").write_text(groups.format(name=name))
+
+    threads = host.threads(replace(DOMAIN, xml=LONG_ID))
+
+    assert {3: CpuSet.parse("1"), 123456789: CpuSet.parse("0-7")} == threads.iothreads
+    assert {} == threads.helpers
+
+
+def test_long_id_without_control_groups(host: Host, tmp_path: Path) -> None:
+    """The thread is one of QEMU's others then, which follow the emulator as I/O threads do."""
+    (tmp_path / "proc/77/task/83/cgroup").write_text("0::/\n")
+
+    threads = host.threads(replace(DOMAIN, xml=LONG_ID))
+
+    assert ({3}, {83}) == (set(threads.iothreads), set(threads.helpers))
 
 
 def test_number_of_another_process(host: Host, tmp_path: Path) -> None:
@@ -98,14 +136,6 @@ def test_controllers(host: Host, tmp_path: Path) -> None:
 
     every = frozenset({"cpu", "cpuset", "memory"})
     assert (frozenset(), every, frozenset({"cpu", "io"})) == (nothing, first, host.controllers())
-
-
-V1_GROUPS = """\
-5:cpuset:/machine/qemu-1-x.libvirt-qemu/{name}
-2:cpu,cpuacct:/machine/qemu-1-x.libvirt-qemu/{name}
-0::/system.slice/libvirtd.service
-"""
-V2_GROUPS = "0::/machine.slice/machine-qemu\\x2d1\\x2dx.scope/libvirt/{name}\n"
 
 
 def add_groups(tmp_path: Path, groups: str, folder: str, files: dict[str, str]) -> Path:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kongming_sched.agent.decide.preview import Preview
-from kongming_sched.agent.inspect.compare import Comparison, compare
-from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads, libvirt_pins
+from kongming_sched.agent.inspect.compare import Comparison, KernelView, compare
+from kongming_sched.agent.model.guest import Domain, HelperThread, Identity, ObservedGuest, Threads, libvirt_pins
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.cpuset import CpuSet
 from tests.unit.agent.hosts import EVERYWHERE, Tenant, domain_xml, host, preview, tenant
@@ -45,26 +45,28 @@ def test_all_agree() -> None:
         Comparison("server web (a-web)", "vCPU 1", "9", "9", "9"),
         Comparison("server web (a-web)", "emulator", "0,4,8", "0,4,8", "0,4,8"),
         Comparison("server web (a-web)", "memory", "node 0", "node 0", "node 0"),
-    ] == compare(seen(WEB), [], {"a-web": CpuSet.of([0])})
+    ] == compare(seen(WEB), [], KernelView({"a-web": CpuSet.of([0])}))
 
 
 def test_pin_that_the_kernel_dropped() -> None:
     """libvirt goes on to report it, so both disagree with the kernel."""
     fault = "the kernel has it on CPU 0-15, and it belongs on 1; libvirt says CPU 1, and the kernel has 0-15"
 
-    assert [("server web (a-web)", "vCPU 0", fault)] == faults(compare(seen(with_affinity(WEB, 0, "0-15")), [], {}))
+    assert [("server web (a-web)", "vCPU 0", fault)] == faults(
+        compare(seen(with_affinity(WEB, 0, "0-15")), [], KernelView())
+    )
 
 
 def test_pin_that_libvirt_reports_elsewhere() -> None:
     """The kernel has it where it belongs."""
-    found = compare(seen(with_words(WEB, vcpu1="3")), [], {})
+    found = compare(seen(with_words(WEB, vcpu1="3")), [], KernelView())
 
     assert [("server web (a-web)", "vCPU 1", "libvirt says CPU 3, and the kernel has 9")] == faults(found)
 
 
 def test_two_guests_on_one_cpu() -> None:
     """Each line names the other guest."""
-    found = compare(seen(WEB, with_affinity(DB, 0, "1")), [], {})
+    found = compare(seen(WEB, with_affinity(DB, 0, "1")), [], KernelView())
 
     shared = [(subject, what) for subject, what, fault in faults(found) if "is used by" in fault]
     assert [("server db (a-db)", "vCPU 0"), ("server web (a-web)", "vCPU 0")] == sorted(shared)
@@ -73,21 +75,21 @@ def test_two_guests_on_one_cpu() -> None:
 
 def test_cpu_that_is_offline() -> None:
     """libvirt goes on to name it, and the kernel leaves it out: that is no disagreement where others are left."""
-    found = compare(seen(with_words(tenant("float", "bronze", [1], "12"), vcpu0="12,99")), [], {})
+    found = compare(seen(with_words(tenant("float", "bronze", [1], "12"), vcpu0="12,99")), [], KernelView())
 
     assert [] == faults(found)
 
 
 def test_pins_of_cpus_that_are_all_offline() -> None:
     """libvirt's pin is none at all then."""
-    found = compare(seen(with_words(WEB, vcpu0="99")), [], {})
+    found = compare(seen(with_words(WEB, vcpu0="99")), [], KernelView())
 
     assert ["libvirt says CPU none that is online, and the kernel has 1"] == [fault for _, _, fault in faults(found)]
 
 
 def test_memory_that_may_lie_elsewhere() -> None:
     """The kernel's word counts where libvirt has bound it."""
-    found = compare(seen(WEB), [], {"a-web": EVERYWHERE & CpuSet.parse("0-1")})
+    found = compare(seen(WEB), [], KernelView({"a-web": EVERYWHERE & CpuSet.parse("0-1")}))
 
     assert [("server web (a-web)", "memory", "the kernel lets it lie on node 0-1")] == faults(found)
 
@@ -95,7 +97,7 @@ def test_memory_that_may_lie_elsewhere() -> None:
 def test_memory_that_is_bound_to_another_node() -> None:
     """Its claim says where it belongs."""
     bound = replace(WEB.guest.identity, memory_nodes=CpuSet.of([1]))
-    found = compare(seen(replace(WEB, guest=replace(WEB.guest, identity=bound))), [], {})
+    found = compare(seen(replace(WEB, guest=replace(WEB.guest, identity=bound))), [], KernelView())
 
     assert [
         Comparison(
@@ -113,7 +115,7 @@ def test_guest_whose_memory_is_nobodys_business() -> None:
     """Its template does not bind it, and neither has libvirt."""
     floats = tenant("float", "loose", [0], "3")
     unbound = replace(floats.guest.identity, memory_nodes=CpuSet(), memory_mode="")
-    found = compare(seen(replace(floats, guest=replace(floats.guest, identity=unbound))), [], {})
+    found = compare(seen(replace(floats, guest=replace(floats.guest, identity=unbound))), [], KernelView())
 
     assert ["vCPU 0", "emulator"] == [item.what for item in found]
 
@@ -122,7 +124,7 @@ def test_guest_without_a_place() -> None:
     """The reason comes before its threads."""
     homeless = replace(WEB, nodes=())
 
-    found = compare(seen(homeless), [], {})
+    found = compare(seen(homeless), [], KernelView())
 
     of_guest = [(item.what, item.fault) for item in found if item.subject == "server web (a-web)"]
     assert ("template gold", "its flavor's groups are not claimed on this host's node providers") == of_guest[0]
@@ -134,7 +136,7 @@ def test_provider_that_is_not_as_it_should_be() -> None:
     uuid = view.node_uuids()[1]
     stale = replace(view.states[uuid], traits=frozenset())
 
-    found = compare(preview(replace(view, states={**view.states, uuid: stale})), [], {})
+    found = compare(preview(replace(view, states={**view.states, uuid: stale})), [], KernelView())
 
     assert (
         "provider host_kongming_numa1",
@@ -147,7 +149,7 @@ def test_what_could_not_be_read() -> None:
     """It comes first, with the reason."""
     problem = Problem(Reason.DOMAIN, Subject(SubjectKind.SERVER, "x", "u"), "it is broken")
 
-    found = compare(preview(host(), problems=(problem,)), [], {})
+    found = compare(preview(host(), problems=(problem,)), [], KernelView())
 
     assert [Comparison("server x (u)", "its description", "", "", "", "it is broken")] == found
 
@@ -159,7 +161,7 @@ def test_guest_without_a_template() -> None:
         "u", "instance-u", "<domain><vcpu>1</vcpu><cputune><vcpupin vcpu='0' cpuset='4'/></cputune></domain>"
     )
 
-    found = compare(seen(), [ObservedGuest(domain, Identity("free", 1, None), threads)], {})
+    found = compare(seen(), [ObservedGuest(domain, Identity("free", 1, None), threads)], KernelView())
 
     assert [
         Comparison("server free (u)", "vCPU 0", "", "4", "3", "libvirt says CPU 4, and the kernel has 3"),
@@ -176,3 +178,72 @@ def test_pins_of_the_live_xml() -> None:
     some, seven, one = (CpuSet.parse(cpus) for cpus in ("2-3", "7", "1"))
 
     assert Threads({0: some, 1: seven}, some, {4: one}) == libvirt_pins(Domain("u", "i", xml), EVERYWHERE)
+
+
+def helpers(*threads: HelperThread, of: str = "a-web") -> KernelView:
+    """What the kernel says of a guest's other threads."""
+    return KernelView({}, {of: threads})
+
+
+def helper(number: int, cpus: str, name: str = "worker", *, is_bound: bool = False) -> HelperThread:
+    """A thread that libvirt does not pin by itself."""
+    return HelperThread(number, name, CpuSet.parse(cpus), is_bound)
+
+
+def test_threads_that_libvirt_does_not_pin() -> None:
+    """Those of one affinity share a line; what is on a part of the emulator's CPUs agrees."""
+    view = helpers(helper(1, "0,4,8"), helper(2, "0,4,8", "call_rcu"), helper(3, "0,4,8"), helper(4, "0"))
+
+    found = [item for item in compare(seen(WEB), [], view) if item.what.startswith("threads")]
+
+    assert [
+        Comparison("server web (a-web)", "threads call_rcu, worker (2)", "0,4,8", "0,4,8", "0,4,8"),
+        Comparison("server web (a-web)", "threads worker", "0,4,8", "0,4,8", "0"),
+    ] == found
+
+
+def test_thread_on_dedicated_cpus_of_another_guest() -> None:
+    """It is a fault, whatever the kernel allows; one that it keeps is named as such."""
+    view = helpers(helper(1, "2"), helper(2, "0-15", "iou-wrk-77", is_bound=True))
+
+    found = faults(compare(seen(WEB, DB), [], view))
+
+    fault = "CPU 2 is used by server db (a-db) too"
+    bound = f"{fault}, and the kernel lets nobody change where it runs (PF_NO_SETAFFINITY)"
+    assert [
+        ("server web (a-web)", "threads worker", fault),
+        ("server web (a-web)", "threads iou-wrk-77", bound),
+    ] == found
+
+
+def test_thread_that_is_elsewhere() -> None:
+    """On CPUs that are nobody's it is a fault unless the kernel keeps it there; beside its own vCPU it is none."""
+    view = helpers(helper(1, "3"), helper(2, "3", "iou-wrk-77", is_bound=True), helper(3, "1", "vcpu-made"))
+
+    found = faults(compare(seen(WEB, DB), [], view))
+
+    assert [("server web (a-web)", "threads worker", "the kernel has it on CPU 3, and the emulator on 0,4,8")] == found
+
+
+def test_guest_that_is_kept_off_the_pool() -> None:
+    """Each of its threads on CPUs that a server has alone is a fault; where it is not kept off, none is."""
+    domain = Domain("u", "instance-u", "<domain><vcpu>1</vcpu></domain>")
+    free = ObservedGuest(domain, Identity("free", 1, None), Threads({0: EVERYWHERE}, CpuSet.parse("0")))
+    view = helpers(helper(1, "1"), of="u")
+
+    kept, left = (faults(compare(seen(WEB), [free], view, ids)) for ids in (frozenset({"u"}), frozenset[str]()))
+
+    used = "is used by server web (a-web) too"
+    emulator = ("server free (u)", "emulator", "libvirt says CPU 0-15, and the kernel has 0")
+    vcpu = ("server free (u)", "vCPU 0", f"CPU 1 {used}")
+    assert [vcpu, emulator, ("server free (u)", "threads worker", f"CPU 1 {used}")] == kept
+    assert [emulator] == left
+
+
+def test_emulator_on_dedicated_cpus_of_another_guest() -> None:
+    """It is a fault even where the guest is left as it is, for an administrator has pinned it there."""
+    odd = replace(WEB, guest=replace(WEB.guest, threads=replace(WEB.guest.threads, emulator=CpuSet.parse("2"))))
+
+    found = faults(compare(seen(odd, DB), [], KernelView()))
+
+    assert any(what == "emulator" and "CPU 2 is used by server db (a-db) too" in fault for _, what, fault in found)
