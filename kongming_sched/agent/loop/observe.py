@@ -152,6 +152,8 @@ class Observer:
     def _unread(self, domain: Domain, fault: str, identity: Identity | None = None) -> ObservedGuest:
         """A guest that libvirt or the kernel cannot read, with what the other one says, or what was seen last.
 
+        Where the kernel does not show its threads they are where they were seen, unless libvirt has moved them since.
+
         :param identity: None if it is not known from what libvirt says now
         """
         last = self._last.get(domain.uuid)
@@ -165,7 +167,7 @@ class Observer:
             threads = _NO_THREADS
         except exceptions.KernelError:
             is_same_run = last is not None and last.run == (domain.uuid, identity.start)
-            threads = last.threads if last is not None and is_same_run else _pins_by_libvirt(domain)
+            threads = _as_moved(last, domain) if last is not None and is_same_run else _pins_by_libvirt(domain)
         return ObservedGuest(domain, replace(identity, fault=fault), threads)
 
     def placement(self) -> PlacementView:
@@ -202,6 +204,23 @@ class Observer:
             released,
             seen.unread,
         )
+
+
+def _as_moved(last: ObservedGuest, domain: Domain) -> Threads:
+    """Where the threads of a guest were seen last, or where libvirt has pinned them since, as the agent itself does."""
+    before, now = _pins_by_libvirt(last.domain), _pins_by_libvirt(domain)
+
+    def moved(seen: Mapping[int, CpuSet], then: Mapping[int, CpuSet], now: Mapping[int, CpuSet]) -> dict[int, CpuSet]:
+        return {
+            thread: now[thread] if now.get(thread) and then.get(thread) != now[thread] else cpus
+            for thread, cpus in seen.items()
+        }
+
+    return Threads(
+        moved(last.threads.vcpus, before.vcpus, now.vcpus),
+        moved({0: last.threads.emulator}, {0: before.emulator}, {0: now.emulator})[0],
+        moved(last.threads.iothreads, before.iothreads, now.iothreads),
+    )
 
 
 def _pins_by_libvirt(domain: Domain) -> Threads:

@@ -85,6 +85,20 @@ def test_it_keeps_its_cpus(world: World, fault: Callable[[World, str], None]) ->
 
 
 @pytest.mark.parametrize("fault", [lose_xml, lose_threads, break_flavor])
+def test_it_keeps_the_cpus_that_it_has_just_got(world: World, fault: Callable[[World, str], None]) -> None:
+    """It was seen last before the pass that pinned it, and is not where it was then."""
+    world.boot("second", "silver", 0)
+    world.run_pass()
+    fault(world, world.servers["second"])
+
+    world.boot("third", "silver", 0)
+    world.run_pass()
+
+    assert CpuSet() == world.host.shared_at_any_time
+    assert [("2", "10"), ("3", "11")] == [world.pins()[name][:2] for name in ("second", "third")]
+
+
+@pytest.mark.parametrize("fault", [lose_xml, lose_threads, break_flavor])
 def test_an_agent_that_has_never_read_it(world: World, fault: Callable[[World, str], None]) -> None:
     """After a start of the agent what the kernel or libvirt says of it is enough."""
     fault(world, world.servers["first"])
