@@ -62,7 +62,7 @@ AGENT = (
         "            if back.is_pin and (owner := self.occupancy.owner(guest, back.cpus)):\n",
         '            if owner := "":\n',
         "a guest goes back to a CPU that another one has taken meanwhile",
-        (_TEST_APPLY,),
+        (_TEST_APPLY, STORIES),
     ),
     Mutation(
         "applier-trusts-the-plan",
@@ -70,7 +70,7 @@ AGENT = (
         "            if action.is_pin and (blocker := self.occupancy.blocker(action.guest, action.cpus)):\n",
         '            if blocker := "":\n',
         "after a failure guests are pinned to CPUs of the guest that has not left them",
-        (_TEST_APPLY,),
+        (_TEST_APPLY, STORIES),
     ),
     Mutation(
         "plan-waits-for-nobody",
@@ -102,7 +102,7 @@ AGENT = (
         "    for uuid in [guest.uuid for guest in others]:\n        claims.pop(uuid, None)\n",
         "",
         "a guest without a claim is placed by what another guest has claimed",
-        ("tests/unit/agent/decide/test_claims.py",),
+        ("tests/unit/agent/decide/test_claims.py", STORIES),
     ),
     Mutation(
         "amounts-of-claims-do-not-matter",

@@ -28,12 +28,13 @@ class Expectation:
     @property
     def is_honoured(self) -> bool:
         """Whether the template still takes what the server has claimed, where it has claimed it."""
-
-        def demands(template: PinningTemplate) -> list[object]:
-            return [dict(cell.resources) for cell in cell_requests(template, 0, 2)]
-
         explicit = [cell for cell in self.template.cells if cell.cpus is CpuPolicy.EXPLICIT]
         return demands(self.template) == demands(self.claimed) and not explicit
+
+
+def demands(template: PinningTemplate) -> list[dict[str, int]]:
+    """What each cell of a template claims beside its memory."""
+    return [dict(cell.resources) for cell in cell_requests(template, 0, 2)]
 
 
 def cpus_of_two(world: World, excused: Collection[str] = ()) -> Iterator[str]:

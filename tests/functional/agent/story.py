@@ -14,10 +14,11 @@ from kongming_sched import exceptions
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.problem import Reason
 from kongming_sched.cpuset import CpuSet
-from tests.functional.agent.promises import Expectation, cpus_of_two, intruders, not_as_promised, not_set_back
-from tests.functional.agent.story_events import NAMES, Event, events
-from tests.functional.agent.story_faults import NOTHING, Fault, Scene, end, faults, is_one_refusal
+from tests.functional.agent.promises import Expectation, cpus_of_two, demands, intruders, not_as_promised, not_set_back
+from tests.functional.agent.story_events import NAMES, Day, days
+from tests.functional.agent.story_faults import NOTHING, Fault, GuestEnds, end, is_one_refusal
 from tests.functional.agent.story_host import StoryHost
+from tests.functional.agent.story_scene import Scene
 from tests.functional.agent.story_templates import TOPOLOGY
 from tests.functional.agent.test_faults import Killed
 
@@ -27,12 +28,14 @@ class Story(StoryHost):
 
     :ivar wrong: which CPUs belonged to two guests at any time
     :ivar fault: what goes wrong in the passes of this day
+    :ivar resizing: server id to what it was promised before a resize that is not confirmed yet
     :ivar excused: server ids of guests of which the kernel has dropped a pin since the host came to rest
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.wrong: list[str] = []
+        self.resizing: dict[str, Expectation] = {}
         self.excused: set[str] = set()
         self.touched: dict[str, set[int]] = {}
         self.before = self.world.host.affinities()
@@ -118,7 +121,7 @@ class Story(StoryHost):
         here = self.world.host.affinities()
         return [
             line
-            for server, expectation in self.servers.items()
+            for server, expectation in {**self.servers, **self.resizing}.items()
             if server not in reported and server in here
             for line in not_as_promised(self.world, server, expectation, self.excused)
         ]
@@ -134,13 +137,13 @@ class Story(StoryHost):
             self.fill_up(node)
         self.run(NOTHING)
 
-    @rule(happening=events(), fault=faults(), seconds=st.sampled_from([15, 15, 0, 1000]))
-    def day(self, happening: list[Event], fault: Fault, seconds: int) -> None:
+    @rule(day=days())
+    def live(self, day: Day) -> None:
         """Some of what may happen happens, and then there is a pass."""
-        self.fault = fault
-        for event in happening:
+        self.fault = day.fault
+        for event in day.happening:
             event.happen(self)
-        self.run(fault, seconds)
+        self.run(day.fault, day.seconds)
 
     def delete(self, pick: int, claim_first: bool) -> None:
         """A server goes; its claim goes with it, before or after the agent sees that."""
@@ -180,6 +183,47 @@ class Story(StoryHost):
             self.run(self.fault)
         with contextlib.suppress(ksa_exceptions.NotFound):
             self.drop_claim(migration)
+
+    def exchange(self, pick: int, name: str) -> None:
+        """Two servers are resized here at once, each to the flavor of the other; until then they stay where they are.
+
+        Not if their old claims cannot be told apart from each other, or from the one of a guest that ends meanwhile.
+
+        :param name: the template of the larger one, which the smaller one claims on the other node
+        """
+        large, small = self.pick(pick, name), self.pick(pick, "single")
+        single, wider = self.templates["single"], self.templates[name]
+        if large is None or small is None or isinstance(self.fault, GuestEnds):
+            return
+        if demands(single) in (demands(wider), demands(self.servers[large].claimed)):
+            return
+        there = 1 - self.servers[large].nodes[0]
+        for server in [one for one in self.apart(there, by_last=False) if one not in (large, small)][:4]:
+            self.end_server(server)
+        wanted = {large: single, small: wider}
+        migrations = {server: self.begin_resize(server) for server in wanted}
+        fits = {server: self.claim(server, template, (there,)) for server, template in wanted.items()}
+        self.run(self.fault)
+        for server, template in wanted.items():
+            del self.resizing[server]
+            self.world.host.destroy(server)
+            with contextlib.suppress(ksa_exceptions.NotFound):
+                self.drop_claim(migrations[server])
+            if fits[server]:
+                self.servers[server] = Expectation(template, template, (there,))
+                self.spawn(server, template)
+        self.run(self.fault)
+
+    def begin_resize(self, server: str) -> str:
+        """The claim of a server is that of its migration now, the id of which this gives."""
+        migration, claim = self.new_id(), self.cloud.client.claim(server)
+        assert claim is not None
+        self.resizing[server] = self.servers.pop(server)
+        self.world.host.migrating.discard(server)
+        self.drop_claim(server)
+        with contextlib.suppress(ksa_exceptions.Conflict):  # as in resize()
+            self.cloud.allocate(migration, {uuid: dict(had) for uuid, had in claim.resources.items()})
+        return migration
 
     # What holds
 

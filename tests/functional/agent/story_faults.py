@@ -4,81 +4,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from kongming_sched import exceptions
-from kongming_sched.compat import StrEnum
-from kongming_sched.cpuset import CpuSet
-from testbed.adapters import Failing, Failure
+from testbed.adapters import Failing, Failure, Meddling
+from tests.functional.agent.story_scene import ANY_CHANGE, CHANGES, READS, Kind, Scene, Step, Whom
+from tests.functional.agent.story_weights import weighted
 from tests.functional.agent.test_faults import Countdown, Interrupted, Killed
 from tests.functional.agent.world import World
-
-CHANGES = ("pin_vcpu", "pin_emulator", "pin_iothread", "bind_memory", "set_scheduler", "set_vcpu_quota")
-"""The calls that change a guest."""
-
-_READS = ("domains", "read", "threads", "is_busy", "memory_mb", "vcpu_quotas", "repair_definition")
-
-Step = Callable[[str], None]
-"""Called with the name of each call of libvirt or of the kernel, before it and after it."""
-
-
-class Whom(StrEnum):
-    """Of which guest a call fails."""
-
-    ANYBODY = "anybody"
-    PINNED = "one that was pinned to CPUs of the pool when the agent planned"
-    MOVED = "one that has been moved since"
-    PINNED_AND_MOVED = "one that was pinned there and has been moved since"
-
-
-class Kind(StrEnum):
-    """How a call fails."""
-
-    REFUSED = "refused"
-    LOST = "the connection is lost"
-    KILLED = "the agent is killed"
-
-    def error(self) -> BaseException:
-        """What is raised."""
-        if self is Kind.KILLED:
-            return Killed()
-        if self is Kind.LOST:
-            return exceptions.HypervisorUnavailable("do it", "connection reset", 38)
-        return exceptions.HypervisorError("do it", "injected", 38)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Where something goes wrong.
-
-    :ivar servers: the ids of all servers
-    :ivar before: server id to the affinity of each of its threads when the agent planned
-    :ivar touched: server id to the threads that were moved since
-    """
-
-    world: World
-    servers: list[str]
-    before: Mapping[str, Sequence[CpuSet]]
-    touched: Mapping[str, Collection[int]]
-
-    def pick(self, number: int) -> str:
-        """One of the servers; empty if there is none."""
-        return self.servers[number % len(self.servers)] if self.servers else ""
-
-    def is_of(self, whom: Whom) -> bool:
-        """Whether the guest that is being changed is one of these."""
-        guest, pool = self.world.host.changing, self.world.pools.dedicated
-        is_pinned = any(cpus <= pool for cpus in self.before.get(guest, ()))
-        is_moved = bool(self.touched.get(guest))
-        return {
-            Whom.ANYBODY: True,
-            Whom.PINNED: is_pinned,
-            Whom.MOVED: is_moved,
-            Whom.PINNED_AND_MOVED: is_pinned and is_moved,
-        }[whom]
 
 
 @dataclass(frozen=True)
@@ -94,7 +28,7 @@ class Nothing:
 class CallsFail:
     """Some calls of one name fail, or of any.
 
-    :ivar call: with "after " if they have had their effect; empty for any call
+    :ivar call: with "after " if they have had their effect; ANY_CHANGE for all of these, empty for any call
     :ivar first: how many of these pass before
     """
 
@@ -106,11 +40,12 @@ class CallsFail:
 
     def begin(self, on: Scene) -> Step:
         """Break the world; gives what is to happen at each call."""
-        steps = itertools.count()
+        steps, failing = itertools.count(), range(self.first, self.first + self.times)
 
         def fail(name: str) -> None:
-            if self.call in ("", name) and on.is_of(self.whom) and self.first <= next(steps) < self.first + self.times:
-                raise self.kind.error()
+            is_meant = self.call in ("", name) or (self.call == ANY_CHANGE and name in CHANGES)
+            if is_meant and on.is_of(self.whom) and next(steps) in failing:
+                raise self.kind.error(name)
 
         return fail
 
@@ -132,7 +67,7 @@ class GuestRefuses:
             if name in CHANGES and not victims and on.is_of(self.whom):
                 victims.append(on.world.host.changing)
             if name in CHANGES and on.world.host.changing in victims:
-                raise Kind.REFUSED.error()
+                raise Kind.REFUSED.error(name)
 
         return fail
 
@@ -193,6 +128,18 @@ class CallHangs:
 
 
 @dataclass(frozen=True)
+class GuestHangs:
+    """Each call of libvirt for a guest waits for its lock, and fails then."""
+
+    pick: int
+
+    def begin(self, on: Scene) -> Step:
+        """Break the world; gives what is to happen at each call."""
+        on.world.host.slow.add(on.pick(self.pick))
+        return lambda _: None
+
+
+@dataclass(frozen=True)
 class GuestUnreadable:
     """A guest cannot be read."""
 
@@ -219,6 +166,25 @@ class RequestFails:
 
 
 @dataclass(frozen=True)
+class SocketFails:
+    """The operating system refuses to send some requests to Placement."""
+
+    first: int
+    times: int
+
+    def begin(self, on: Scene) -> Step:
+        """Break the world; gives what is to happen at each call."""
+        steps, failing = itertools.count(), range(self.first, self.first + self.times)
+
+        def fail(_method: str, _url: str) -> None:
+            if next(steps) in failing:
+                raise OSError(24, "Too many open files")
+
+        on.world.client.transport.adapter = Meddling(on.world.placement.adapter, fail)
+        return lambda _: None
+
+
+@dataclass(frozen=True)
 class KilledAtRequest:
     """The agent dies at a request to Placement."""
 
@@ -237,8 +203,10 @@ Fault = (
     | GuestEnds
     | PinsAreDropped
     | CallHangs
+    | GuestHangs
     | GuestUnreadable
     | RequestFails
+    | SocketFails
     | KilledAtRequest
 )
 
@@ -247,46 +215,58 @@ NOTHING = Nothing()
 
 def faults() -> st.SearchStrategy[Fault]:
     """Any of these, most often a single refusal, of which the agent has to undo the most."""
-    pick, kind = st.integers(0, 19), st.sampled_from(Kind)
-    calls = st.sampled_from([*CHANGES, *(f"after {name}" for name in CHANGES), *_READS, ""])
-    first, whom = st.sampled_from([0, 0, 0, 1, 2, 3]), st.sampled_from(Whom)
+    pick, kind, whom = st.integers(0, 19), st.sampled_from(Kind), st.sampled_from(Whom)
+    calls = st.sampled_from([*CHANGES, *(f"after {name}" for name in CHANGES), *READS, ""])
     often = st.sampled_from(["pin_vcpu", "pin_emulator", "bind_memory", "set_scheduler"])
-    once = st.builds(CallsFail, often, first, st.just(1), st.just(Kind.REFUSED), whom)
-    late = st.builds(
+    refused = st.builds(
         CallsFail,
-        st.sampled_from(["pin_emulator", "bind_memory", "set_scheduler"]),
-        st.sampled_from([0, 0, 1, 2]),
-        st.just(1),
+        often,
+        st.sampled_from([0, 0, 0, 1, 2, 3]),
+        st.sampled_from([1, 1, 2]),
         st.just(Kind.REFUSED),
-        st.just(Whom.PINNED_AND_MOVED),
+        whom,
     )
-    twice = st.builds(CallsFail, often, first, st.just(2), st.just(Kind.REFUSED), whom)
-    return st.one_of(
-        st.just(NOTHING),
-        once,
-        once,
-        late,
-        late,
-        twice,
-        st.builds(CallsFail, calls, st.integers(0, 40), st.integers(1, 4), kind),
-        st.builds(GuestRefuses, whom),
-        st.builds(GuestEnds, pick, st.integers(0, 40)),
-        st.builds(PinsAreDropped, whom),
-        st.builds(CallHangs, st.integers(0, 60), st.sampled_from([60.0, 5000.0])),
-        st.builds(GuestUnreadable, pick, st.booleans()),
-        st.builds(RequestFails, st.integers(0, 12), st.sampled_from(Failure)),
-        st.builds(KilledAtRequest, st.integers(0, 12)),
+    return weighted(
+        (1, st.just(NOTHING)),
+        (4, refused),
+        (4, mean_faults()),
+        (1, st.builds(CallsFail, calls, st.integers(0, 40), st.integers(1, 4), kind)),
+        (1, st.builds(GuestRefuses, whom)),
+        (1, st.builds(GuestEnds, pick, st.integers(0, 40))),
+        (1, st.builds(PinsAreDropped, whom)),
+        (1, st.builds(CallHangs, st.integers(0, 60), st.sampled_from([60.0, 5000.0]))),
+        (1, st.builds(GuestHangs, pick)),
+        (1, st.builds(GuestUnreadable, pick, st.booleans())),
+        (1, st.builds(RequestFails, st.integers(0, 12), st.sampled_from(Failure))),
+        (1, st.builds(SocketFails, st.integers(0, 12), st.integers(1, 3))),
+        (1, st.builds(KilledAtRequest, st.integers(0, 12))),
+    )
+
+
+def mean_faults() -> st.SearchStrategy[Fault]:
+    """What fails when others depend on it: a guest cannot leave its CPUs, or has to go back to what is taken by now."""
+    refused = st.just(Kind.REFUSED)
+    first, times = st.sampled_from([0, 0, 1, 2]), st.integers(1, 2)
+    return weighted(
+        (2, st.builds(CallsFail, st.just("pin_vcpu"), first, times, refused, st.just(Whom.PINNED))),
+        (2, st.builds(CallsFail, st.just(ANY_CHANGE), st.just(0), times, refused, st.just(Whom.REPLACED))),
+        (1, st.builds(CallsFail, st.just("set_scheduler"), first, times, refused, st.just(Whom.PINNED_AND_MOVED))),
+        (1, st.builds(CallsFail, st.just(ANY_CHANGE), first, times, refused, st.just(Whom.PINNED_AND_MOVED))),
+        (1, st.builds(GuestRefuses, st.just(Whom.PINNED))),
+        (1, st.builds(PinsAreDropped, st.just(Whom.PINNED))),
     )
 
 
 def is_one_refusal(fault: Fault) -> bool:
     """Whether one change of one guest is refused, and nothing else happens, so that the guest is as it was then."""
-    return isinstance(fault, CallsFail) and fault.kind is Kind.REFUSED and fault.call in CHANGES and fault.times == 1
+    changes = (*CHANGES, ANY_CHANGE)
+    return isinstance(fault, CallsFail) and fault.kind is Kind.REFUSED and fault.call in changes and fault.times == 1
 
 
 def end(world: World) -> None:
     """Take what lasts off the world."""
     world.host.drops_pins.clear()
+    world.host.slow.clear()
     world.host.unreadable.clear()
     world.host.opaque.clear()
     world.client.transport.adapter = world.placement.adapter
