@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kongming_sched.cloud.nodes import threads_per_core
 from kongming_sched.placement.flavor import cell_requests
@@ -33,10 +33,12 @@ class NodeRoom:
     """What is free on a NUMA node.
 
     :ivar free: resource class to amount
+    :ivar capacity: what would be free if nothing was placed there
     """
 
     free: Mapping[str, int]
     traits: frozenset[str] = frozenset()
+    capacity: Mapping[str, int] = field(default_factory=dict)
 
     def count(self, cell: CellRequest) -> int:
         """How many cells of this kind fit if nothing else is placed here."""
@@ -51,6 +53,7 @@ class HostRoom:
 
     :ivar free: on the compute node itself, by resource class; only classes of its own inventories
     :ivar nodes: by NUMA node; only nodes that take servers
+    :ivar capacity: what would be free on the compute node itself if nothing was placed there
     """
 
     name: str
@@ -58,6 +61,7 @@ class HostRoom:
     free: Mapping[str, int]
     traits: frozenset[str]
     nodes: Mapping[int, NodeRoom]
+    capacity: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_disabled(self) -> bool:

@@ -42,11 +42,14 @@ def hosts_of(provider_names: Mapping[str, str], summaries: Iterable[ProviderSumm
         ):  # else it was registered between the two requests
             number = node_id(summary.root_uuid, summary.uuid)
             if number is not None:
-                nodes.setdefault(summary.root_uuid, {})[number] = NodeRoom(_free(summary), summary.traits)
+                nodes.setdefault(summary.root_uuid, {})[number] = NodeRoom(
+                    _free(summary), summary.traits, summary.capacity
+                )
                 host_names[summary.root_uuid] = node_host(provider_names[summary.uuid])
     hosts = [
-        HostRoom(host_names[uuid], uuid, _free(roots[uuid]), roots[uuid].traits, dict(sorted(rooms.items())))
+        HostRoom(host_names[uuid], uuid, _free(root), root.traits, dict(sorted(rooms.items())), root.capacity)
         for uuid, rooms in nodes.items()
+        for root in (roots[uuid],)
     ]
     return sorted(hosts, key=lambda host: host.name)
 

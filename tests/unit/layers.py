@@ -64,7 +64,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "scheduler": ("api", "placement"),
     "filters": ("conf", "placement", "scheduler"),
     "weighers": ("conf", "scheduler"),
-    "cloud": ("api", "placement"),
+    "cloud": ("api", "placement", "scheduler"),
     "cli": ("cloud", "help_text", "pages", "placement"),
     "status": ("cloud", "conf", "placement", "version"),
     "agent.settings": ("api", "conf"),

@@ -20,7 +20,7 @@ ALONE = {
     "kongming_sched.cloud": ["cloud", "cli", "status"],
     "kongming_sched.status": ["status"],
     "kongming_sched.filters": ["filters"],
-    "kongming_sched.scheduler": ["scheduler", "filters", "weighers"],
+    "kongming_sched.scheduler": ["scheduler", "filters", "weighers", "cloud.what_if"],
     "kongming_sched.weighers": ["weighers"],
     "kongming_sched.validators": [],
     "kongming_sched.placement": ["placement", "agent", "cloud", "cli", "status", "scheduler", "filters", "weighers"],

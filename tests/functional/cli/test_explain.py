@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import pytest
@@ -228,6 +229,51 @@ def test_capacity_of_a_flavor_counts_its_memory_too(
     assert openstack_with_nova.json("kongming capacity --flavor f") == [{"flavor": "f", "hosts": 1, "servers": 2}]
     placement.allocate("5e00e000-0000-4000-8000-000000000001", {hosts["smt"]: {"MEMORY_MB": 8192 - 256}})
     assert openstack_with_nova.json("kongming capacity --flavor f") == [{"flavor": "f", "hosts": 1, "servers": 1}]
+
+
+def test_a_mix_gets_what_the_scheduler_gives_it(
+    openstack_with_nova: Shell,
+    nova: Nova,
+    hosts: dict[str, str],
+    placement: PlacementService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Servers of two flavors in turn, until neither gets a host: as many of each as Nova's own handlers place."""
+    assert hosts
+    conf.register_opts(scheduler_side.CONF)
+    set_traits(placement, hosts["off"], {"COMPUTE_NODE"})
+    wanted = {"duo": 6, "solo": 6}
+    specs = {}
+    for template in wanted:
+        vcpus = TEMPLATES[template].vcpus
+        specs[template] = flavor.extra_specs(TEMPLATES[template], {}, vcpus=vcpus, memory_mb=256, threads_per_core=1)
+        nova.create_flavor(template, vcpus, 256, specs=specs[template])
+    words = " ".join(f"--flavor {template}={servers}" for template, servers in wanted.items())
+
+    rows = openstack_with_nova.json(f"kongming capacity {words}")
+    placed = Counter[str]()
+    for _ in range(6):
+        for template in wanted:
+            monkeypatch.setattr(scheduler_side, "SNAPSHOT", NodeSnapshot(lambda: placement.client, lambda: 300.0))
+            request = Scheduler(placement, make_spec(specs[template]))
+            placed[template] += bool(request.hosts and request.schedule())
+
+    assert dict(placed) == {row["flavor"]: row["servers"] for row in rows}
+    assert [(6, 6)] * 2 == [(row["wanted"], row["servers"] + row["refused"]) for row in rows]
+
+
+def test_capacity_of_other_hosts(openstack: Shell, hosts: dict[str, str]) -> None:
+    """Without some, and with more like one of them."""
+    assert hosts
+
+    assert openstack.json(
+        "kongming capacity --template solo --without one --without off --add-host 2=like:one --by host"
+    ) == [
+        {"template": "solo", "host": "one+1", "servers": 1},
+        {"template": "solo", "host": "one+2", "servers": 1},
+        {"template": "solo", "host": "smt", "servers": 2},
+        {"template": "solo", "host": "two", "servers": 2},
+    ]
 
 
 def test_capacity_refuses_what_cannot_be_counted(openstack: Shell, hosts: dict[str, str]) -> None:

@@ -25,6 +25,8 @@ from tests.functional.cli.shell import Shell
         ("capacity --template gold --flavor f", "not allowed with argument"),
         ("report", "the following arguments are required: --html"),
         ("capacity --host c1 --aggregate rack1", "not allowed with argument"),
+        ("capacity --add-host 2=c1", "'2=c1' is not a number from 1 to 10000 and a host, as in 20=like:compute-1"),
+        ("capacity --add-host 0=like:c1", "'0=like:c1' is not a number from 1 to 10000"),
         ("flavor set f", "the following arguments are required: --template"),
         ("flavor set f --template gold --threads-per-core 0", "'0' is not a whole number from 1 to 64"),
         ("flavor set f --template gold --threads-per-core \u0663", "is not a whole number from 1 to 64"),
