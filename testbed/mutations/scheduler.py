@@ -69,8 +69,8 @@ SCHEDULER = (
     Mutation(
         "packing-scatters",
         "kongming_sched/weighers/packing.py",
-        "return [-float(worst if amount is None else amount) for amount in left]",
-        "return [float(worst if amount is None else amount) for amount in left]",
+        "        return [-(amount + unit * others.draw(root)) for",
+        "        return [(amount + unit * others.draw(root)) for",
         "servers go to the emptiest host",
         ("tests/functional/test_weighers.py",),
     ),
