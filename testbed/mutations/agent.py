@@ -25,6 +25,14 @@ AGENT = (
         ("tests/functional/agent/test_reconcile.py",),
     ),
     Mutation(
+        "overfull-memory-goes-unnoticed",
+        "kongming_sched/agent/decide/overfull.py",
+        "        if used > inventory.capacity and (name == names.MEMORY_MB or size_kib):\n",
+        "        if used > inventory.capacity and size_kib:\n",
+        "nobody is told that pools of huge pages have grown into memory that servers have claimed",
+        ("tests/unit/agent/decide/test_overfull.py",),
+    ),
+    Mutation(
         "calls-that-fail-are-believed",
         _APPLY,
         "            self.occupancy.doubt(action)\n",
