@@ -10,7 +10,7 @@ from typing import Any
 from cliff.lister import Lister
 
 from kongming_sched.agent.commands.common import Common
-from kongming_sched.agent.inspect.compare import compare
+from kongming_sched.agent.inspect.compare import Comparison, compare
 from kongming_sched.agent.inspect.site import open_site
 from kongming_sched.pages.table import printable_row
 
@@ -54,7 +54,8 @@ class Verify(_Look):
     where their CPUs are the same. They belong to where the emulator is, and never on another server's dedicated CPUs.
 
     Ends with exit code 1 if something does not agree; the column Fault says who, what and where. Run it again after a
-    moment if guests have just been started or moved.
+    moment if guests have just been started or moved. The column Note says what disturbs the dedicated CPUs, as
+    interrupts and deep idle states; that is no fault, for a server has its CPUs all the same.
 
     Example::
 
@@ -80,9 +81,10 @@ class Verify(_Look):
         others = [guest for guest in site.running() if guest.identity.request is None and not guest.identity.fault]
         found = compare(preview, others, site.kernel_view(preview.guests, others), site.kept_off(others))
         self._is_well = not any(item.fault for item in found)
+        found += [Comparison("host", item.kind, "", "", str(item.cpus), note=str(item)) for item in site.noise(others)]
         rows: list[tuple[object, ...]] = [
-            (item.subject, item.what, item.placement, item.libvirt, item.kernel, item.fault)
+            (item.subject, item.what, item.placement, item.libvirt, item.kernel, item.fault, item.note)
             for item in found
             if item.fault or not parsed_args.faults
         ]
-        return ("Subject", "What", "Placement", "libvirt", "Kernel", "Fault"), rows
+        return ("Subject", "What", "Placement", "libvirt", "Kernel", "Fault", "Note"), rows

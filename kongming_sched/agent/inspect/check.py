@@ -18,8 +18,9 @@ from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.host.noise import read_noise
 from kongming_sched.agent.host.read_only import ReadOnly
-from kongming_sched.agent.inspect import findings, host_findings
+from kongming_sched.agent.inspect import disturbances, findings, host_findings
 from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.inspect.site import Site
@@ -59,14 +60,20 @@ class Checkup:
     :param conf: parsed options
     :param hooks: libvirt's directory of hooks
     :param patience_seconds: how long to wait for an answer over the network
+    :param root: of the file system in which the kernel shows its interrupts and CPUs
     """
 
     def __init__(
-        self, conf: cfg.ConfigOpts, hooks: Path = DIRECTORY, patience_seconds: float = _PATIENCE_SECONDS
+        self,
+        conf: cfg.ConfigOpts,
+        hooks: Path = DIRECTORY,
+        patience_seconds: float = _PATIENCE_SECONDS,
+        root: Path = Path("/"),
     ) -> None:
         self._conf = conf
         conf.set_default("timeout", patience_seconds, group=agent_conf.PLACEMENT)
         self._hooks = hooks
+        self._root = root
         self._kernel = Host()
         self._settings: Settings | None = None
         self._hypervisor: LibvirtHypervisor | None = None
@@ -83,6 +90,7 @@ class Checkup:
             self._libvirt,
             self._pools,
             self._controllers,
+            self._noise,
             self._run_directory,
             self._hook,
             self._metrics,
@@ -152,6 +160,17 @@ class Checkup:
 
     def _controllers(self) -> Iterator[Finding]:
         yield from host_findings.of_controllers(self._kernel.controllers())
+
+    def _noise(self) -> Iterator[Finding]:
+        if self._settings is None or self._topology is None:
+            return
+        cpus = self._settings.unchecked_cpus(self._topology)
+        noise = read_noise(cpus.pools.dedicated & self._topology.cpus, self._root)
+        found = [item.finding() for item in disturbances.of_host(noise, cpus)]
+        yield from found
+        if cpus.pools.dedicated and not found:
+            fact = "neither isolcpus, interrupts, governor nor idle states disturb the dedicated pool"
+            yield Finding(Level.OK, "quiet CPUs", fact)
 
     def _run_directory(self) -> Iterator[Finding]:
         if self._settings is None:

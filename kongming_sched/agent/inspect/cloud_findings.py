@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.inspect.disturbances import of_unmanaged
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.model.guest import ObservedGuest
 from kongming_sched.agent.model.problem import Reason
@@ -15,8 +16,6 @@ from kongming_sched.placement.client import Provider
 from kongming_sched.placement.offers.cores import takes_whole_cores
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostPools
-
-_SHOWN = 5
 
 
 def of_provider(root: Provider, states: Mapping[str, NodeState]) -> Finding:
@@ -94,27 +93,8 @@ def of_guests(
         fact = "libvirt has no controller cpu for servers: shares and quotas of templates are not set"
         yield Finding(Level.WARN, "cgroups", fact, "look at cgroup_controllers of libvirt's qemu.conf")
     if not settings.confine_unmanaged:
-        yield from _of_unmanaged(running, pools)
+        yield from (found.finding() for found in of_unmanaged(running, pools.dedicated))
     yield Finding(Level.OK, "servers", f"{len(running)} run here, {len(mine)} of a template{_work(preview)}")
-
-
-def _of_unmanaged(running: Sequence[ObservedGuest], pools: HostPools) -> Iterator[Finding]:
-    """Of those without a template that may run on CPUs of the dedicated pool."""
-    intruders = [
-        f"server {guest}"
-        for guest in running
-        if guest.identity.request is None
-        and any(cpus & pools.dedicated for cpus in (*guest.threads.vcpus.values(), guest.threads.emulator))
-    ]
-    if intruders:
-        more = f" and {len(intruders) - _SHOWN} more" if len(intruders) > _SHOWN else ""
-        yield Finding(
-            Level.WARN,
-            "servers",
-            f"without a template, and may run on CPUs of the dedicated pool: {', '.join(intruders[:_SHOWN])}{more}",
-            "keep such servers off it: [compute] cpu_shared_set of nova.conf (they keep what they have until they are"
-            " started anew), or [kongming_agent] confine_unmanaged = true, which acts at once",
-        )
 
 
 def _work(preview: Preview | None) -> str:

@@ -21,6 +21,7 @@ class Comparison:
     :ivar what: as in "vCPU 3"
     :ivar placement: the CPUs that it should have by what Placement holds; empty where Placement says nothing
     :ivar fault: which views do not agree; empty if all do
+    :ivar note: what disturbs the CPUs of guests and is no fault, with what to do
     """
 
     subject: str
@@ -29,6 +30,7 @@ class Comparison:
     libvirt: str
     kernel: str
     fault: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

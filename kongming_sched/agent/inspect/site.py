@@ -14,7 +14,9 @@ from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.host.noise import read_noise
 from kongming_sched.agent.host.read_only import ReadOnly
+from kongming_sched.agent.inspect import disturbances
 from kongming_sched.agent.inspect.compare import KernelView
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
@@ -79,6 +81,15 @@ class Site:
                 if guest.identity.request is not None:
                     memory[guest.uuid] = self.kernel.memory_nodes(guest.domain)
         return KernelView(memory, helpers)
+
+    def noise(self, running: Sequence[ObservedGuest]) -> list[disturbances.Disturbance]:
+        """What disturbs the CPUs of the dedicated pool.
+
+        :param running: the guests without a template
+        """
+        cpus = self.cpus
+        noise = read_noise(cpus.pools.dedicated & cpus.topology.cpus)
+        return [*disturbances.of_host(noise, cpus), *disturbances.of_unmanaged(running, cpus.pools.dedicated)]
 
     def kept_off(self, others: Iterable[ObservedGuest]) -> frozenset[str]:
         """The ids of the guests without a template that the agent keeps off the dedicated pool."""

@@ -99,7 +99,7 @@ class Station:
 
     def findings(self, **changes: str) -> dict[str, list[str]]:
         """What is found in this process with libvirt's hooks in a directory of the test's own: subject to facts."""
-        found = Checkup(self.conf(**changes), self.directory / "hooks").run()
+        found = Checkup(self.conf(**changes), self.directory / "hooks", root=self.directory / "root").run()
         subjects: dict[str, list[str]] = {}
         for finding in found:
             subjects.setdefault(finding.subject, []).append(f"{finding.level}: {finding.fact}")
@@ -128,6 +128,28 @@ def test_a_host_that_is_right(station: Station, cloud: PlacementService) -> None
     assert f"0 run here, 0 of a template; the agent has {to_do} things to do now" in done.stdout
     assert done.stdout.endswith(" 0 errors. The agent can work here.\n")
     assert cloud.client.providers(in_tree=ROOT)
+
+
+def test_dedicated_cpus_that_are_disturbed(station: Station) -> None:
+    """Each kind is a warning, read where the kernel shows it; a host where nothing is found is quiet."""
+    quiet = station.findings()
+    cpu = 2
+    files = {
+        "proc/irq/24/smp_affinity_list": str(cpu),
+        "proc/irq/24/nvme0q3/spurious": "",
+        f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor": "powersave",
+    }
+    for name, text in files.items():
+        (station.directory / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (station.directory / "root" / name).write_text(text)
+    disturbed = station.findings()
+
+    assert ["ok: neither isolcpus, interrupts, governor nor idle states disturb the dedicated pool"] == quiet[
+        "quiet CPUs"
+    ]
+    assert [f"warn: CPU {cpu} of the dedicated pool serves 1 interrupt: 24 (nvme0q3)"] == disturbed["interrupts"]
+    assert disturbed["governor"][0].startswith("warn: the clock of the dedicated pool follows its load (powersave on ")
+    assert "quiet CPUs" not in disturbed
 
 
 def test_nothing_is_changed(station: Station, cloud: PlacementService) -> None:

@@ -18,6 +18,7 @@ import pytest
 from kongming_sched.agent.commands import app, release
 from kongming_sched.agent.inspect import site
 from kongming_sched.agent.model.guest import HelperThread
+from kongming_sched.agent.model.noise import HostNoise, Interrupt
 from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.world import World, store_templates, working_agent
 from tests.functional.cli.shell import Done, run_here
@@ -50,6 +51,8 @@ SERVERS = {
     "gold-1": "5e00e000-0000-4000-8000-00000000000e",
 }
 SILVER, OTHER = "server-instance-0000000a", "server-instance-0000000b"
+
+INTERRUPTS = (Interrupt(24, ("nvme0q3",), CpuSet.parse("0-15"), CpuSet.of([5])),)
 
 BARE = "on a host without guests, whose agent does not run"
 RIGHT = "on a host whose agent has pinned its guests"
@@ -97,6 +100,7 @@ def world(placement: PlacementService, tmp_path: Path, monkeypatch: pytest.Monke
     for module in (site, release):
         monkeypatch.setattr(module, "LibvirtHypervisor", lambda _uri: world.host)
         monkeypatch.setattr(module, "Host", lambda: world.host)
+    monkeypatch.setattr(site, "read_noise", lambda _cpus: HostNoise(interrupts=INTERRUPTS))
     monkeypatch.setattr(app.HostApp, "NAME", "kongming-host")  # which cliff reads from this process's name
     monkeypatch.chdir(tmp_path)
     words = {"endpoint": placement.endpoint, "token": placement.token, "pools": world.pools}
