@@ -44,8 +44,8 @@ class EndlessServer:
         self.connections = 0
 
     def serve(self) -> None:
-        """Take connections until the server is closed."""
-        with contextlib.suppress(OSError):
+        """Take connections until the server is closed, which ends the waiting for another with an error."""
+        with self._listener, contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
                 self.connections += 1
@@ -63,8 +63,8 @@ class EndlessServer:
     def close(self) -> None:
         """End, with all connections."""
         self._stopping.set()
+        # serve() closes it. A green thread that waits for a socket is not woken by eventlet if another closes it.
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
 
 @contextlib.contextmanager

@@ -197,7 +197,7 @@ def test_a_placement_that_never_ends_its_answer(
     """Each refresh is given up after ``[placement] timeout`` of nova.conf, that is logged, and another one starts."""
     options.register_opts(loading.get_auth_plugin_conf_options("none"), group="placement")
     with endless_server(kind) as server:
-        options.config(group="placement", auth_type="none", endpoint_override=server.endpoint, timeout=0.5)
+        options.config(group="placement", auth_type="none", endpoint_override=server.endpoint, timeout=1)
         snapshot = NodeSnapshot(worker.make_client, lambda: 0.0)
         for attempt in range(1, 4):
             snapshot.get()
