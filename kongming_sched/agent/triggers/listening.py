@@ -17,7 +17,7 @@ from oslo_log import log
 
 from kongming_sched import compat, exceptions
 from kongming_sched.agent.triggers.base import OPTION, Trigger, TriggerContext
-from kongming_sched.agent.triggers.queue_limits import limit_queues
+from kongming_sched.agent.triggers.queue_limits import QueueLimits
 from kongming_sched.agent.triggers.supervised import SupervisedThread
 
 with warnings.catch_warnings():  # of eventlet, which its libraries import where it is there; nothing here runs on it
@@ -53,6 +53,7 @@ class ListeningTrigger(Trigger):
         self._stopping = threading.Event()
         self._connected = threading.Event()
         self._reason = ""
+        self._limits = QueueLimits()
 
     @property
     @abc.abstractmethod
@@ -90,7 +91,7 @@ class ListeningTrigger(Trigger):
                 f"{type(self).__name__} finds no transport by [oslo_messaging_notifications] transport_url or [DEFAULT]"
                 f" transport_url: {error}",
             ) from error
-        limit_queues(self._transport)
+        self._limits.apply(self._transport)
         if not conf.oslo_messaging_notifications.transport_url and _is_default(conf, "transport_url"):
             raise exceptions.ConfigurationError(
                 "[oslo_messaging_notifications] transport_url",
@@ -163,6 +164,7 @@ class ListeningTrigger(Trigger):
                 self._stopping.wait(_RETRY_SECONDS)
                 continue
             self._server = server
+            self._limits.check(str(self._url().transport))
             if self._thread is not None:
                 self._thread.is_well()
             self._connected.set()
