@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watches where the kernel lets threads run, in a tight loop, until it gets SIGTERM.
 
-``python -m benchmarks.affinity_sampler PID...`` prints a line as soon as it looks, and at its end a JSON document: for
+``python -m benchmarks.affinity_sampler PID...`` prints a line once it samples, and at its end a JSON document: for
 each thread of these QEMU processes that runs a vCPU, does I/O or is the main one, each affinity that it had, in order,
 with when it was first seen so; and how long a round over all threads took.
 """
@@ -46,8 +46,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     with contextlib.suppress(PermissionError):
-        os.nice(-20)  # whoever is kept from looking sees nothing
-    print("looking", flush=True)
+        os.nice(-20)  # a sampler that does not run misses changes
+    print("sampling", flush=True)
     now = time.monotonic()
     while not stopped:
         for thread in threads:

@@ -30,7 +30,7 @@ from testbed.lab import cloud
 from testbed.lab.placement_api import TOKEN, PlacementApi
 
 TRAITS_OF_HOST = 60
-"""How many traits nova-compute sets on a provider; most of them tell features of the CPU."""
+"""How many traits nova-compute sets on a provider; most of them name features of the CPU."""
 
 OSC_PLACEMENT = "resource provider list"
 TEMPLATES = ("gold", "silver", "bronze")

@@ -102,7 +102,7 @@ class NovasCloud(Cloud):
         self.places: dict[str, tuple[int, Any]] = {}
 
     def admit(self, server: Server) -> bool:
-        """Ask the fullest host first, and only hosts that have the CPUs, as Placement tells Nova's scheduler."""
+        """Ask the fullest host first, and only hosts that have the CPUs, as Placement gives them to Nova."""
         wanted = nova_numa.server_topology([server.vcpus], 1024, str(server.threads))
         free = {index: sum(len(cell.free_pcpus) for cell in host.cells) for index, host in enumerate(self.hosts)}
         for index in sorted((index for index in free if free[index] >= server.vcpus), key=lambda index: free[index]):

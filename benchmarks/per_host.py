@@ -102,7 +102,7 @@ class Case:
         return [make_host_state(root, root, list(made)) for root, made in zip(self.roots, self.alive, strict=True)]
 
     def novas_hosts(self) -> list[Any]:
-        """Fresh hosts for Nova's filter: the counts of the whole host are what Placement tells of them."""
+        """Fresh hosts for Nova's filter: the counts of the whole host are what Placement reports of them."""
         topology = nova_numa.host_topology(make_topology(len(self.free), 32, 2), self.free)
         made = []
         for root in self.roots:

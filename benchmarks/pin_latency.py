@@ -2,7 +2,7 @@
 """From libvirt's event that a guest of 16 vCPUs started to its last pin: the agent beside a bare loop of its calls.
 
 Real libvirtd, real QEMU, real Placement. Both are processes that listen to libvirt all the time, and take turns: who
-is not on is stopped (SIGSTOP). A third connection tells the times, by libvirt's own events of the start and of each
+is not on is stopped (SIGSTOP). A third connection notes the times, by libvirt's own events of the start and of each
 pin.
 """
 

@@ -2,7 +2,7 @@
 """Replanning: what the agent's pure part costs, from a layout of a whole host to the ordered list of its moves.
 
 Three questions: what a full layout of the allocator costs and whether it grows linearly with the host; what a plan of
-200 guests costs that all move; and what a steady look costs, in which nothing is to be done, against that.
+200 guests costs that all move; and what a steady pass costs, in which nothing is to be done, against that.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def main() -> None:
         plans_ms[name] = _median_ms(lambda: plan(case, wanted, dedicated, HOUSEKEEPING))  # noqa: B023  # called at once
     report.table(
         f"The ordered actions of {GUESTS} guests of {GUEST_VCPUS} vCPUs",
-        ("case", "actions", "ms", "times a look with nothing to do"),
+        ("case", "actions", "ms", "times a pass with nothing to do"),
         [(name, counts[name], ms, ms / plans_ms["nothing to do"]) for name, ms in plans_ms.items()],
     )
     if arguments.write:

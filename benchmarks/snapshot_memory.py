@@ -3,7 +3,7 @@
 
 An answer of Placement's shape comes over HTTP from another process, is read by the real client and kept by the real
 snapshot: hosts of two nodes whose compute nodes have what nova-compute registers. Python's own count of its allocations
-tells what stays and what was needed meanwhile, the text of the answer included.
+prints what stays and what was needed meanwhile, the text of the answer included.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.scheduler.snapshot import NodeSnapshot
 
 TRAITS_OF_HOST = 60
-"""How many traits nova-compute sets on a provider; most of them tell features of the CPU."""
+"""How many traits nova-compute sets on a provider; most of them name features of the CPU."""
 
 
 def answer(hosts: int) -> str:

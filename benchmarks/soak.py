@@ -222,7 +222,7 @@ class Events:
         """Let libvirt refuse a call now and then."""
         if not call.startswith("after ") and self._rng.random() < 0.02:
             self._note("call refused")
-            raise exceptions.HypervisorError(call, "it is told to refuse")
+            raise exceptions.HypervisorError(call, "it refuses this call")
 
     def _ask(self) -> None:
         """A hook, commands and Prometheus, beside the loop."""

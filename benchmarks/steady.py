@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent costs while nothing happens: 200 guests of 8 vCPUs on real libvirt, look after look.
+"""What the agent costs while nothing happens: 200 guests of 8 vCPUs on real libvirt, pass after pass.
 
 The guests are QEMU processes whose vCPUs are stopped, so that they leave the machine's CPUs alone. The host is one of
 1,608 CPUs, which are folded onto those of this machine (see folded_agent.py); libvirt, the kernel, the agent's process
@@ -73,7 +73,7 @@ class Requests:
 
     @property
     def passes(self) -> int:
-        """How many looks there were, by the question that ends what each asks of Placement: that for the templates."""
+        """How many passes there were, by the question that ends what each asks of Placement: that for the templates."""
         return self.found[TEMPLATES]
 
 
@@ -93,11 +93,11 @@ def boot(host: ComputeHost, guests: int) -> list[Guest]:
 def wait_until_pinned(host: ComputeHost, agent: ChildProcess, guests: list[Guest]) -> None:
     """Until every vCPU has a CPU of its own."""
 
-    def look() -> bool | None:
+    def are_pinned() -> bool | None:
         affinities = [vcpus for guest in guests for vcpus in host.guests.affinity(guest).vcpus.values()]
         return all(len(CpuSet.parse(cpus)) == 1 for cpus in affinities) or None
 
-    agent.wait_for("pins for all", look, timeout_seconds=600)
+    agent.wait_for("pins for all", are_pinned, timeout_seconds=600)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -113,22 +113,22 @@ def memory_mb(pid: int, field: str = "VmRSS") -> float:
 
 
 def wait_for_passes(requests: Requests, passes: int) -> None:
-    """Until the agent has looked so often since the last restart of the counting."""
+    """Until the agent has made so many passes since the last restart of the counting."""
     while requests.passes < passes:
         time.sleep(0.2)
 
 
 def libvirt_calls(log: Path, requests: Requests, passes: int) -> Counter[str]:
     """The calls that libvirtd answers during some passes, by its log at its most talkative."""
-    _tell_libvirtd("daemon-log-outputs", f"1:file:{log}")
-    _tell_libvirtd("daemon-log-filters", "1:libvirt.domain 1:libvirt.host 4:*")
+    _set_libvirtd("daemon-log-outputs", f"1:file:{log}")
+    _set_libvirtd("daemon-log-filters", "1:libvirt.domain 1:libvirt.host 4:*")
     requests.restart()
     wait_for_passes(requests, passes)
-    _tell_libvirtd("daemon-log-filters", "4:*")
+    _set_libvirtd("daemon-log-filters", "4:*")
     return Counter(_CALL.findall(log.read_text(errors="replace")))
 
 
-def _tell_libvirtd(command: str, value: str) -> None:
+def _set_libvirtd(command: str, value: str) -> None:
     subprocess.run(["virt-admin", "-q", command, value], check=True, capture_output=True)  # noqa: S603, S607  # on this machine's path
 
 

@@ -15,7 +15,7 @@ TOOL = Path(__file__).parents[1] / "tools/test"
 
 
 def measure(step: str) -> dict[str, float]:
-    """Run a check; ends the program if it fails, since what is cut short tells nothing.
+    """Run a check; ends the program if it fails, since what is cut short shows nothing.
 
     :returns: seconds on the clock, and of CPU time
     """

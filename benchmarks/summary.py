@@ -57,7 +57,7 @@ def _of_commands(read: Read) -> list[tuple[str, str]]:
 def _of_agent(read: Read) -> list[tuple[str, str]]:
     replan, latency, steady, switch = read("replan"), read("pin_latency")["median_ms"], read("steady"), read("switch")
     switched = statistics.median(row["seconds"] for row in switch["switches"])
-    astray = max(row["astray_ms"] for row in switch["switches"])
+    misplaced = max(row["misplaced_ms"] for row in switch["switches"])
     return [
         ("a plan of 200 guests that all move", f"{replan['plan_ms']['all move']:.0f} ms"),
         ("from the start of a guest to its last pin", "; ".join(f"{name} {ms:.0f} ms" for name, ms in latency.items())),
@@ -67,6 +67,6 @@ def _of_agent(read: Read) -> list[tuple[str, str]]:
         ),
         (
             f"a template of {switch['guests']} guests is switched",
-            f"{switched:.1f} s, with threads on wrong CPUs for {astray:.3g} ms at most",
+            f"{switched:.1f} s, with threads on wrong CPUs for {misplaced:.3g} ms at most",
         ),
     ]

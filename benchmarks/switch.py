@@ -35,17 +35,17 @@ LIMIT_MS = 50
 NAME = "fleet"
 
 FIGURES = (
-    ("seconds", f"until all have followed, s (a look every {INTERVAL_SECONDS} s)"),
+    ("seconds", f"until all have followed, s (a pass every {INTERVAL_SECONDS} s)"),
     ("halfway_ms", "first to last thread of a guest, ms"),
-    ("astray_ms", f"a thread on other CPUs than either form says, ms (wanted: at most {LIMIT_MS})"),
+    ("misplaced_ms", f"a thread on other CPUs than either form says, ms (wanted: at most {LIMIT_MS})"),
     ("longest_round_ms", "the longest round of the sampler, ms"),
     ("median_round_ms", "the median round of the sampler, ms"),
 )
 
 
 @dataclass(frozen=True)
-class Look:
-    """One of the two ways that the template is.
+class Form:
+    """One of the two forms of the template.
 
     :ivar emulator: the CPUs of the emulator and the I/O threads by that
     """
@@ -55,7 +55,7 @@ class Look:
     shares: int
 
 
-def looks(cpu: int, housekeeping: int, with_shares: bool) -> tuple[Look, Look]:
+def forms(cpu: int, housekeeping: int, with_shares: bool) -> tuple[Form, Form]:
     """The template before and after, for guests whose vCPUs run on one CPU."""
     cell = {"vcpus": "0", "cpus": "shared", "memory": "none"}
 
@@ -63,7 +63,7 @@ def looks(cpu: int, housekeeping: int, with_shares: bool) -> tuple[Look, Look]:
         qos = {"qos": {"shares": shares}} if with_shares else {}
         return PinningTemplate.from_mapping({"name": NAME, "cells": [cell], "emulator": emulator, **qos})
 
-    return Look(make("shared", 512), str(housekeeping), 512), Look(make("cell", 256), str(cpu), 256)
+    return Form(make("shared", 512), str(housekeeping), 512), Form(make("cell", 256), str(cpu), 256)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def sampler(pids: Sequence[int]) -> Iterator[Callable[[], Mapping[str, Any]]]:
             process.kill()
 
 
-def longest_astray_ms(seen: Mapping[str, Any], allowed: Mapping[str, Sequence[list[int]]]) -> float:
+def longest_misplaced_ms(seen: Mapping[str, Any], allowed: Mapping[str, Sequence[list[int]]]) -> float:
     """The longest time that a thread was anywhere but where either form of the template says.
 
     :param allowed: "CPU", "IO" and "emulator" to the affinities of such threads
@@ -111,11 +111,11 @@ def halfway_ms(seen: Mapping[str, Any]) -> list[float]:
     return found
 
 
-def has_followed(host: ComputeHost, guests: Sequence[Guest], look: Look) -> bool:
+def has_followed(host: ComputeHost, guests: Sequence[Guest], form: Form) -> bool:
     """Whether the emulator of every guest is where the template says, and its shares are that."""
     return all(
-        host.guests.affinity(guest).emulator == look.emulator
-        and host.guests.scheduler_parameters(guest).get("cpu_shares", look.shares) == look.shares
+        host.guests.affinity(guest).emulator == form.emulator
+        and host.guests.scheduler_parameters(guest).get("cpu_shares", form.shares) == form.shares
         for guest in guests
     )
 
@@ -123,7 +123,7 @@ def has_followed(host: ComputeHost, guests: Sequence[Guest], look: Look) -> bool
 def measure(host: ComputeHost, count: int, switches: int) -> dict[str, Any]:
     """Switch back and forth."""
     cpu, housekeeping = max(host.topology.cpus), min(host.topology.cpus)
-    both = looks(cpu, housekeeping, "cpu" in host.hypervisor.controllers)
+    both = forms(cpu, housekeeping, "cpu" in host.hypervisor.controllers)
     host.store(both[0].template)
     store = TemplateStore(host.client)
     pools = {"shared_cpu_set": cpu, "housekeeping_cpu_set": housekeeping, "vcpu_allocation_ratio": 1000}
@@ -146,7 +146,7 @@ def measure(host: ComputeHost, count: int, switches: int) -> dict[str, Any]:
             rows.append(
                 {
                     "seconds": took,
-                    "astray_ms": longest_astray_ms(seen, allowed),
+                    "misplaced_ms": longest_misplaced_ms(seen, allowed),
                     "halfway_ms": max(moved),
                     "median_round_ms": seen["median_round_ms"],
                     "longest_round_ms": seen["longest_round_ms"],
@@ -155,9 +155,9 @@ def measure(host: ComputeHost, count: int, switches: int) -> dict[str, Any]:
     return {"guests": count, "switches": rows, "virt_type": host.hypervisor.virt_type}
 
 
-def wait_for(agent: ChildProcess, look: Callable[[], bool]) -> None:
+def wait_for(agent: ChildProcess, have_followed: Callable[[], bool]) -> None:
     """Until all guests have followed."""
-    agent.wait_for("guests that follow", lambda: look() or None)
+    agent.wait_for("guests that follow", lambda: have_followed() or None)
 
 
 def main() -> None:
