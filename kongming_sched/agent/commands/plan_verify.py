@@ -15,7 +15,7 @@ from kongming_sched.agent.inspect.site import open_site
 from kongming_sched.pages.table import printable_row
 
 
-class _Look(Common, Lister):
+class _HostTable(Common, Lister):
     """A table about this host; without a row no table is printed."""
 
     def produce_output(
@@ -28,7 +28,7 @@ class _Look(Common, Lister):
         return int(super().produce_output(parsed_args, column_names, rows))
 
 
-class Plan(_Look):
+class Plan(_HostTable):
     """Show what the agent would do now, and the reason of each move. Nothing is changed.
 
     Without output there is nothing to be done.
@@ -39,7 +39,7 @@ class Plan(_Look):
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-        """Look, and give a line per action in the order in which they would be carried out."""
+        """Give a line per action in the order in which they would be carried out."""
         steps = open_site(parsed_args.config_file).preview().steps()
         rows: list[tuple[object, ...]] = [
             (number, step.subject, step.action, step.reason) for number, step in enumerate(steps, 1)
@@ -47,7 +47,7 @@ class Plan(_Look):
         return ("Step", "Subject", "Action", "Reason"), rows
 
 
-class Verify(_Look):
+class Verify(_HostTable):
     """Compare the three views of every guest: what Placement holds, libvirt's word, and the kernel's threads.
 
     All threads are read: those that libvirt does not pin by themselves, as workers and those of vhost, stand together
@@ -75,7 +75,7 @@ class Verify(_Look):
         return 0 if self._is_well else 1
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-        """Look, and give a line per thread of every guest."""
+        """Give a line per thread of every guest."""
         site = open_site(parsed_args.config_file)
         preview = site.preview()
         others = [guest for guest in site.running() if guest.identity.request is None and not guest.identity.fault]

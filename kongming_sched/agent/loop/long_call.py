@@ -13,7 +13,7 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-LOOK_SECONDS = 10.0
+WATCH_SECONDS = 10.0
 """How often to watch what a call has done so far, unless watching itself takes long: the kernel walks all pages."""
 
 _REST = 4
@@ -24,7 +24,7 @@ def call_watched(
     call: Callable[[], _T],
     observe: Callable[[], object],
     progress: Callable[[], None],
-    look_seconds: float = LOOK_SECONDS,
+    watch_seconds: float = WATCH_SECONDS,
 ) -> _T:
     """Make a call in a thread of its own, and report progress as long as what is observed changes.
 
@@ -36,7 +36,7 @@ def call_watched(
     """
     with ThreadPoolExecutor(1, "libvirt-call") as executor:
         future = executor.submit(call)
-        pause: float = look_seconds
+        pause: float = watch_seconds
         before: object = None
         while not wait([future], pause).done:
             began = time.monotonic()
@@ -44,5 +44,5 @@ def call_watched(
             if now is not None and now != before:
                 progress()
                 before = now
-            pause = max(look_seconds, _REST * (time.monotonic() - began))
+            pause = max(watch_seconds, _REST * (time.monotonic() - began))
         return future.result()

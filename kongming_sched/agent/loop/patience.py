@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from kongming_sched import exceptions
 from kongming_sched.agent.host.ports import MemoryReader, PlainHypervisor, read_domains
-from kongming_sched.agent.loop.long_call import LOOK_SECONDS, call_watched
+from kongming_sched.agent.loop.long_call import WATCH_SECONDS, call_watched
 from kongming_sched.agent.model.guest import Domain, DomainId
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.compat import StrEnum
@@ -128,7 +128,7 @@ class PatientHypervisor:
 
     :param kernel: knows how far it has come with moving a guest's memory
     :param progress: called after each call and while memory moves, from the thread that uses this
-    :param look_seconds: how often to watch memory that moves
+    :param watch_seconds: how often to watch memory that moves
     """
 
     def __init__(
@@ -137,13 +137,13 @@ class PatientHypervisor:
         kernel: MemoryReader,
         patience: Patience,
         progress: Callable[[], None] = lambda: None,
-        look_seconds: float = LOOK_SECONDS,
+        watch_seconds: float = WATCH_SECONDS,
     ) -> None:
         self._hypervisor = hypervisor
         self._kernel = kernel
         self._patience = patience
         self._progress = progress
-        self._look_seconds = look_seconds
+        self._watch_seconds = watch_seconds
 
     def host_name(self) -> str:  # noqa: D102
         return self._hypervisor.host_name()
@@ -191,7 +191,7 @@ class PatientHypervisor:
             except (exceptions.GuestGone, exceptions.KernelError):
                 return None
 
-        self._ask(Work.CHANGE, domain.uuid, lambda: call_watched(bind, observe, self._progress, self._look_seconds))
+        self._ask(Work.CHANGE, domain.uuid, lambda: call_watched(bind, observe, self._progress, self._watch_seconds))
 
     def set_scheduler(self, domain: Domain, parameters: Mapping[str, int]) -> None:  # noqa: D102
         self._ask(Work.CHANGE, domain.uuid, lambda: self._hypervisor.set_scheduler(domain, parameters))

@@ -91,7 +91,7 @@ def test_memory_that_moves_is_watched() -> None:
                 over.set()
 
     host.on_call = on_call
-    libvirt = PatientHypervisor(host, host, Patience(), lambda: shown.append(None), look_seconds=0.001)
+    libvirt = PatientHypervisor(host, host, Patience(), lambda: shown.append(None), watch_seconds=0.001)
 
     libvirt.bind_memory(domain, CpuSet.of([1]))
 
