@@ -12,13 +12,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from testbed.lab.process import LabError, ended_by_signals
+from testbed.lab.process import REPOSITORY, LabError, ended_by_signals
 from testbed.numa_host import machine
 from testbed.numa_host.domains import write_domain
 from testbed.numa_host.image import PROOF, default_directory, prepare_image
 from testbed.numa_host.payload import parcel
 from testbed.numa_host.proof import STATUS
-from testbed.numa_host.proof_setup import SERVERS
+from testbed.numa_host.proof_setup import SERVERS, UNIT
 
 TIMEOUT_SECONDS = 1800
 
@@ -32,6 +32,7 @@ def prove(directory: Path, logs: Path, rebuild: bool, accelerator: str | None) -
     """Make, boot, and give the status that the proof ends with; 1 if it does not come to that."""
     image = prepare_image(directory, PROOF, rebuild, say)
     files = {f"domains/{server.name}.xml": write_domain(server) for server in SERVERS.values()}
+    files[UNIT] = (REPOSITORY / "etc" / UNIT).read_text()
     with ThreadPoolExecutor(1) as aside:
         choosing = aside.submit(machine.choose_accelerator, image)
         with parcel(logs, files) as code:

@@ -14,7 +14,7 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.placement.templates import TemplateStore
 from testbed.lab.placement_api import TOKEN
-from testbed.numa_host.proof_setup import MEMORY_MB, TEMPLATES, THREADS_PER_CORE, Server
+from testbed.numa_host.proof_setup import TEMPLATES, THREADS_PER_CORE, Server
 
 _HEADERS = {"OpenStack-API-Version": "placement 1.38"}
 _PROJECT = "1ab00000000000000000000000000002"
@@ -68,8 +68,8 @@ class Cloud:
 
     def claims(self, server: Server, nodes: tuple[int, ...]) -> dict[str, dict[str, int]]:
         """What Nova claims for a server whose cells are on these nodes."""
-        cells = cell_requests(TEMPLATES[server.template], MEMORY_MB, THREADS_PER_CORE)
-        allocations = {self.root_uuid: {"MEMORY_MB": MEMORY_MB}}
+        cells = cell_requests(TEMPLATES[server.template], server.memory_mb, THREADS_PER_CORE)
+        allocations = {self.root_uuid: {"MEMORY_MB": server.memory_mb}}
         for node, cell in zip(nodes, cells, strict=True):
             allocations[self.node_uuid(node)] = dict(cell.resources)
         return allocations
@@ -87,6 +87,11 @@ class Cloud:
             "consumer_type": "INSTANCE",
         }
         self._adapter.put(url, json=body, headers=_HEADERS)
+
+    def claimed(self, server: Server) -> list[int]:
+        """The nodes on which a server has claimed."""
+        claim = self._adapter.get(f"/allocations/{server.uuid}", headers=_HEADERS).json()["allocations"]
+        return [node for node in (0, 1) if self.node_uuid(node) in claim]
 
     def release(self, server: Server) -> None:
         """Give back what a server has."""

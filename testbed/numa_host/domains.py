@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 from testbed.lab.guests import Guest, domain_xml
 from testbed.lab.scheduler import Flavor, Scheduled
-from testbed.numa_host.proof_setup import MEMORY_MB, TEMPLATES, Server
+from testbed.numa_host.proof_setup import TEMPLATES, Server
 
 
 def write_domain(server: Server) -> str:
@@ -17,7 +17,7 @@ def write_domain(server: Server) -> str:
     although the guest, which has no disk, uses hardly any.
     """
     vcpus = TEMPLATES[server.template].vcpus
-    flavor = Flavor(server.template, server.template, vcpus, MEMORY_MB, 0, 0, 0, server.extra_specs)
+    flavor = Flavor(server.template, server.template, vcpus, server.memory_mb, 0, 0, 0, server.extra_specs)
     domain = ET.fromstring(domain_xml(Guest(server.name, server.name, Scheduled(server.uuid, "", flavor, {})), "qemu"))
     backing = ET.SubElement(domain, "memoryBacking")
     ET.SubElement(backing, "allocation", mode="immediate")

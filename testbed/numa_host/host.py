@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from testbed.numa_host import kernel_view
 from testbed.numa_host.cloud import Cloud
 from testbed.numa_host.image import PARCEL
 from testbed.numa_host.kernel_view import Affinity
-from testbed.numa_host.proof_setup import DEDICATED, HOUSEKEEPING, SERVERS, TEMPLATES
+from testbed.numa_host.proof_setup import DEDICATED, HOUSEKEEPING, SERVERS, TEMPLATES, UNIT
 
 PATIENCE_SECONDS = 240
 """How long anything may take: an emulated machine now and then stalls for a minute or two."""
@@ -35,14 +36,26 @@ interval_seconds = 2
 """
 
 
+def within_capabilities(unit: str) -> list[str]:
+    """The words that start a program with no more of root's capabilities than a unit leaves to it."""
+    allowed = next(line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")).partition("=")[2]
+    words = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in allowed.split())])
+    return ["setpriv", f"--bounding-set={words}", "--no-new-privs", "--"]
+
+
 class NumaHost:
     """A host with an agent.
 
+    :param configuration: the agent's file
     :ivar running: the names of the servers that run
     """
 
-    def __init__(self, connection: Connection, cloud: Cloud, screen: Screen) -> None:
+    def __init__(
+        self, connection: Connection, cloud: Cloud, screen: Screen, agent: ChildProcess, configuration: Path
+    ) -> None:
         self._connection = connection
+        self._agent = agent
+        self._configuration = configuration
         self.cloud = cloud
         self.screen = screen
         self.running: list[str] = []
@@ -74,6 +87,20 @@ class NumaHost:
         domain = self._connection.lookupByName(name)
         domain.destroy()
         domain.undefine()
+
+    @contextmanager
+    def agent_paused(self) -> Iterator[None]:
+        """Let the agent do nothing for a while."""
+        self._agent.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._agent.send(signal.SIGCONT)
+
+    def move(self, name: str, node: int) -> None:
+        """Have the agent move a server, as an operator does."""
+        program = PARCEL / "site/bin/kongming-host"
+        self.screen.run("python3", program, "move", name, "--node", str(node), "--config-file", self._configuration)
 
     def affinity(self, name: str) -> Affinity:
         """Where a guest's threads may run."""
@@ -108,5 +135,6 @@ def numa_host(directory: Path, screen: Screen) -> Iterator[tuple[NumaHost, Child
         configuration = directory / "kongming-agent.conf"
         configuration.write_text(_AGENT + placement_section(placement.endpoint))
         command: list[str | Path] = ["python3", PARCEL / "site/bin/kongming-agent", "--config-file", configuration]
-        with ChildProcess("kongming-agent", command, directory) as agent:
-            yield NumaHost(connection, cloud, screen), agent
+        bounds = within_capabilities((PARCEL / UNIT).read_text())
+        with ChildProcess("kongming-agent", [*bounds, *command], directory) as agent:
+            yield NumaHost(connection, cloud, screen, agent, configuration), agent

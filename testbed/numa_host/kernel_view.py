@@ -7,7 +7,9 @@ of its QEMU process, or null.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -24,6 +26,8 @@ _PAGES = re.compile(r"\bN(\d+)=(\d+)")
 _CPUS = Path("/sys/devices/system/cpu")
 _NODES = Path("/sys/devices/system/node")
 _MEMORY_WORD = re.compile(r"(?:size=)?(\d+)([kM]?)")
+_MOVE_PAGES, _MOVE_OWN = 279, 1 << 1
+"""Linux's number of move_pages on x86-64, and its flag MPOL_MF_MOVE."""
 _UNITS_KIB = {"k": 1, "M": 1024, "": 1024}
 
 
@@ -87,6 +91,24 @@ def largest_mapping(numa_maps: str) -> dict[int, int]:
         Counter({int(node): int(pages) for node, pages in _PAGES.findall(line)}) for line in numa_maps.split("\n")
     ]
     return dict(sorted(max(mappings, key=Counter.total).items()))
+
+
+def spread_memory(pid: int) -> None:
+    """Move the first half of a guest's memory to NUMA node 0, and the second half to node 1.
+
+    :raises OSError: if the kernel refuses, as it does for nodes that the guest may not use
+    """
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    numa_maps = Path(f"/proc/{pid}/numa_maps").read_text().splitlines()
+    largest = max(numa_maps, key=lambda line: sum(int(pages) for _, pages in _PAGES.findall(line))).partition(" ")[0]
+    start, _, end = next(line for line in maps if line.startswith(f"{largest}-")).partition(" ")[0].partition("-")
+    pages = range(int(start, 16), int(end, 16), os.sysconf("SC_PAGE_SIZE"))
+    addresses = (ctypes.c_void_p * len(pages))(*pages)
+    nodes = (ctypes.c_int * len(pages))(*(2 * number // len(pages) for number in range(len(pages))))
+    statuses = (ctypes.c_int * len(pages))()
+    kernel = ctypes.CDLL(None, use_errno=True)
+    if kernel.syscall(_MOVE_PAGES, pid, ctypes.c_ulong(len(pages)), addresses, nodes, statuses, _MOVE_OWN) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def guest_memory(pid: int) -> dict[int, int]:

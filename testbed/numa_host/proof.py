@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -36,6 +37,7 @@ def main() -> int:
     """Prove; 0 if every claim held."""
     directory = Path(sys.argv[1])
     screen = Screen()
+    screen.environment = os.environ
     try:
         with ended_by_signals():
             prove(directory, screen)

@@ -16,7 +16,12 @@ DEDICATED = CpuSet.parse("2-7")
 
 THREADS_PER_CORE = 2
 MEMORY_MB = 64
-"""Of every server."""
+"""Of most servers."""
+LARGE_MB = 600
+"""Of one, so that the emulated kernel takes seconds to move it."""
+
+UNIT = "kongming-agent.service"
+"""The agent has the capabilities that its unit leaves to it: the host has no systemd to run that."""
 
 _NAMESPACE = uuid.UUID("6b6f6e67-6d69-4e67-8e75-6d61686f7374")
 
@@ -69,6 +74,7 @@ class Server:
     name: str
     template: str
     nodes: tuple[int, ...]
+    memory_mb: int = MEMORY_MB
 
     @property
     def uuid(self) -> str:
@@ -79,7 +85,9 @@ class Server:
     def extra_specs(self) -> dict[str, str]:
         """Those of its flavor, as ``openstack kongming flavor set`` writes them."""
         template = TEMPLATES[self.template]
-        return extra_specs(template, {}, vcpus=template.vcpus, memory_mb=MEMORY_MB, threads_per_core=THREADS_PER_CORE)
+        return extra_specs(
+            template, {}, vcpus=template.vcpus, memory_mb=self.memory_mb, threads_per_core=THREADS_PER_CORE
+        )
 
 
 SERVERS = {
@@ -94,5 +102,6 @@ SERVERS = {
         Server("whole", "core", (0,)),
         Server("both", "twin", (0, 1)),
         Server("named", "exact", (0,)),
+        Server("large", "pair", (1,), LARGE_MB),
     )
 }

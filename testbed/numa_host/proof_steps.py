@@ -17,6 +17,7 @@ from testbed.numa_host.proof_setup import (
     DEDICATED,
     EXACT,
     HOUSEKEEPING,
+    LARGE_MB,
     LIMITED_PAIR,
     OWN_QUOTA_US,
     PAIR,
@@ -45,6 +46,7 @@ class Acts:
         self.isolate()
         self.fill_cores()
         self.span_nodes()
+        self.move_large_memory()
         self.switch_nodes()
         self.lose_explicit_cpu()
         self.lose_pool_cpu()
@@ -129,6 +131,28 @@ class Acts:
             lambda seen: seen.is_pinned and all(seen.vcpus[node] <= kernel_view.node_cpus(node) for node in (0, 1)),
         )
         self.host.delete("both")
+
+    def move_large_memory(self) -> None:
+        """A large server whose memory lies on both nodes gets it together, and an order moves it to the other node."""
+        self.screen.section(f"A server of {LARGE_MB} MiB, of which one half lies on each node")
+        with self.host.agent_paused():
+            self.host.boot("large")
+            kernel_view.spread_memory(self.host.pid("large"))
+            seen = kernel_view.memory_pages(self.host.pid("large"))
+            self.screen.claim("large: its memory lies on both nodes", list(seen) == [0, 1], f"pages by node: {seen}")
+        self.await_dedicated("large")
+        self.await_memory("large", 1)
+        self.host.move("large", 0)
+        pages = kernel_view.memory_pages(self.host.pid("large"))
+        self.screen.claim(
+            "large: all memory is on node 0 once the order is carried out",
+            list(pages) == [0],
+            f"pages by node: {pages}",
+        )
+        cpus, claimed = self.host.affinity("large").cpus, self.cloud.claimed(SERVERS["large"])
+        self.screen.claim("its vCPUs are on node 0", cpus == DEDICATED & kernel_view.node_cpus(0), f"CPUs {cpus}")
+        self.screen.claim("and so is its claim", claimed == [0], f"nodes {claimed}")
+        self.host.delete("large")
 
     def switch_nodes(self) -> None:
         """A template goes from the explicit CPUs of one node to those of the other, and its server follows."""

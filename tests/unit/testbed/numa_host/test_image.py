@@ -6,13 +6,17 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 
+import pytest
+
 from kongming_sched.agent.model.guest import Domain, identify
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import PinningRequest
+from testbed.lab.process import REPOSITORY
 from testbed.numa_host.domains import write_domain
+from testbed.numa_host.host import within_capabilities
 from testbed.numa_host.image import CLOUD, PROOF, agent_words, frozen_words, halting_firmware
 from testbed.numa_host.kernel_view import describe_host, largest_mapping, mapping_of_size
-from testbed.numa_host.proof_setup import MEMORY_MB, SERVERS
+from testbed.numa_host.proof_setup import LARGE_MB, MEMORY_MB, SERVERS, UNIT
 
 NUMA_MAPS = """\
 55d0 default file=/usr/bin/qemu-system-x86_64 mapped=2000 N1=2000 kernelpagesize_kB=4
@@ -76,9 +80,18 @@ def test_domain_carries_request() -> None:
     assert PinningRequest.from_extra_specs(server.extra_specs) == identity.request
 
 
-def test_domain_allocates_memory_at_once() -> None:
+@pytest.mark.parametrize(("name", "memory_mb"), [("right", MEMORY_MB), ("large", LARGE_MB)])
+def test_domain_allocates_memory_at_once(name: str, memory_mb: int) -> None:
     """There are pages to be moved although no guest uses them."""
-    domain = ET.fromstring(write_domain(SERVERS["right"]))
+    domain = ET.fromstring(write_domain(SERVERS[name]))
     allocation = domain.find("memoryBacking/allocation")
     assert allocation is not None
-    assert ("immediate", str(MEMORY_MB * 1024)) == (allocation.get("mode"), domain.findtext("memory"))
+    assert ("immediate", str(memory_mb * 1024)) == (allocation.get("mode"), domain.findtext("memory"))
+
+
+def test_agent_has_the_capabilities_of_its_unit() -> None:
+    """All others of root's are taken from what it may have."""
+    unit = (REPOSITORY / "etc" / UNIT).read_text()
+    assert ["setpriv", "--bounding-set=-all,+dac_override,+sys_ptrace", "--no-new-privs", "--"] == (
+        within_capabilities(unit)
+    )
