@@ -14,8 +14,9 @@ from typing import Any
 from cliff.lister import Lister
 
 from kongming_sched.agent.commands import map_terminal
-from kongming_sched.agent.commands.common import Common
+from kongming_sched.agent.commands.common import Common, say
 from kongming_sched.agent.commands.map_page import page
+from kongming_sched.agent.inspect.host_findings import words_of_unmanaged
 from kongming_sched.agent.inspect.hostmap import HostMap, describe, draw
 from kongming_sched.agent.inspect.site import open_site
 from kongming_sched.agent.state.released import load_released
@@ -26,6 +27,7 @@ from kongming_sched.pages.table import printable_row
 class Map(Common, Lister):
     """Show the host's CPUs: node, core, pool, and which vCPUs the kernel lets run there.
 
+    Below the table stands what keeps servers without a template off the dedicated CPUs, if anything does.
     In colour on a terminal, unless the environment variable NO_COLOR is set.
 
     Example::
@@ -45,7 +47,8 @@ class Map(Common, Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Read everything, and give a line per CPU."""
         site = open_site(parsed_args.config_file)
-        self._map = draw(site.name, site.cpus, site.running(), load_released(site.released_path))
+        released, unmanaged = load_released(site.released_path), words_of_unmanaged(site.settings)
+        self._map = draw(site.name, site.cpus, site.running(), released, unmanaged)
         return ("Node", "Core", "CPU", "Pool", "Runs"), list(_rows(self._map))
 
     def produce_output(
@@ -58,7 +61,10 @@ class Map(Common, Lister):
         is_plain = parsed_args.formatter != "table" or parsed_args.columns or parsed_args.sort_columns
         if is_plain or os.environ.get("NO_COLOR") or not sys.stdout.isatty():
             rows = [printable_row(row, parsed_args.formatter) for row in data]
-            return int(super().produce_output(parsed_args, column_names, rows))
+            code = int(super().produce_output(parsed_args, column_names, rows))
+            if parsed_args.formatter == "table" and not parsed_args.columns:
+                say(self._map.unmanaged)
+            return code
         map_terminal.show(self._map, sys.stdout)
         return 0
 

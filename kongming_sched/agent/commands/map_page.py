@@ -63,6 +63,8 @@ def _header(host_map: HostMap, at: datetime) -> Iterator[str]:
     floating = [guest.name for guest in host_map.guests if guest.floats]
     if floating:
         yield f'<p class="note">Not pinned, may run on any CPU: {escape(", ".join(floating))}</p>'
+    if host_map.unmanaged:
+        yield f'<p class="note">{escape(host_map.unmanaged)}</p>'
     if host_map.offline:
         yield f'<p class="note">Offline: CPU {host_map.offline}</p>'
     yield "</header>"

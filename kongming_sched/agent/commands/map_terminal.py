@@ -37,6 +37,8 @@ def show(host_map: HostMap, stream: TextIO, environment: Mapping[str, str] | Non
         if node.huge_pages:
             pages = ", ".join(f"{count:,} of {size}" for size, count in node.pages_by_size.items())
             console.print(f"huge pages of node {node.id}: {pages}")
+    if host_map.unmanaged:
+        console.print(Text(host_map.unmanaged))
 
 
 def _pool(pool: str) -> Text:

@@ -128,6 +128,18 @@ def of_nova(settings: Settings, topology: HostTopology | None) -> Iterator[Findi
         )
 
 
+def words_of_unmanaged(settings: Settings) -> str:
+    """Whether confine_unmanaged is on, and where servers without a template may run by that and by nova.conf."""
+    novas = settings.nova_shared | settings.nova_dedicated
+    if settings.confine_unmanaged:
+        return "confine_unmanaged is on: servers without a template are kept off the dedicated pool"
+    if novas:
+        return f"confine_unmanaged is off: by nova.conf servers without a template start on CPU {novas}"
+    if not settings.dedicated:
+        return "confine_unmanaged is off, and there is no dedicated pool"
+    return "confine_unmanaged is off: servers without a template run on every CPU, those of the dedicated pool too"
+
+
 def of_controllers(controllers: Collection[str]) -> Iterator[Finding]:
     """Of the kernel's control groups."""
     missing = [name for name in _CONTROLLERS if name not in controllers]

@@ -122,12 +122,14 @@ class HostMap:
     """The whole picture.
 
     :ivar offline: CPUs that the host has and that are not online
+    :ivar unmanaged: what keeps guests without a template off the dedicated CPUs, in words
     """
 
     host: str
     nodes: tuple[MapNode, ...]
     guests: tuple[MapGuest, ...]
     offline: CpuSet
+    unmanaged: str = ""
 
     @property
     def cpus(self) -> tuple[MapCpu, ...]:
@@ -145,11 +147,13 @@ def draw(
     cpus: HostCpus,
     running: Iterable[ObservedGuest],
     released: Released = NONE_RELEASED,
+    unmanaged: str = "",
 ) -> HostMap:
     """Draw a host.
 
     :param running: every running guest, of a template or not
     :param released: the guests that the agent leaves alone
+    :param unmanaged: what keeps guests without a template off the dedicated CPUs, in words
     """
     topology, pools = cpus.topology, cpus.pools
     ordered = sorted(running, key=lambda guest: (guest.identity.request is None, guest.identity.server, guest.uuid))
@@ -170,7 +174,7 @@ def draw(
         )
         for node in topology.nodes
     )
-    return HostMap(host, nodes, guests, topology.present - topology.cpus)
+    return HostMap(host, nodes, guests, topology.present - topology.cpus, unmanaged)
 
 
 def describe(tenant: Tenant) -> str:

@@ -35,7 +35,7 @@ def on_a_terminal(tmp_path: Path, *words: str, **environment: str) -> str:
 
 
 def test_colours_are_for_people(tmp_path: Path) -> None:
-    """On a terminal the pools have colours and a line tells how full they are."""
+    """On a terminal the pools have colours and a line says how full they are."""
     seen = on_a_terminal(tmp_path)
 
     assert "\x1b[1;36mdedicated" in seen
@@ -52,7 +52,7 @@ def test_colours_are_for_people(tmp_path: Path) -> None:
     ],
 )
 def test_no_colours_for_others(tmp_path: Path, words: tuple[str, ...], environment: dict[str, str]) -> None:
-    """Whoever does not like colours, or reads with a program, gets plain text also on a terminal."""
+    """Where colours are not wanted, and for programs, there is plain text also on a terminal."""
     seen = on_a_terminal(tmp_path, *words, **environment)
 
     assert "\x1b" not in seen
@@ -66,6 +66,26 @@ def test_plain_text_in_a_pipe(tmp_path: Path) -> None:
     assert (0, "") == (result.returncode, result.stderr)
     assert "\x1b" not in result.stdout
     assert "| Node | Core | CPU | Pool         | Runs |" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        pytest.param("", "confine_unmanaged is off: servers without a template run on every CPU", id="off"),
+        pytest.param("confine_unmanaged = true\n", "confine_unmanaged is on: servers without a template", id="on"),
+    ],
+)
+def test_state_of_confine_unmanaged(tmp_path: Path, option: str, words: str) -> None:
+    """It stands below the table for people, coloured or not, and on the page, but not in what programs read."""
+    configuration = WORKING.replace("[kongming_agent]\n", f"[kongming_agent]\n{option}")
+
+    plain = run_map(tmp_path, configuration)
+    page = run_map(tmp_path, configuration, "--html", "-")
+    value = run_map(tmp_path, configuration, "-f", "value")
+
+    assert plain.stdout.splitlines()[-1].startswith(words)
+    assert f'<p class="note">{words}' in page.stdout
+    assert "confine_unmanaged" not in value.stdout
 
 
 def test_a_page(tmp_path: Path) -> None:

@@ -32,8 +32,12 @@ def guest(server: str, template: str, *vcpus: str, emulator: str = "0,8,16,24") 
     return ObservedGuest(domain, identity, Threads(pins, CpuSet.parse(emulator)))
 
 
-def two_nodes(*more: ObservedGuest) -> HostMap:
-    """Two nodes of eight cores of two threads, four cores to a cache, with guests of all kinds."""
+def two_nodes(*more: ObservedGuest, unmanaged: str = "") -> HostMap:
+    """Two nodes of eight cores of two threads, four cores to a cache, with guests of all kinds.
+
+    :param more: guests beside those
+    :param unmanaged: what keeps guests without a template off the dedicated CPUs, in words
+    """
     topology = make_topology(2, 8, 2, cores_per_cache=4, memory_mb=64 * 1024)
     running = [
         guest("web-frontend-1", "gold", "2", "3", "4", "5"),
@@ -46,4 +50,4 @@ def two_nodes(*more: ObservedGuest) -> HostMap:
         guest("build-agent", "", "0-31", "0-31", emulator="0-31"),
         *more,
     ]
-    return draw("compute-1.example.org", HostCpus(topology, POOLS), running)
+    return draw("compute-1.example.org", HostCpus(topology, POOLS), running, unmanaged=unmanaged)

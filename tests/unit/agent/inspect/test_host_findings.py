@@ -199,6 +199,29 @@ def test_novas_own_cpus(changes: dict[str, object], level: Level, words: str) ->
     assert (level, words) == (finding.level, finding.fact[: len(words)])
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {},
+            "confine_unmanaged is off: servers without a template run on every CPU, those of the dedicated pool too",
+        ),
+        (
+            {"nova_shared": CpuSet.parse("0,4"), "nova_dedicated": CpuSet.parse("3")},
+            "confine_unmanaged is off: by nova.conf servers without a template start on CPU 0,3-4",
+        ),
+        (
+            {"nova_shared": CpuSet.parse("0,4"), "confine_unmanaged": True},
+            "confine_unmanaged is on: servers without a template are kept off the dedicated pool",
+        ),
+        ({"dedicated": CpuSet()}, "confine_unmanaged is off, and there is no dedicated pool"),
+    ],
+)
+def test_map_says_where_servers_without_a_template_may_run(changes: dict[str, object], words: str) -> None:
+    """By the agent's option first, then by Nova's sets, else everywhere."""
+    assert words == host_findings.words_of_unmanaged(replace(SETTINGS, **changes))  # type: ignore[arg-type]
+
+
 def test_what_to_give_to_nova_is_named() -> None:
     """All CPUs but those of the pools."""
     [finding] = host_findings.of_nova(replace(SETTINGS, shared=CpuSet.parse("4")), one_node_smt2())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is drawn where in the map of a host, and how it is told on a page and on a terminal."""
+"""Who is drawn where in the map of a host, and how that is shown on a page and on a terminal."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_cpu_is_drawn_once() -> None:
 
 
 def test_who_is_where() -> None:
-    """A pinned vCPU is on its CPU, one of a shared cell on all of the pool, a guest that floats is told apart."""
+    """A pinned vCPU is on its CPU, one of a shared cell on all of the pool, a guest that floats is marked."""
     host_map = two_nodes()
 
     assert ["web-frontend-1 (vCPU 0)", "build-agent (vCPU 0-1 and emulator, not pinned)"] == [
@@ -76,7 +76,7 @@ def test_who_is_where() -> None:
 
 
 def test_pools_are_counted() -> None:
-    """A CPU is in use when somebody is pinned to it, however many float over it."""
+    """A CPU is in use when a guest is pinned to it, however many float over it."""
     host_map = two_nodes()
 
     assert ((16, 24), (4, 4)) == (host_map.count("dedicated"), host_map.count("shared"))
@@ -89,6 +89,22 @@ def test_two_guests_on_a_dedicated_cpu_are_seen() -> None:
 
     assert [2] == [cpu.cpu for cpu in host_map.cpus if cpu.is_contended]
     assert 'role="alert">Two guests on a dedicated CPU: CPU 2<' in page(host_map, NOON)
+
+
+def test_page_says_whether_unmanaged_guests_are_confined() -> None:
+    """In a note of its own beside the guests that are not pinned."""
+    assert '<p class="note">confine_unmanaged is &lt;off&gt;</p>' in page(
+        two_nodes(unmanaged="confine_unmanaged is <off>"), NOON
+    )
+
+
+def test_terminal_says_whether_unmanaged_guests_are_confined() -> None:
+    """In the last line, below what is in use."""
+    stream = io.StringIO()
+
+    map_terminal.show(two_nodes(unmanaged="confine_unmanaged is [off]"), stream, {"COLUMNS": "200"})
+
+    assert "confine_unmanaged is [off]" == stream.getvalue().splitlines()[-1]
 
 
 def test_the_page_needs_nothing_else() -> None:
