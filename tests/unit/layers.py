@@ -78,7 +78,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "agent.triggers": ("agent.model", "agent.state", "agent.settings", "api", "placement"),
     "agent.telemetry": ("agent.model", "agent.settings", "placement", "version"),
     "agent.loop": (*_AGENT_BELOW_THE_LOOP, "placement"),
-    "agent.inspect": (*_AGENT_BELOW_THE_LOOP, "agent.loop", "conf", "placement"),
+    "agent.inspect": (*_AGENT_BELOW_THE_LOOP, "agent.loop", "api", "conf", "placement"),
     "agent.commands": (
         *_AGENT_BELOW_THE_LOOP,
         "agent.loop",

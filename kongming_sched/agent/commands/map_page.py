@@ -150,7 +150,8 @@ def _guests(host_map: HostMap) -> Iterator[str]:
 
 
 def _where(guest: MapGuest) -> str:
-    template = f"template {guest.template}" if guest.template else "no template"
+    unknown = "no template" if guest.is_readable else "cannot be read"
+    template = f"template {guest.template}" if guest.template else unknown
     count = f"{len(guest.vcpus)} vCPU{'s' * (len(guest.vcpus) != 1)}"
     return f"{template} · {count}\n" + ("not pinned" if guest.floats else f"CPU {guest.cpus}")
 

@@ -14,6 +14,7 @@ from kongming_sched.agent.act.confine import Confined, Confinement
 from kongming_sched.agent.commands.common import Common, say
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.inspect.prompt import PromptHypervisor
 from kongming_sched.agent.model.guest import RunningGuest, find_guests, identify_or_fault
 from kongming_sched.agent.settings import read_files
 from kongming_sched.agent.state import released
@@ -36,7 +37,8 @@ class _OnServers(Common, Command):
         conf = read_files(arguments.config_file)
         self.directory = Path(conf.kongming_agent.run_directory)
         self.file = self.directory / released.FILE_NAME
-        self.hypervisor = LibvirtHypervisor(conf.kongming_agent.libvirt_uri)
+        self.kernel = Host()
+        self.hypervisor = PromptHypervisor(LibvirtHypervisor(conf.kongming_agent.libvirt_uri), self.kernel)
         self.servers = [RunningGuest(domain, identify_or_fault(domain)) for domain in self.hypervisor.domains()]
 
     def find(self, name: str) -> RunningGuest:
@@ -84,7 +86,7 @@ class Release(_OnServers):
 
     def _restore(self) -> Confined:
         """Give guests without a template back what they had; an agent that runs does the same."""
-        confinement = Confinement(self.hypervisor, Host(), self.directory / confine.FILE_NAME)
+        confinement = Confinement(self.hypervisor, self.kernel, self.directory / confine.FILE_NAME)
         return confinement.run(self.servers, CpuSet(), self.hypervisor.topology().cpus, lambda _guest: False)
 
     def _report(self, confined: Confined) -> None:

@@ -23,6 +23,7 @@ from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect import disturbances, findings, host_findings
 from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
 from kongming_sched.agent.inspect.findings import Finding, Level
+from kongming_sched.agent.inspect.prompt import PromptHypervisor
 from kongming_sched.agent.inspect.site import Site
 from kongming_sched.agent.ipc.hook_file import DIRECTORY, HookFile
 from kongming_sched.agent.own_directory import SOCKET_NAME, OwnDirectory
@@ -155,7 +156,8 @@ class Checkup:
             yield from found
             yield from host_findings.of_huge_pages(cpus)
             if self._hypervisor is not None and findings.is_well(found):
-                self._site = Site(self._conf, settings, self._hypervisor, self._kernel, cpus)
+                prompt = PromptHypervisor(self._hypervisor, self._kernel)
+                self._site = Site(self._conf, settings, prompt, self._kernel, cpus)
         yield from host_findings.of_nova(settings, topology)
 
     def _controllers(self) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ class MapGuest:
     :ivar template: empty for a guest without one
     :ivar floats: whether all its vCPUs may run on every CPU of the host
     :ivar is_released: whether the agent leaves it alone
+    :ivar is_readable: whether it is known what it is: of the others only the kernel's threads are
     """
 
     number: int
@@ -34,6 +35,7 @@ class MapGuest:
     emulator: CpuSet
     floats: bool
     is_released: bool = False
+    is_readable: bool = True
 
     @property
     def cpus(self) -> CpuSet:
@@ -182,8 +184,10 @@ def describe(tenant: Tenant) -> str:
     parts = [f"vCPU {tenant.vcpus}"] if tenant.vcpus else []
     if tenant.has_emulator:
         parts.append("emulator")
-    words = ", not pinned" * bool(tenant.vcpus and tenant.guest.floats) + ", released" * tenant.guest.is_released
-    return f"{tenant.guest.name} ({' and '.join(parts)}{words})"
+    guest = tenant.guest
+    words = ", not pinned" * bool(tenant.vcpus and guest.floats) + ", released" * guest.is_released
+    words += ", cannot be read" * (not guest.is_readable)
+    return f"{guest.name} ({' and '.join(parts)}{words})"
 
 
 def _guest(number: int, guest: ObservedGuest, everywhere: CpuSet, released: Released) -> MapGuest:
@@ -191,7 +195,18 @@ def _guest(number: int, guest: ObservedGuest, everywhere: CpuSet, released: Rele
     floats = all(everywhere <= cpus for cpus in threads.vcpus.values())
     template = identity.request.template if identity.request else ""
     is_released = released.covers(*guest.run)
-    return MapGuest(number, guest.uuid, identity.server, template, threads.vcpus, threads.emulator, floats, is_released)
+    is_readable = not identity.fault
+    return MapGuest(
+        number,
+        guest.uuid,
+        identity.server,
+        template,
+        threads.vcpus,
+        threads.emulator,
+        floats,
+        is_released,
+        is_readable,
+    )
 
 
 def _pool(cpu: int, pools: HostPools) -> str:

@@ -15,9 +15,11 @@ from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.noise import read_noise
+from kongming_sched.agent.host.ports import Hypervisor
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect import disturbances
 from kongming_sched.agent.inspect.compare import KernelView
+from kongming_sched.agent.inspect.prompt import PromptHypervisor
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Guest, HelperThread, ObservedGuest, Threads, identify_or_fault
@@ -40,7 +42,7 @@ class Site:
 
     conf: cfg.ConfigOpts
     settings: Settings
-    hypervisor: LibvirtHypervisor
+    hypervisor: Hypervisor
     kernel: Host
     cpus: HostCpus
 
@@ -127,6 +129,6 @@ def open_site(config_files: Sequence[str] | None) -> Site:
     """
     conf = read_files(config_files)
     settings = read_settings(conf)
-    hypervisor = LibvirtHypervisor(settings.libvirt_uri)
     kernel = Host()
+    hypervisor = PromptHypervisor(LibvirtHypervisor(settings.libvirt_uri), kernel)
     return Site(conf, settings, hypervisor, kernel, settings.host_cpus(hypervisor.topology(), kernel.huge_pages()))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from kongming_sched import exceptions
@@ -25,11 +26,25 @@ from kongming_sched.topology import HostTopology
 
 _T = TypeVar("_T")
 
-SLOW_SECONDS = 5.0
-"""A call that fails after more than this has waited for a lock."""
 
-PASS_SECONDS = 60.0
-"""How much of a pass may go to slow failures of reading, and of changing: two waits for libvirt's lock of a guest."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait for guests for which libvirt is slow, and what is reported of them.
+
+    :ivar slow_seconds: a call that fails after more than this has waited for a lock
+    :ivar total_seconds: how much of a pass may go to slow failures of reading, and of changing
+    :ivar afterwards: what becomes of a guest of which a call has failed slowly, in words
+    :ivar left: what becomes of the others once that time is spent, in words
+    """
+
+    slow_seconds: float
+    total_seconds: float
+    afterwards: str
+    left: str
+
+
+OF_PASS = Limits(5.0, 60.0, "it is tried again after a while", "this one is left to the next pass")
+"""Those of the agent: a pass may wait twice for libvirt's lock of a guest."""
 
 _RETRY_SECONDS = 1.0
 """How soon the next pass is due for guests that were left to it."""
@@ -51,8 +66,9 @@ class Patience:
     :param clock: seconds since the machine's start
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, limits: Limits = OF_PASS) -> None:
         self.clock = clock
+        self._limits = limits
         self._backoff = Backoff(_FIRST_BACKOFF_SECONDS, clock)
         self._slow: dict[tuple[str, Work], str] = {}
         self._read: set[str] = set()
@@ -84,10 +100,10 @@ class Patience:
         """Why libvirt is not to be asked for a guest now; empty if it is."""
         key = uuid, work
         if key not in self._slow:
-            if self._spent_seconds[work] < PASS_SECONDS:
+            if self._spent_seconds[work] < self._limits.total_seconds:
                 return ""
             self._has_left = True
-            return "libvirt was slow for other guests, so that this one is left to the next pass"
+            return f"libvirt was slow for other guests, so that {self._limits.left}"
         if _name(key) in self._backoff.waiting():
             return self._slow[key]
         if self._may_retry and not self._spent_seconds[work]:
@@ -104,11 +120,11 @@ class Patience:
 
     def failed(self, uuid: str, work: Work, seconds: float, error: str) -> str:
         """Note that a call has failed; gives the reason to leave the guest alone if that took long, else nothing."""
-        if seconds < SLOW_SECONDS:
+        if seconds < self._limits.slow_seconds:
             return ""
         key = uuid, work
         self._spent_seconds[work] += seconds
-        self._slow[key] = f"{error} (after {seconds:.0f} s; it is tried again after a while)"
+        self._slow[key] = f"{error} (after {seconds:.0f} s; {self._limits.afterwards})"
         self._backoff.record({_name(key): error}, ())
         return self._slow[key]
 
@@ -211,7 +227,7 @@ class PatientHypervisor:
             raise exceptions.SlowGuest(reason)
         began = self._patience.clock()
         try:
-            result = call()
+            result = self._make(call)
         except (exceptions.HypervisorUnavailable, exceptions.GuestGone):
             raise
         except exceptions.HypervisorError as error:
@@ -223,3 +239,10 @@ class PatientHypervisor:
             self._progress()
         self._patience.answered(uuid, work)
         return result
+
+    def _make(self, call: Callable[[], _T]) -> _T:
+        """Make a call of libvirt, here however long it takes.
+
+        :raises HypervisorError: if it failed
+        """
+        return call()

@@ -50,6 +50,8 @@ pytestmark = [
 
 PATIENCE_SECONDS = 120
 
+HOST = AGENT.with_name("kongming-host")
+
 
 @dataclass
 class Stage:
@@ -85,7 +87,7 @@ class Stage:
 
     @contextmanager
     def running(self, *program: str | Path, **options: object) -> Iterator[ChildProcess]:
-        """An agent that has looked and offers both templates."""
+        """An agent that has made a pass and offers both templates."""
         requests = self.host.placement.log
         before = len(requests.read_text())
         with self.agent(*program, **options) as agent:
@@ -367,9 +369,37 @@ def test_guest_that_hangs(stage: Stage, tmp_path: Path) -> None:
     assert f"(after {LOCK_SECONDS} s; it is tried again after a while)" in log
 
 
+EXPECTED = {
+    "map": "(vCPU 0 and emulator, cannot be read)",
+    "plan": "",
+    "verify": "this command asks for it no more",
+    "release gold": "the agent leaves gold",
+    "adopt gold": "is not released",
+    "--check": "this command asks for it no more",
+}
+"""Commands, and a part of what each prints beside a guest that hangs."""
+
+
+@pytest.mark.parametrize("words", EXPECTED)
+def test_command_beside_a_guest_that_hangs(stage: Stage, words: str) -> None:
+    """It waits seconds for that guest, not for libvirt's lock, and works on the others."""
+    with stage.running() as agent, stage.guest(stage.bronze) as bronze, stage.guest(stage.gold) as gold:
+        stage.wait_until_pinned(bronze, gold)
+        program, *rest = agent.command
+        command = [program if words == "--check" else HOST, *words.split(), *rest]
+        with hanging(stage, bronze):
+            began = time.monotonic()
+            done = subprocess.run(command, capture_output=True, text=True, timeout=4 * LOCK_SECONDS, check=False)
+            took = time.monotonic() - began
+
+    assert took < 2 * LOCK_SECONDS / 3
+    assert "Traceback" not in done.stderr
+    assert EXPECTED[words] in done.stdout
+
+
 @contextmanager
 def hanging(stage: Stage, guest: Guest) -> Iterator[None]:
-    """Stop a guest's QEMU, while somebody asks libvirt for something that only QEMU can answer."""
+    """Stop a guest's QEMU, while libvirt is asked for something that only QEMU can answer."""
     pid = stage.pid(guest)
     connection = stage.host.hypervisor.connect()
     domain = connection.lookupByUUIDString(guest.server.uuid)
@@ -446,7 +476,7 @@ time_t time(time_t *now) {
 
 
 def test_clock_set_back(stage: Stage, tmp_path: Path) -> None:
-    """New guests are pinned and the timer finds what went astray, although the clock is an hour back."""
+    """New guests are pinned and the timer finds what was moved, although the clock is an hour back."""
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler to make another clock with")
     (tmp_path / "clock.c").write_text(CLOCK)

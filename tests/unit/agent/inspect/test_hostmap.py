@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 
@@ -89,6 +90,15 @@ def test_two_guests_on_a_dedicated_cpu_are_seen() -> None:
 
     assert [2] == [cpu.cpu for cpu in host_map.cpus if cpu.is_contended]
     assert 'role="alert">Two guests on a dedicated CPU: CPU 2<' in page(host_map, NOON)
+
+
+def test_guest_that_cannot_be_read() -> None:
+    """Its threads are drawn where the kernel has them, and nothing is said of a template that it may well have."""
+    read = guest("instance-1", "", "2")
+    host_map = two_nodes(replace(read, identity=replace(read.identity, fault="libvirt could not answer")))
+
+    assert "instance-1 (vCPU 0, cannot be read)" in map(describe, find(host_map, 2).tenants)
+    assert '<span class="where">cannot be read · 1 vCPU\nCPU 2</span>' in page(host_map, NOON)
 
 
 def test_page_says_whether_unmanaged_guests_are_confined() -> None:
