@@ -77,7 +77,7 @@ def test_once_with_what_there_is(
 
 
 def test_no_agent_has_come_yet(placement: PlacementService, caplog: pytest.LogCaptureFixture) -> None:
-    """A cloud without a node is told from one whose Placement is away."""
+    """A cloud without a node differs from one whose Placement is away."""
     ask(snapshot_of(placement, ENABLED))
 
     assert [

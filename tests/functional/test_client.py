@@ -106,7 +106,7 @@ WRITE_IDS = ["traits", "aggregates", "inventories"]
 def test_a_write_on_an_old_generation_is_a_conflict(
     placement: PlacementService, write: Callable[[PlacementClient, str, int], int]
 ) -> None:
-    """Somebody else wrote in between: nothing is overwritten."""
+    """Another client wrote in between: nothing is overwritten."""
     client = placement.client
     stale = client.create_provider(HOST, "compute1").generation
     fresh = client.set_traits(HOST, stale, ["HW_CPU_X86_AVX2"])
@@ -132,7 +132,7 @@ def test_a_write_on_an_old_generation_is_a_conflict(
 def test_a_provider_that_is_not_there_is_named(
     placement: PlacementService, call: Callable[[PlacementClient, str, int], object]
 ) -> None:
-    """The error is one of its own, so that callers can tell it from an outage."""
+    """The error is one of its own, so that callers take it for no outage."""
     with pytest.raises(ProviderNotFound, match=NOWHERE) as caught:
         call(placement.client, NOWHERE, 0)
     assert 404 == caught.value.status

@@ -84,7 +84,7 @@ def renew_snapshot(monkeypatch: pytest.MonkeyPatch, placement: PlacementService)
 
 @pytest.fixture
 def no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks for the use of NUMA nodes fails."""
+    """A question for the use of NUMA nodes fails."""
     monkeypatch.setattr(worker, "SNAPSHOT", None)
 
 
@@ -136,7 +136,7 @@ def test_novas_loaders_find_filters_and_weighers() -> None:
 def test_a_plugin_that_does_not_load_stops_the_scheduler(
     value: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named, with the option that asked for it; nothing is scheduled without a filter somebody relies on."""
+    """It is named, with the option that asked for it; nothing is scheduled without a filter that is relied on."""
     package = tmp_path / "other-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
@@ -288,7 +288,7 @@ def test_an_unset_numa_topology_is_none() -> None:
 # Candidates
 
 
-STRANGER = names.node_uuid("5a1e0000-0000-4000-8000-00000000000f", 0)
+ELSEWHERE = names.node_uuid("5a1e0000-0000-4000-8000-00000000000f", 0)
 NODE_0, NODE_1, NODE_2 = (names.node_uuid(ROOT, node) for node in range(3))
 
 
@@ -298,8 +298,8 @@ NODE_0, NODE_1, NODE_2 = (names.node_uuid(ROOT, node) for node in range(3))
         pytest.param(None, "_KONGMING0 is not on exactly one provider", id="nothing"),
         pytest.param({"allocations": {}}, "_KONGMING0 is not on exactly one provider", id="no mappings"),
         pytest.param(
-            make_candidate({"_KONGMING0": STRANGER, "_KONGMING1": NODE_1}, {STRANGER: 2, NODE_1: 1}),
-            f"_KONGMING0 is on provider {STRANGER}, which is no NUMA node of this host",
+            make_candidate({"_KONGMING0": ELSEWHERE, "_KONGMING1": NODE_1}, {ELSEWHERE: 2, NODE_1: 1}),
+            f"_KONGMING0 is on provider {ELSEWHERE}, which is no NUMA node of this host",
             id="another host's node",
         ),
         pytest.param(
@@ -343,7 +343,7 @@ def test_only_good_candidates_are_kept() -> None:
     assert [on(1), on(0)] == host.allocation_candidates
 
 
-providers = st.sampled_from([ROOT, NODE_0, NODE_1, NODE_2, STRANGER, "", "x"])
+providers = st.sampled_from([ROOT, NODE_0, NODE_1, NODE_2, ELSEWHERE, "", "x"])
 junk = (
     st.none() | st.integers(-1, 3) | st.booleans() | st.sampled_from(["", "_KONGMING0", NODE_0]) | st.binary(max_size=2)
 )

@@ -116,14 +116,14 @@ def test_the_sdk_finds_both_services(sdk: openstack.connection.Connection) -> No
 
 
 def test_another_token_is_nobody(cloud: Cloud) -> None:
-    """Neither service answers whoever lacks the token, but both say their versions to anybody."""
+    """Neither service answers without the token, but both say their versions to everyone."""
     nova, placement = cloud.nova.endpoint, cloud.placement.endpoint
-    stranger = {"X-Auth-Token": "stranger"}
+    unknown = {"X-Auth-Token": "unknown"}
 
-    assert requests.get(f"{nova}/flavors", headers=stranger, timeout=PATIENCE_SECONDS).status_code == 401
+    assert requests.get(f"{nova}/flavors", headers=unknown, timeout=PATIENCE_SECONDS).status_code == 401
     assert requests.get(f"{nova}/flavors", timeout=PATIENCE_SECONDS).status_code == 401
     assert (
-        requests.get(f"{placement}/resource_providers", headers=stranger, timeout=PATIENCE_SECONDS).status_code == 403
+        requests.get(f"{placement}/resource_providers", headers=unknown, timeout=PATIENCE_SECONDS).status_code == 403
     )
     assert requests.get(f"{placement}/resource_providers", timeout=PATIENCE_SECONDS).status_code == 401
     assert requests.get(nova, timeout=PATIENCE_SECONDS).status_code == 200

@@ -79,7 +79,7 @@ def wanted(
 
 
 def test_a_host_that_nova_has_not_registered_is_told(placement: PlacementService) -> None:
-    """With what to look at; nothing is created in Nova's stead."""
+    """With what to check; nothing is created in Nova's stead."""
     with pytest.raises(ProviderNotFound, match="nova-compute has not registered this host"):
         registry(placement.adapter).observe()
     assert [] == placement.client.providers()
@@ -157,7 +157,7 @@ def test_the_aggregates_of_the_host_are_followed(cloud: PlacementService) -> Non
 
 
 def test_only_our_own_nodes_are_observed(cloud: PlacementService) -> None:
-    """Other children of the host are somebody else's, whatever their names; so are other hosts' nodes."""
+    """Other children of the host belong to other services, whatever their names; so are other hosts' nodes."""
     client = cloud.client
     cloud.add_host("compute11", OTHER_HOST)
     client.create_provider(names.node_uuid(OTHER_HOST, 0), "compute11_kongming_numa0", OTHER_HOST)

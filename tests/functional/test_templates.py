@@ -136,7 +136,7 @@ def test_an_update_may_replace_the_aggregates(placement: PlacementService, wante
 
 
 def test_an_update_that_changes_nothing_keeps_the_version(placement: PlacementService) -> None:
-    """So that no agent has to look."""
+    """So that no agent has to make a pass."""
     created = store(placement.adapter).create(GOLD, ONE_AGGREGATE)
     assert created == store(placement.adapter).update(GOLD)
 
@@ -228,7 +228,7 @@ def test_other_providers_are_no_templates(placement: PlacementService) -> None:
 
 
 def test_a_broken_template_is_told_and_the_others_go_on(placement: PlacementService) -> None:
-    """Somebody changed traits by hand: the clause is named, and the template can be written anew."""
+    """Traits were changed by hand: the clause is named, and the template can be written anew."""
     for template in (GOLD, PINNED):
         store(placement.adapter).create(template)
     uuid = names.template_uuid("gold")
@@ -274,7 +274,7 @@ def test_aggregates_say_which_hosts_are_offered_a_template(
 
 
 def test_an_update_is_tried_again_after_a_conflict(placement: PlacementService) -> None:
-    """Somebody else changed the aggregates in between: their change and this one both hold."""
+    """Another client changed the aggregates in between: its change and this one both hold."""
     store(placement.adapter).create(GOLD)
     uuid = names.template_uuid("gold")
     done: list[str] = []

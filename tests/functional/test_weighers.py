@@ -133,7 +133,7 @@ def test_an_aggregate_can_ask_to_be_left_alone(placement: PlacementService, aske
 
 
 def put_servers(host: host_manager.HostState, *templates: str | None) -> None:
-    """Servers on a host of which nova-compute has told, by the templates of their flavors."""
+    """Servers on a host that nova-compute has reported, by the templates of their flavors."""
     for index, template in enumerate(templates):
         specs = {"kongming:template": template} if template else {}
         server = objects.Instance(uuid=f"{host.host}-{index}", flavor=objects.Flavor(extra_specs=specs))

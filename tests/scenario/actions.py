@@ -195,7 +195,7 @@ def _restart_libvirtd(subject: Subject) -> None:
 
 
 def _compute_is_up(subject: Subject, host: str) -> bool:
-    """Whether it is; it looks for libvirt when it is asked something, and by itself only once in a minute."""
+    """Whether it is; it connects to libvirt when it is asked something, and by itself only once in a minute."""
     with contextlib.suppress(sdk_exceptions.HttpException):
         subject.cloud.compute.get_server_diagnostics(subject.server)
     service = next(subject.cloud.compute.services(host=host, binary="nova-compute"))

@@ -21,7 +21,7 @@ Sample = tuple[float, CpuSet]
 
 @contextmanager
 def watched(subject: Subject) -> Iterator[list[Sample]]:
-    """Look at the kernel all the time while a guest gets a new process."""
+    """Sample the kernel all the time while a guest gets a new process."""
     samples: list[Sample] = []
     over = threading.Event()
     before = subject.guest.pid

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machines that a cloud's hosts are: this one, or an emulated one. Both are looked at the same way."""
+"""The machines that a cloud's hosts are: this one, or an emulated one. Both are read in the same way."""
 
 from __future__ import annotations
 

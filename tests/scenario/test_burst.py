@@ -33,7 +33,7 @@ RAM_MB = 64
 NAME = f"{PREFIX}burst-"
 
 _REFUSED = re.compile(r'"(?:PUT|POST) /allocations\S*" status: 409')
-"""Placement's answer to a claim if somebody else was faster, in its log."""
+"""Placement's answer to a claim if another claim was faster, in its log."""
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def misplace(subject: Subject) -> CpuSet:
 
 def test_back_and_forth(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
     """Each time it is pinned there before its first instruction, and nothing is left where it was."""
-    took, looked = [], []
+    took, samples_before = [], []
     for _ in range(MIGRATIONS):
         source, target = subject.host, other_host(subject)
         with cloud.services.paused(f"{source}-agent"):  # or it would put the pin right again
@@ -79,12 +79,12 @@ def test_back_and_forth(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFi
         assert {views.pins[0]} == {cpus for at, cpus in samples if at >= stood} != {wrong}
         assert not is_pinned_for_good(cloud.hosts.libvirts[target], subject.server)
         cloud.wait_for("nothing is left", lambda source=source: not left_at(subject, source))
-        looked.append(sum(stood <= at < ran for at, _ in samples))
+        samples_before.append(sum(stood <= at < ran for at, _ in samples))
     with capsys.disabled():
         print(f"\n{len(took)} live migrations, {min(took):.1f} to {max(took):.1f} s each", end="; ")
-        print(f"the kernel was looked at {min(looked)} times or more before the guest ran")
+        print(f"the kernel was read {min(samples_before)} times or more before the guest ran")
 
-    assert min(looked) > 0
+    assert min(samples_before) > 0
 
 
 def test_agent_of_the_destination_is_dead(cloud: Cloud, subject: Subject) -> None:

@@ -60,7 +60,7 @@ def seconds_until_emulator_is_on(subject: Subject, cpus: CpuSet) -> float:
 
 
 def test_set_and_unset(cloud: Cloud, subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
-    """The server follows as soon as Nova has told, long before the agent would ask; and back."""
+    """The server follows as soon as Nova has sent a notification, long before the agent would ask; and back."""
     own = subject.guest
     assert 0 == openstack("set", subject.server, "--template", OTHER.name).returncode
     there = seconds_until_emulator_is_on(subject, own.vcpus[0])

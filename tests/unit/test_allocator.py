@@ -210,7 +210,7 @@ CACHES = {
 }
 
 RESIDENTS = {
-    "whoever is placed well stays": Case(
+    "a guest that is placed well stays": Case(
         SMT2,
         [
             demand("a", 2, "any", 7, 0),
@@ -303,7 +303,7 @@ REFUSALS = {
         {"a": (0, 1, 2), "c": (3, 7)},
         {"b": "asked: 3 dedicated CPUs (vcpus=3, threads=any); available: 2 of 8"},
     ),
-    "whoever sits here comes before newcomers": Case(
+    "guests of this node come before newcomers": Case(
         SMT2,
         [demand("a", 4, "isolate"), demand("b", 2, "isolate", 3, None)],
         {"b": (3, 0)},
@@ -733,7 +733,7 @@ def test_a_pool_that_shrank_evicts_nobody_who_is_placed_well(world: World, data:
 
 
 def make_blocked(cores: Sequence[Core], seed: int) -> CpuSet:
-    """Some hardware threads that somebody else is on."""
+    """Some hardware threads that another guest is on."""
     rng = random.Random(seed)
     cpus = [cpu for core in cores for cpu in core.cpus]
     return CpuSet.of(rng.sample(cpus, rng.randint(0, len(cpus) // 2)))
@@ -762,7 +762,7 @@ def test_a_layout_goes_round_whoever_cannot_be_moved(mess: tuple[tuple[Core, ...
 
 @given(worlds(max_nodes=st.just(1)), st.integers())
 def test_who_is_placed_well_stays_admitted_beside_blocked_cpus(world: World, seed: int) -> None:
-    """Of guests beside somebody who cannot be moved each keeps its place, unless another's whole cores need it."""
+    """Of guests beside one that cannot be moved each keeps its place, unless another's whole cores need it."""
     events = play(world)
     if not events or not events[-1].cores:
         return
@@ -779,7 +779,7 @@ def test_who_is_placed_well_stays_admitted_beside_blocked_cpus(world: World, see
 
 
 def test_whole_cores_that_are_not_to_be_had() -> None:
-    """A whole-core demand says that it is somebody else who stands in its way."""
+    """A whole-core demand says that another guest stands in its way."""
     layout = allocate(SMT2, [demand("a", 3, "isolate")], CpuSet.parse("0,1"))
 
     expected = "asked: 3 whole cores (vcpus=3, threads=isolate); available: 2, because some guests cannot be moved now"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documents tell of everything that there is; what they say of it is checked where it is done."""
+"""The documents name everything that there is; what they say of it is checked where it is done."""
 
 from __future__ import annotations
 

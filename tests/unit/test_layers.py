@@ -87,7 +87,7 @@ def test_what_is_imported_stays_in_its_rooms(what: str) -> None:
 
 
 def test_only_the_hosts_own_modules_name_files_of_the_kernel() -> None:
-    """Everything else is told what they hold."""
+    """Everything else is handed what they hold."""
     offenders = [
         f"{name}: {text!r}"
         for name, tree in modules().items()

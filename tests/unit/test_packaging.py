@@ -80,7 +80,7 @@ def test_everything_that_the_package_needs_is_pinned() -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive has no list of its files")
 def test_no_file_names_a_mirror() -> None:
-    """Packages come from where the machine's apt, pip and npm are told to get them."""
+    """Packages come from where the machine's apt, pip and npm are configured to get them."""
     hosts = re.compile(
         r"\b(deb|ftp|archive|security|snapshot)\.(debian\.org|ubuntu\.com)|\b(registry\.npmjs|proxy\.golang)\.org"
         r"|\b(files\.pythonhosted|(test\.)?pypi)\.org"

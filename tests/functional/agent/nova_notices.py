@@ -46,7 +46,7 @@ def nova_sends(notification_format: str, topic: str = "versioned_notifications")
             rpc.cleanup()
             for name, _, group in options:
                 CONF.clear_override(name, group)
-            CONF.reset()  # whoever comes next in this process may be Nova's own fixtures, which want it untouched
+            CONF.reset()  # the next test of this process may use Nova's own fixtures, which want it untouched
 
 
 def instance(uuid: str, node: str, metadata: Mapping[str, str]) -> objects.Instance:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests on their way to a host: what they are told there, and what is kept free for them meanwhile."""
+"""Incoming migrations: the pins that a guest gets from the host, and what is reserved for it meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.functional.conftest import PlacementService
 
 
 def pins(answer: Answer) -> Mapping[str, Any]:
-    """What a hook is told to put in place of the pins; the agent could say."""
+    """What a hook is to put in place of the pins; the agent has an answer."""
     assert answer.pins is not None
     return answer.pins
 
@@ -40,16 +40,16 @@ class Destination(World):
         return Reservations(self.file, lambda: self.now)
 
     def ask(self, server: str, specs: dict[str, str], memory: str = "1", mode: str = "restrictive") -> Answer:
-        """A hook asks for a guest with the pins of another host; the agent looks and answers."""
+        """A hook asks for a guest with the pins of another host; the agent makes a pass and answers."""
         vcpus = TEMPLATES[specs["kongming:template"]].vcpus
         xml = domain_xml(f"instance-{server}", self.servers[server], vcpus, specs, memory, mode)
         return self.agent.run(self.cpus, [xml]).answers[0]
 
     def arrive(self, server: str, specs: dict[str, str], answer: Answer) -> None:
-        """The guest runs, with the pins that it was told."""
-        told = pins(answer)
-        vcpus = [CpuSet.parse(told["vcpupin"][str(vcpu)]) for vcpu in range(len(told["vcpupin"]))]
-        self.host.arrive(self.servers[server], specs, vcpus, CpuSet.parse(told["emulatorpin"]), told["memory"])
+        """The guest runs, with the pins of the answer."""
+        given = pins(answer)
+        vcpus = [CpuSet.parse(given["vcpupin"][str(vcpu)]) for vcpu in range(len(given["vcpupin"]))]
+        self.host.arrive(self.servers[server], specs, vcpus, CpuSet.parse(given["emulatorpin"]), given["memory"])
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def test_others_make_room_before_it_is_told(world: Destination) -> None:
     answer = world.ask("coming", specs)
 
     assert answer.pins is not None
-    told = CpuSet.parse(pins(answer)["vcpupin"]["0"])
-    core = next(core.cpus for core in world.topology.nodes[0].cores if told <= core.cpus)
+    given = CpuSet.parse(pins(answer)["vcpupin"]["0"])
+    core = next(core.cpus for core in world.topology.nodes[0].cores if given <= core.cpus)
     others = CpuSet.union(CpuSet.parse(cpu) for name in ("a", "b") for cpu in world.pins()[name][:2])
     assert core.isdisjoint(others)
     assert CpuSet() == world.host.shared_at_any_time
@@ -112,7 +112,7 @@ def test_cpus_are_booked_until_it_runs(world: Destination) -> None:
     """A guest that starts meanwhile gets other CPUs, also if the agent was killed in between."""
     specs = world.claim("coming", "silver", 0)
     answer = world.ask("coming", specs)
-    told = CpuSet.union(CpuSet.parse(cpus) for cpus in pins(answer)["vcpupin"].values())
+    given = CpuSet.union(CpuSet.parse(cpus) for cpus in pins(answer)["vcpupin"].values())
 
     world.start_agent()
     world.host.destroy(world.servers["gold-1"])
@@ -123,7 +123,7 @@ def test_cpus_are_booked_until_it_runs(world: Destination) -> None:
     world.arrive("coming", specs, answer)
     outcome = world.settle()
 
-    assert told.isdisjoint(CpuSet.union(map(CpuSet.parse, before)))
+    assert given.isdisjoint(CpuSet.union(map(CpuSet.parse, before)))
     assert () == outcome.problems
     assert before == world.pins()["other"][:2]
     assert CpuSet() == world.host.shared_at_any_time
@@ -183,8 +183,8 @@ def test_two_come_at_once(world: Destination) -> None:
 
     answers = [world.ask("first", first), world.ask("second", second)]
 
-    told = [CpuSet.union(map(CpuSet.parse, pins(answer)["vcpupin"].values())) for answer in answers]
-    assert told[0].isdisjoint(told[1])
+    given = [CpuSet.union(map(CpuSet.parse, pins(answer)["vcpupin"].values())) for answer in answers]
+    assert given[0].isdisjoint(given[1])
     assert ["0", "1"] == [pins(answer)["memory"] for answer in answers]
 
 
@@ -211,7 +211,7 @@ def test_memory_that_somebody_else_bound(world: Destination, mode: str) -> None:
 
 
 def test_without_a_claim(world: Destination) -> None:
-    """A guest that has claimed nothing here is told to stay off the pool."""
+    """A guest that has claimed nothing here is kept off the pool."""
     specs = world.claim("coming", "gold", 0)
     world.placement.adapter.delete(f"/allocations/{world.servers['coming']}")
 
@@ -222,7 +222,7 @@ def test_without_a_claim(world: Destination) -> None:
 
 
 def test_of_a_template_that_is_gone(world: Destination) -> None:
-    """A guest whose template does not exist is told to stay off the pool."""
+    """A guest whose template does not exist is kept off the pool."""
     specs = world.claim("coming", "gold", 0)
     TemplateStore(world.placement.client).delete("gold")
 
@@ -266,7 +266,7 @@ def test_before_placement_was_ever_seen(world: Destination) -> None:
     ],
 )
 def test_what_is_no_guest_of_a_template(world: Destination, xml: str) -> None:
-    """The hook would not ask for it; if it does it has no answer, and everybody else is looked after."""
+    """The hook would not ask for it; if it does it has no answer, and all others are pinned."""
     world.host.set_affinity(world.servers["gold-1"], 0, CpuSet.parse("0-15"))
     before = world.pins()
 
@@ -323,7 +323,7 @@ def test_guest_that_migrates_is_left_alone(world: Destination) -> None:
 
 
 def test_other_hosts_pins_leave_the_definition(world: Destination) -> None:
-    """A persistent definition is repaired once it is there, and looked at once."""
+    """A persistent definition is repaired once it is there, and read once."""
     server = world.servers["gold-1"]
     world.start_agent()
     world.host.without_definition = {server}

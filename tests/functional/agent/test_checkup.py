@@ -230,7 +230,7 @@ def test_the_journals_lines(station: Station) -> None:
     ],
 )
 def test_what_is_wrong(station: Station, changes: dict[str, str], subject: str, words: str) -> None:
-    """Each thing is one finding of its subject, and all else is looked at too."""
+    """Each thing is one finding of its subject, and all else is checked too."""
     found = station.findings(**changes)
 
     assert [words] == [fact[: len(words)] for fact in found[subject] if fact.startswith("error: ")]
@@ -268,7 +268,7 @@ def test_the_hook_and_the_socket(station: Station) -> None:
 
 
 def test_a_port_that_is_taken(station: Station) -> None:
-    """The agent would work, and Prometheus would find somebody else."""
+    """The agent would work, and Prometheus would find another program."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -300,7 +300,7 @@ def test_placement_that_does_not_answer(station: Station) -> None:
 
 
 def test_a_template_that_cannot_be_read(station: Station, cloud: PlacementService) -> None:
-    """It is told by its clause, and the others are offered all the same."""
+    """It is named with its clause, and the others are offered all the same."""
     client = cloud.client
     client.ensure_traits({names.TEMPLATE, "CUSTOM_KONGMING_C0_VCPUS_NONE"})
     broken = client.create_provider(names.template_uuid("broken"), names.template_provider_name("broken"))
@@ -331,8 +331,8 @@ def test_guests_that_are_not_as_they_should_be(placement: PlacementService, stat
     specs = world.claim("homeless", "bronze", 1)
     world.placement.adapter.delete(f"/allocations/{world.servers['homeless']}")
     world.host.spawn(world.servers["homeless"], 1, specs)
-    stranger = "5f5f5f5f-0000-4000-8000-000000000001"
-    world.host.spawn(stranger, 1, {})
+    unmanaged = "5f5f5f5f-0000-4000-8000-000000000001"
+    world.host.spawn(unmanaged, 1, {})
 
     found = guests_of(world, station)
     confined = guests_of(world, station, dedicated_cpu_set="2,4\nconfine_unmanaged = true")
@@ -340,7 +340,7 @@ def test_guests_that_are_not_as_they_should_be(placement: PlacementService, stat
     assert ["warn", "warn", "ok"] == [finding.level for finding in found]
     assert world.servers["homeless"] in found[0].fact
     assert "groups are not claimed on this host's node providers" in found[0].fact
-    assert stranger in found[1].fact
+    assert unmanaged in found[1].fact
     assert "cpu_shared_set" in found[1].remedy
     assert found[2].fact.startswith("8 run here, 7 of a template; the agent has ")
     assert [found[0], found[2]] == confined

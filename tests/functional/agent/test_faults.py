@@ -93,7 +93,7 @@ def describe(world: World, name: str) -> list[str]:
     cores = CpuSet.union(core.cpus for node in world.topology.nodes for core in node.cores if core.cpus & mine)
     where = [node.id for cpu in mine for node in world.topology.nodes if cpu in node.cpus]
     return [
-        f"{len(mine)} CPUs of the pool for {len(vcpus)} vCPUs" if mine <= DEDICATED else f"astray on {mine}",
+        f"{len(mine)} CPUs of the pool for {len(vcpus)} vCPUs" if mine <= DEDICATED else f"misplaced on {mine}",
         f"nodes {where}",
         f"shared with others: {mine & others}",
         f"whole cores: {cores.isdisjoint(others) if name.startswith('gold') else 'not asked for'}",

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -369,12 +369,17 @@ def test_guest_that_hangs(stage: Stage, tmp_path: Path) -> None:
     assert f"(after {LOCK_SECONDS} s; it is tried again after a while)" in log
 
 
+def timed(command: Sequence[str | Path]) -> tuple[float, subprocess.CompletedProcess[str]]:
+    """How long a command takes, in seconds, and what it prints."""
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10 * LOCK_SECONDS, check=False)
+    return time.monotonic() - began, done
+
+
 EXPECTED = {
     "map": "(vCPU 0 and emulator, cannot be read)",
-    "plan": "",
     "verify": "this command asks for it no more",
     "release gold": "the agent leaves gold",
-    "adopt gold": "is not released",
     "--check": "this command asks for it no more",
 }
 """Commands, and a part of what each prints beside a guest that hangs."""
@@ -387,12 +392,11 @@ def test_command_beside_a_guest_that_hangs(stage: Stage, words: str) -> None:
         stage.wait_until_pinned(bronze, gold)
         program, *rest = agent.command
         command = [program if words == "--check" else HOST, *words.split(), *rest]
+        usual, _ = timed(command)
         with hanging(stage, bronze):
-            began = time.monotonic()
-            done = subprocess.run(command, capture_output=True, text=True, timeout=4 * LOCK_SECONDS, check=False)
-            took = time.monotonic() - began
+            took, done = timed(command)
 
-    assert took < 2 * LOCK_SECONDS / 3
+    assert took - usual < 2 * LOCK_SECONDS / 3
     assert "Traceback" not in done.stderr
     assert EXPECTED[words] in done.stdout
 

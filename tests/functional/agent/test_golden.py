@@ -56,15 +56,15 @@ INTERRUPTS = (Interrupt(24, ("nvme0q3",), CpuSet.parse("0-15"), CpuSet.of([5])),
 
 BARE = "on a host without guests, whose agent does not run"
 RIGHT = "on a host whose agent has pinned its guests"
-ASTRAY = "after somebody has moved a vCPU, and a guest has started"
+MISPLACED = "after a vCPU was moved by hand, and a guest has started"
 
 COMMANDS: dict[str, dict[str, list[str]]] = {
     "map": {
         BARE: ["-f value -c CPU -c Pool -c Runs", "--html nowhere/map.html", "--config-file nowhere.conf"],
         RIGHT: ["", "-f json"],
     },
-    "plan": {BARE: ["", "-f json"], RIGHT: [""], ASTRAY: ["", "-f json"]},
-    "verify": {BARE: ["", "-f json"], RIGHT: ["", "-f json", "--faults"], ASTRAY: ["--faults", "--faults -f json"]},
+    "plan": {BARE: ["", "-f json"], RIGHT: [""], MISPLACED: ["", "-f json"]},
+    "verify": {BARE: ["", "-f json"], RIGHT: ["", "-f json", "--faults"], MISPLACED: ["--faults", "--faults -f json"]},
     "move": {
         BARE: [f"{SILVER} --node 1"],
         RIGHT: [
@@ -123,14 +123,14 @@ def put_right(world: World) -> None:
     ask("hook install --directory hooks")
 
 
-def lead_astray(world: World) -> None:
+def misplace(world: World) -> None:
     """What the agent has not seen yet."""
     world.host.set_affinity(SERVERS["silver-2"], 0, CpuSet.parse("0-15"))
     world.host.add_helper(SERVERS["bronze-1"], HelperThread(4714, "iou-wrk-4710", CpuSet.parse("0-1"), is_bound=True))
     world.boot("gold-1", "gold", 0)
 
 
-SCENES: dict[str, Callable[[World], None]] = {BARE: lambda _world: None, RIGHT: put_right, ASTRAY: lead_astray}
+SCENES: dict[str, Callable[[World], None]] = {BARE: lambda _world: None, RIGHT: put_right, MISPLACED: misplace}
 
 
 def ask(words: str) -> Done:

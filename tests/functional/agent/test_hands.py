@@ -25,7 +25,7 @@ from kongming_sched.template import EmulatorPolicy
 from tests.functional.agent.world import TEMPLATES, World, store_templates
 from tests.functional.conftest import PlacementService
 
-STRANGER = "00000000-0000-4000-8000-00000000cafe"
+UNMANAGED = "00000000-0000-4000-8000-00000000cafe"
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def release(world: World, *servers: str) -> None:
 
 @pytest.mark.parametrize("cpus", ["0-15", "7", "15"], ids=["floating", "another free CPU of the pool", "its sibling"])
 def test_puts_back_and_tells(world: World, cpus: str) -> None:
-    """A vCPU that somebody moved goes back to its very CPU, and the outcome says who was where."""
+    """A vCPU that was moved by hand goes back to its very CPU, and the outcome says who was where."""
     before = world.pins()
     uuid = world.servers["silver-2"]
     assert ("6", "14") == before["silver-2"][:2]
@@ -80,7 +80,7 @@ def test_first_pins_are_no_drift(world: World) -> None:
 
 
 def test_quality_of_service_drifts_too(world: World) -> None:
-    """A quota that somebody lifted is set again and told."""
+    """A quota that was lifted by hand is set again and reported."""
     uuid = world.servers["bronze-1"]
     domain = next(domain for domain in world.host.domains() if domain.uuid == uuid)
     world.host.set_scheduler(domain, {"vcpu_quota": -1})
@@ -208,37 +208,37 @@ def test_broken_file_is_told(world: World) -> None:
 
 def spawn_stranger(world: World, vcpus: int = 2) -> None:
     """Start a guest without a template."""
-    world.host.spawn(STRANGER, vcpus, {}, iothreads=1)
+    world.host.spawn(UNMANAGED, vcpus, {}, iothreads=1)
 
 
 def test_strangers_are_confined_and_given_back(world: World) -> None:
     """With the option on they are off the pool, with it off they have again what they had before."""
     spawn_stranger(world)
-    before = world.host.pins()[STRANGER]
+    before = world.host.pins()[UNMANAGED]
     world.confine = True
     world.start_agent()
     confining = world.settle()
-    confined = world.host.pins()[STRANGER]
+    confined = world.host.pins()[UNMANAGED]
 
     world.confine = False
     world.start_agent()
     world.settle()
 
     assert ("0,4,8,12", "0,4,8,12", "emulator 0,4,8,12", "memory anywhere") == confined
-    assert before == world.host.pins()[STRANGER]
+    assert before == world.host.pins()[UNMANAGED]
     assert () == confining.problems
 
 
 def test_stranger_on_the_pool_is_told(world: World) -> None:
-    """A guest without a template that somebody has pinned inside the pool stays there and is reported."""
+    """A guest without a template that was pinned inside the pool by hand stays there and is reported."""
     spawn_stranger(world, vcpus=1)
-    world.host.set_affinity(STRANGER, 0, CpuSet.parse("3"))
+    world.host.set_affinity(UNMANAGED, 0, CpuSet.parse("3"))
     world.confine = True
     world.start_agent()
 
     outcome = world.settle()
 
-    assert "3" == world.host.pins()[STRANGER][0]
+    assert "3" == world.host.pins()[UNMANAGED][0]
     [reason] = [problem.text for problem in outcome.problems if problem.reason is Reason.UNMANAGED]
     assert "pinned to CPU 3 of dedicated_cpu_set alone" in reason
 
@@ -268,7 +268,7 @@ def test_resized_to_no_template_beside_a_node_without_memory(world: World, bare:
 
 
 def test_pages_that_stayed_are_fetched(world: World) -> None:
-    """Pages that somebody moved elsewhere are fetched to the node that the memory is bound to."""
+    """Pages that were moved elsewhere are fetched to the node that the memory is bound to."""
     uuid = world.servers["gold-1"]
     world.host.migrate_pages(uuid, {0: 100, 1: 300})
     world.start_agent()

@@ -264,7 +264,7 @@ def refused(file: HookFile, answer_seconds: float = LONG_SECONDS) -> str:
 
 
 def test_start_without_an_agent(installed: HookFile) -> None:
-    """A guest of a template does not start, and libvirt is told why and what to do."""
+    """A guest of a template does not start, and libvirt reports why and what to do."""
     socket_path = installed.socket
 
     assert (
@@ -469,7 +469,7 @@ def test_nobody_else_may_enter(loop: Loop) -> None:
     assert (0o600, 0o700) == (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_somebody_else_has_no_answer() -> None:
     """Another user is not answered, even if the permissions were opened."""
     script = (

@@ -195,7 +195,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def guest(site: Site, request: pytest.FixtureRequest) -> Iterator[Guest]:
-    """A running guest, of a template unless told otherwise, pinned to CPUs of another host; the agent does not run."""
+    """A running guest, of a template unless none is named, pinned to CPUs of another host; the agent does not run."""
     if getattr(request, "param", True):
         with site.agent() as agent:
             site.wait_for_node(agent)
@@ -280,7 +280,7 @@ def test_without_an_agent_if_that_is_allowed(site: Site, guest: Guest) -> None:
 
 @pytest.mark.parametrize("guest", [False], indirect=True)
 def test_guest_without_a_template(site: Site, guest: Guest) -> None:
-    """Its pins are whoever's, and stay."""
+    """Its pins are not the agent's, and stay."""
     site.save(guest)
     affinity = site.restore(guest)
 

@@ -70,18 +70,18 @@ def test_reads_servers(api: NovaApi, servers: list[str], tmp_path: Path) -> None
     assert set(servers[: FEW + 1]) == nova.metadata_of_host(HOST).keys()
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1/v2.1", "stranger"])
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1/v2.1", "another service"])
 def test_nova_is_away_or_something_else(endpoint: str, tmp_path: Path) -> None:
     """That is said, and nothing is learnt."""
-    with neutron_without_ports() as stranger:
-        nova = client(tmp_path, stranger if endpoint == "stranger" else endpoint)
+    with neutron_without_ports() as other_service:
+        nova = client(tmp_path, other_service if endpoint == "another service" else endpoint)
         for read in (lambda: nova.metadata(GONE), lambda: nova.metadata_of_host(HOST)):
             with pytest.raises(exceptions.ComputeError, match="Nova could not "):
                 read()
 
 
 def test_whoever_comes_is_asked_for(api: NovaApi, servers: list[str], tmp_path: Path) -> None:
-    """And again whenever something is heard of it; the agent looks when something is new."""
+    """And again whenever something is heard of it; the agent makes a pass when something is new."""
     metadata, passes = Metadata(), []
     inquiry = MetadataPoller(client(tmp_path, api.endpoint), HOST, metadata, lambda: passes.append(1), 0)
     inquiry.start()
@@ -98,7 +98,7 @@ def test_whoever_comes_is_asked_for(api: NovaApi, servers: list[str], tmp_path: 
 
 
 def test_all_are_asked_for_every_so_often(api: NovaApi, servers: list[str], tmp_path: Path) -> None:
-    """Where nobody tells of changes."""
+    """Where no notification comes."""
     metadata = Metadata()
     inquiry = MetadataPoller(client(tmp_path, api.endpoint), HOST, metadata, lambda: None, 0.2)
     inquiry.start()
@@ -112,7 +112,7 @@ def test_all_are_asked_for_every_so_often(api: NovaApi, servers: list[str], tmp_
 
 
 def test_what_is_known_stays_while_nova_is_away(tmp_path: Path) -> None:
-    """It is said once, and the agent looks for the word only."""
+    """It is said once, and the agent makes a pass for that alone."""
     metadata, passes = Metadata(), []
     metadata.learn(GONE, {"kongming:cpus": "5"})
     inquiry = MetadataPoller(client(tmp_path, "http://127.0.0.1:1/v2.1"), HOST, metadata, lambda: passes.append(1), 0)

@@ -138,7 +138,7 @@ def everything(place: Place) -> tuple[object, ...]:
 
 
 def test_a_check_finds_a_host_that_is_right_and_changes_nothing(place: Place) -> None:
-    """``kongming-agent --check`` beside a guest that runs: what is there is told, and stays as it is."""
+    """``kongming-agent --check`` beside a guest that runs: what is there is reported, and stays as it is."""
     before = everything(place)
     command = [*AGENT, "--check", "--config-file", str(place.configuration)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

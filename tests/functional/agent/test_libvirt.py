@@ -192,14 +192,14 @@ def test_quotas_of_single_vcpus(libvirt: LibvirtHypervisor, guest: Guest) -> Non
     seen.append(host.vcpu_quotas(domain))
     libvirt.set_scheduler(domain, {"cpu_shares": 300, "vcpu_period": 50_000, "emulator_quota": 10_000})
     seen.append(host.vcpu_quotas(domain))
-    told = find(libvirt, guest).scheduler["vcpu_quota"]
+    reported = find(libvirt, guest).scheduler["vcpu_quota"]
     libvirt.set_scheduler(domain, {"vcpu_quota": 20_000})
     seen.append(host.vcpu_quotas(domain))
     host.set_vcpu_quota(domain, 0, 30_000)
 
     assert [{0: -1, 1: -1}, {0: -1, 1: 25_000}, {0: -1, 1: 25_000}, {0: 20_000, 1: 20_000}] == seen
-    assert -1 == told
-    assert 30_000 == find(libvirt, guest).scheduler["vcpu_quota"], "libvirt tells the quota of vCPU 0"
+    assert -1 == reported
+    assert 30_000 == find(libvirt, guest).scheduler["vcpu_quota"], "libvirt reports the quota of vCPU 0"
 
 
 def test_quota_that_the_kernel_refuses(libvirt: LibvirtHypervisor, guest: Guest) -> None:
@@ -213,7 +213,7 @@ def test_quota_that_the_kernel_refuses(libvirt: LibvirtHypervisor, guest: Guest)
 
 
 def test_memory_of_a_guest(libvirt: LibvirtHypervisor, guest: Guest) -> None:
-    """The kernel tells on which of the host's nodes the guest's memory lies."""
+    """The kernel shows on which of the host's nodes the guest's memory lies."""
     nodes = {node.id for node in libvirt.topology().nodes}
 
     memory_mb = Host().memory_mb(find(libvirt, guest))
@@ -273,7 +273,7 @@ def test_refused_call_names_guest_and_reason(libvirt: LibvirtHypervisor, guest: 
 
 
 def test_guest_that_ended(libvirt: LibvirtHypervisor, guest: Guest, guests: Guests) -> None:
-    """A guest that ended since it was listed is told apart from a failure."""
+    """A guest that ended since it was listed is no failure."""
     domain = find(libvirt, guest)
     guests.delete(guest)
 
@@ -301,7 +301,7 @@ def wait_for(event: threading.Event, act: Callable[[], object]) -> bool:
 
 
 def test_events_wake_the_agent(guests: Guests, guest: Guest) -> None:
-    """Starting a guest, and a pin that somebody sets, are events."""
+    """The start of a guest is an event, and so is a pin that is set."""
     event = threading.Event()
     watching = LibvirtHypervisor("qemu:///system", event.set)
     domain = find(watching, guest)
@@ -317,7 +317,7 @@ def test_events_wake_the_agent(guests: Guests, guest: Guest) -> None:
 
 
 def test_libvirtd_away() -> None:
-    """Without a libvirtd the error says so, and is told apart from a refusal."""
+    """Without a libvirtd the error says so, and is no refusal."""
     with pytest.raises(exceptions.HypervisorUnavailable, match="read the host's name"):
         LibvirtHypervisor("qemu:///system?socket=/nowhere/libvirt-sock").host_name()
 

@@ -167,7 +167,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str, str], subprocess.Popen[str]
 def test_the_agent_becomes_ready(
     start: Callable[[str, str], subprocess.Popen[str]], server: EndlessServer, tmp_path: Path
 ) -> None:
-    """It says READY and what is wrong, goes on trying, and ends when it is told to."""
+    """It says READY and what is wrong, goes on trying, and ends on SIGTERM."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(PATIENCE_SECONDS)

@@ -36,7 +36,7 @@ def world(placement: PlacementService) -> World:
 
 @pytest.fixture
 def listener(world: World, tmp_path: Path) -> Iterator[Listener]:
-    """The socket, and an agent that does what it is told."""
+    """The socket, and an agent that carries out orders."""
     with working_agent(world, tmp_path / "run") as listener:
         yield listener
 
@@ -119,7 +119,7 @@ def test_agent_that_ends(command: Command, listener: Listener, monkeypatch: pyte
     "order", [b"", b"[]", b"{}", b'{"order": "dance"}', b'{"order": "move", "server": "a", "node": "x"}', b"\xff"]
 )
 def test_what_is_no_order(listener: Listener, order: bytes) -> None:
-    """Whoever says something else is told so or not answered, and the agent goes on."""
+    """What is no order is refused or not answered, and the agent goes on."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE_SECONDS)
         connection.connect(str(listener.path))

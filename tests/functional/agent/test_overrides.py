@@ -37,7 +37,7 @@ def world(placement: PlacementService, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def ask(world: World, server: str, **keys: str) -> dict[str, str]:
-    """Set a server's metadata, as a trigger learns it, and look; gives what the agent says of it."""
+    """Set a server's metadata, as a trigger learns it, and make a pass; gives what the agent says of it."""
     metadata = {f"kongming:{key}": value for key, value in keys.items()}
     world.metadata.learn(world.servers[server], metadata)
     return {problem.subject.name.split("-")[1]: problem.text for problem in world.settle().problems}

@@ -38,7 +38,7 @@ def world(placement: PlacementService) -> World:
 
 
 def preview(world: World, reservations: Reservations | None = None) -> Preview:
-    """What a command sees that looks at the host while the agent runs; it may not write anything."""
+    """What a command sees that reads the host while the agent runs; it may not write anything."""
     client = PlacementClient(ReadOnly(world.placement.adapter))
     more: dict[str, Any] = {"reservations": reservations} if reservations else {}
     return Reconciler(parts(world.host, client, world.name, **more)).preview(world.cpus)
@@ -234,20 +234,20 @@ def test_a_guest_that_migrates_waits(world: World) -> None:
 
 
 def test_guests_on_their_way_keep_their_cpus(world: World, tmp_path: Path) -> None:
-    """The bookings of the agent count, and looking does not change the file that holds them."""
+    """The reservations of the agent count, and a preview does not change the file that holds them."""
     specs = world.claim("coming", "gold", 0)
     xml = domain_xml("instance-coming", world.servers["coming"], 1, specs, "1")
     path = tmp_path / "arrivals.json"
     agent = Reconciler(parts(world.host, world.placement.client, world.name, reservations=Reservations(path)))
-    told = agent.run(world.cpus, [xml]).answers[0].pins
+    given = agent.run(world.cpus, [xml]).answers[0].pins
     before = path.read_bytes()
     world.boot("other", "gold", 0)
 
     steps = preview(world, Reservations.read_only(path)).steps()
 
-    assert told is not None
+    assert given is not None
     assert "vCPU 0: CPU 0-15 -> 2" in [step.action for step in steps]
-    assert {"0": "1"} == told["vcpupin"]
+    assert {"0": "1"} == given["vcpupin"]
     assert before == path.read_bytes()
 
 
@@ -308,7 +308,7 @@ def test_the_kernel_has_it_elsewhere(world: World) -> None:
 
 
 def test_two_guests_on_one_cpu(world: World) -> None:
-    """Each is told who the other is."""
+    """The problem of each names the other."""
     world.boot_all()
     world.settle()
     world.host.set_affinity(world.servers["gold-1"], 0, CpuSet.parse("2"))
@@ -347,7 +347,7 @@ def test_a_guest_without_a_template(world: World) -> None:
     """Placement says nothing of it; libvirt and the kernel should agree all the same."""
     xml = "<domain><vcpu>1</vcpu><cputune><vcpupin vcpu='0' cpuset='3'/></cputune></domain>"
     domain = Domain("u", "instance-u", xml)
-    calm, stray = (
+    calm, misplaced = (
         compare(
             preview(world),
             [ObservedGuest(domain, Identity("free", 1, None), Threads({0: CpuSet.parse(cpus)}, EVERYWHERE))],
@@ -357,7 +357,7 @@ def test_a_guest_without_a_template(world: World) -> None:
     )
 
     assert [Comparison("server free (u)", "vCPU 0", "", "3", "4", "libvirt says CPU 3, and the kernel has 4")] == [
-        item for item in stray if item.fault
+        item for item in misplaced if item.fault
     ]
     assert [] == [item for item in calm if item.fault]
 

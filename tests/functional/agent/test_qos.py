@@ -69,7 +69,7 @@ def test_each_vcpu_has_its_quota(world: World) -> None:
 
 
 def test_lost_quota_is_put_back(world: World) -> None:
-    """When somebody sets one quota for all vCPUs each gets its own back, and it is told."""
+    """When one quota is set for all vCPUs by hand each gets its own back, and that is reported."""
     set_qos(world, vcpus={1: {"quota_us": 30_000}})
     world.settle()
     [domain] = world.host.domains()

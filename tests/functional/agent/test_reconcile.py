@@ -86,7 +86,7 @@ def test_rests_when_all_is_well(world: World) -> None:
 
 
 def test_repairs_drift(world: World) -> None:
-    """A pin that somebody else set is put back."""
+    """A pin that was set by hand is put back."""
     world.boot_all()
     world.settle()
     before = world.pins()
@@ -242,13 +242,13 @@ def test_written_although_others_write_at_the_same_time(world: World) -> None:
 
 
 def test_memory_stays_where_the_first_round_has_bound_it(world: World) -> None:
-    """When another guest fails, and the rest is planned again, pages are looked for on the nodes that hold by then."""
+    """When another guest fails, and the rest is planned again, pages are expected on the nodes that hold by then."""
     world.boot("gold-1", "gold", 0)
     world.settle()
     world.placement.adapter.delete(f"/allocations/{world.servers['gold-1']}")
     world.claim("gold-1", "gold", 1)
     world.boot("silver-1", "silver", 0)
-    world.start_agent()  # which has not looked for its pages yet
+    world.start_agent()  # which has not counted its pages yet
 
     def fail(name: str) -> None:
         if name == "bind_memory" and world.pins()["gold-1"][-1] == "memory 1":

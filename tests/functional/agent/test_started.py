@@ -16,7 +16,7 @@ FLOATING = ("0-15", "0-15", "emulator 0-15", "memory anywhere")
 
 @pytest.fixture
 def world(placement: PlacementService) -> World:
-    """A host whose agent has looked, with nobody on it."""
+    """A host without guests, whose agent has made a pass."""
     store_templates(placement.client)
     world = World(placement, "host")
     world.settle()
@@ -60,7 +60,7 @@ def test_started_anew(world: World) -> None:
 
 
 def test_claimed_since_the_last_pass(world: World) -> None:
-    """Who has claimed only since then is pinned in the same pass, once Placement has told."""
+    """Who has claimed only since then is pinned in the same pass, once Placement has answered."""
     world.run_pass()
     found = pins_at_requests(world)
     world.boot("silver-1", "silver", 0)
@@ -129,7 +129,7 @@ def test_nobody_is_moved_for_it_in_haste(world: World) -> None:
 
 
 def test_failure_in_haste_is_told_and_waited_for(world: World) -> None:
-    """What fails then is undone and told by the same pass, which does not try it again."""
+    """What fails then is undone and reported by the same pass, which does not try it again."""
     specs = world.claim("silver-1", "silver", 0)
     world.run_pass()
     world.host.spawn(world.servers["silver-1"], 2, specs)

@@ -95,7 +95,7 @@ def versioned(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.usefixtures("versioned")
 def test_metadata_is_learnt_from_versioned_notifications(listen: Listen) -> None:
-    """Set, changed and unset: each is a reason to look, and what other services wrote is none."""
+    """Set, changed and unset: each is a reason for a pass, and what other services wrote is none."""
     heard = listen("notifications")
     seen = []
     for number, metadata in enumerate((CPUS, MORE, {"owner": "you"}), 1):
@@ -118,7 +118,7 @@ def test_every_host_has_a_queue_of_its_own(listen: Listen) -> None:
 @pytest.mark.usefixtures("versioned")
 def test_what_waited_in_the_queue_counts_by_its_time(listen: Listen) -> None:
     """A new listener is handed what piled up: the newest word on each server counts, what is known to be older does
-    not, and the agent looks only at what is new.
+    not, and only what is new starts a pass.
     """
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     ago = [now - datetime.timedelta(hours=hours) for hours in (3, 2, 1)]
@@ -201,7 +201,7 @@ def test_end_of_an_action_here_is_a_reason_to_look(listen: Listen, trigger: str)
 def test_a_notification_that_is_none_is_passed_over(listen: Listen, caplog: pytest.LogCaptureFixture) -> None:
     """It is said, and the next one is heard."""
     heard = listen("notifications")
-    notifier = rpc.NOTIFIER.prepare(publisher_id="somebody:else")
+    notifier = rpc.NOTIFIER.prepare(publisher_id="another:service")
     for payload in ({"uuid": SERVER}, {"nova_object.data": None}, "text"):
         notifier.info(context.RequestContext(), "instance.update", payload)
     update(SERVER, "node1", CPUS)
@@ -278,7 +278,7 @@ def test_no_thread_outlives_its_trigger(listen: Listen) -> None:
 
 
 def test_the_timer_has_its_interval(listen: Listen) -> None:
-    """Without it nothing is looked at but for a reason."""
+    """Without it no pass is made but for a reason."""
     assert (7.0, None) == (
         listen("timer", "libvirt").triggers.interval_seconds,
         listen("libvirt").triggers.interval_seconds,

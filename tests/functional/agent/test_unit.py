@@ -148,7 +148,7 @@ def test_what_the_bounds_allow(service: Service) -> None:
 
 
 def test_reload_and_stop(service: Service) -> None:
-    """The service is told of both, and ends well; the guest keeps its pins."""
+    """The service hears of both, and ends well; the guest keeps its pins."""
     service.manager.systemctl("reload", UNIT.name)
     until(lambda: "read the configuration again" in service.log.read_text())
     service.manager.systemctl("stop", UNIT.name)

@@ -106,7 +106,7 @@ def test_an_event_outlives_a_pass_that_came_to_nothing(world: World) -> None:
 
 
 def test_drift_is_counted(world: World) -> None:
-    """A pin that somebody else sets is counted once, and counted again when it is repaired."""
+    """A pin that is set by hand is counted once, and counted again when it is repaired."""
     watched = Watched(world)
     watched.run_pass()
 

@@ -79,7 +79,7 @@ def store_templates(client: PlacementClient) -> None:
 
 @contextlib.contextmanager
 def working_agent(world: World, directory: Path) -> Iterator[Listener]:
-    """The socket in this directory, and an agent that does what it is told there."""
+    """The socket in this directory, and an agent that carries out the orders that come there."""
 
     def obey() -> None:
         agent = ReconcilerAccess(world.agent, world.cpus)

@@ -198,7 +198,7 @@ def test_capacity_in_all_and_by_host(openstack: Shell, hosts: dict[str, str]) ->
 def test_capacity_by_aggregate(
     openstack_with_nova: Shell, nova: Nova, hosts: dict[str, str], placement: PlacementService
 ) -> None:
-    """Of those that Nova has told Placement of; one of them alone by name or UUID."""
+    """Of those that Nova has registered in Placement; one of them alone by name or UUID."""
     made = [nova.call("POST", "/os-aggregates", aggregate={"name": name})["aggregate"] for name in ("rack1", "rack2")]
     try:
         for host, index in (("two", 0), ("smt", 1), ("one", 1)):

@@ -140,7 +140,7 @@ def _fail_after(count: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         def limited(self: ComputeClient, flavor: Flavor, what: Any) -> None:
             if writes["count"] == count:
-                raise ComputeError("write", "it is told to refuse")
+                raise ComputeError("write", "it refuses this")
             write(self, flavor, what)
             writes["count"] += 1
 

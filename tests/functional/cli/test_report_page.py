@@ -231,7 +231,7 @@ def test_numbers_are_not_cut_off_at_1280_pixels(shown: Browser) -> None:
 
 
 def test_what_a_screen_reader_says(shown: Browser) -> None:
-    """The box, the order and the hosts have names, and the count is told when it changes."""
+    """The box, the order and the hosts have names, and the count is announced when it changes."""
     shown.command("Accessibility.enable")
     tree = shown.command("Accessibility.getFullAXTree")["nodes"]
     found = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node["ignored"]}
@@ -241,7 +241,7 @@ def test_what_a_screen_reader_says(shown: Browser) -> None:
 
 
 def test_all_of_it_is_there_without_a_script(window: Browser, path: Path) -> None:
-    """Only looking for something takes one."""
+    """Only a search takes one."""
     window.command("Emulation.setScriptExecutionDisabled", value=True)
     try:
         window.open(path)

@@ -19,7 +19,7 @@ COMMANDS = ("template list", "template show gold", "template delete gold", "host
 
 
 @pytest.fixture
-def stranger() -> Iterator[str]:
+def another_service() -> Iterator[str]:
     """The endpoint of a web service that is neither Placement nor Nova."""
     with neutron_without_ports() as endpoint:
         yield endpoint
@@ -43,9 +43,9 @@ def test_placement_is_down_when_a_template_is_created(in_cloud: InCloud, write: 
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_placement_is_something_else(in_cloud: InCloud, stranger: str, line: str) -> None:
+def test_placement_is_something_else(in_cloud: InCloud, another_service: str, line: str) -> None:
     """What is no Placement counts as none."""
-    done = in_cloud(stranger)("kongming " + line)
+    done = in_cloud(another_service)("kongming " + line)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("Placement could not be reached: ")
     assert done.err.count("\n") == 1
@@ -62,12 +62,12 @@ def test_nova_is_down(openstack: Shell, gold: str, line: str) -> None:
 
 @pytest.mark.parametrize("line", ["flavor show m1", "template delete gold"])
 def test_nova_is_something_else(
-    in_cloud: InCloud, placement: PlacementService, gold: str, stranger: str, line: str
+    in_cloud: InCloud, placement: PlacementService, gold: str, another_service: str, line: str
 ) -> None:
     """Its answer is not taken for a cloud without flavors."""
     assert gold
     with unchanged(placement.client):
-        done = in_cloud(placement.endpoint, stranger)("kongming " + line)
+        done = in_cloud(placement.endpoint, another_service)("kongming " + line)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("Nova could not ")
     assert "Traceback" not in done.err

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates whose traits somebody changed by hand."""
+"""Templates whose traits were changed by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.functional.conftest import PlacementService
 
 @pytest.fixture
 def broken(openstack: Shell, placement: PlacementService, gold: str, write: Write) -> str:
-    """The template ``gold`` with a trait that somebody took off by hand, beside ``silver``; gives gold's file."""
+    """The template ``gold`` with a trait that was taken off by hand, beside ``silver``; gives gold's file."""
     openstack("kongming template create --file", write(SILVER))
     client = placement.client
     (provider,) = client.providers(name=names.template_provider_name("gold"))

@@ -153,7 +153,7 @@ def test_all_or_none_whichever_request_fails(placement: PlacementService, failur
 
 
 class Gone(Exception):
-    """Somebody has pulled the plug."""
+    """The command has lost its power."""
 
 
 def cut_off(placement: PlacementService, after: int, then: Callable[[], Exception]) -> Adapter:
@@ -291,7 +291,7 @@ def test_a_dry_run_of_create(openstack: Shell, placement: PlacementService, writ
 
 
 def test_a_dry_run_tells_every_refusal(openstack: Shell, placement: PlacementService, write: Write, gold: str) -> None:
-    """The command itself tells the first."""
+    """The command itself reports the first."""
     other = SILVER.replace("silver", "other")
     path = write(f"{GOLD.replace('isolate', 'any')}---\n{SILVER}---\n{other}")
     with unchanged(placement.client):

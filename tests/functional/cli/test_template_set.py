@@ -41,7 +41,7 @@ def test_set_keeps_the_aggregates_that_are_not_given(openstack: Shell, write: Wr
 
 
 def test_set_of_what_is_set_writes_nothing(openstack: Shell, placement: PlacementService, gold: str) -> None:
-    """So the version stays, and no agent looks again."""
+    """So the version stays, and no agent makes a pass."""
     with unchanged(placement.client):
         assert openstack("kongming template set gold --no-aggregate --file", gold).code == 0
 
@@ -73,7 +73,7 @@ def test_set_refuses_hosts_where_its_cpus_are_taken(
 def test_set_refuses_a_change_of_demand_that_nova_cannot_be_asked_about(
     openstack: Shell, placement: PlacementService, write: Write, gold: str
 ) -> None:
-    """Somebody may use it."""
+    """A server may use it."""
     with unchanged(placement.client):
         done = openstack("kongming template set gold --file", write(GOLD.replace("isolate", "any")))
     assert done.code == 1

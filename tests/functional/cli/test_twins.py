@@ -18,7 +18,7 @@ HOST = "compute-1"
 
 
 class Reader:
-    """Somebody who types the commands of the page, of a shell that knows variables and nothing else."""
+    """A reader who types the commands of the page, of a shell that knows variables and nothing else."""
 
     def __init__(self, openstack: Shell, folder: Path) -> None:
         self._openstack = openstack
@@ -30,7 +30,7 @@ class Reader:
         (self._folder / file.name).write_text(file.text)
 
     def type(self, command: Command) -> Done:
-        """Run a command of the page, and look at what comes."""
+        """Run a command of the page, and give what it prints."""
         assignment = re.fullmatch(r"(\w+)=\$\((.*)\)", command.text)
         done = self._run(assignment[2] if assignment else command.text)
         if assignment:
@@ -55,7 +55,7 @@ def make_server(nova: Nova, api: NovaApi, openstack: Shell) -> None:
 def test_the_page_says_what_happens(
     openstack_with_nova: Shell, nova: Nova, nova_api: NovaApi, register: Register, tmp_path: Path
 ) -> None:
-    """Every command succeeds and prints what stands below it; agents look whenever something has changed."""
+    """Every command succeeds and prints what stands below it; agents make a pass whenever something has changed."""
     shell = Shell({**openstack_with_nova.environment, "OS_PLACEMENT_API_VERSION": "1.39", "COLUMNS": "200"})
     reader = Reader(shell, tmp_path)
     for step in (step for block in steps(PAGE.read_text()) for step in block):

@@ -106,7 +106,7 @@ class NamedHostTest(Cloud):
 
 
 class AffinityTest(Cloud):
-    """Which host, where several have room. nova-compute does not tell the scheduler of its servers."""
+    """Which host, where several have room. nova-compute does not report its servers to the scheduler."""
 
     def setUp(self) -> None:
         self.flags(track_instance_changes=False, group="filter_scheduler")

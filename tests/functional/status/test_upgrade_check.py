@@ -164,7 +164,7 @@ def wrong(results: Mapping[str, tuple[int, str]]) -> dict[str, int]:
 
 
 def test_a_cloud_in_which_all_is_well(desk: Desk, cloud: Cloud) -> None:
-    """Ends with 0, and has looked at something in every check; nothing is changed."""
+    """Ends with 0, and has read something in every check; nothing is changed."""
     with unchanged(cloud.placement.client):
         code, results = desk.check()
 
@@ -272,7 +272,7 @@ def test_a_host_that_is_gone(desk: Desk, cloud: Cloud) -> None:
 
 
 def test_templates_that_nobody_can_honour(desk: Desk, cloud: Cloud) -> None:
-    """One that is too large is worth a look, one that cannot be read is a failure."""
+    """One that is too large is a warning, one that cannot be read is a failure."""
     store, client = TemplateStore(cloud.placement.client), cloud.placement.client
     huge = {"name": "huge", "cells": [{"vcpus": "0-63", "cpus": "dedicated"}]}
     store.create(PinningTemplate.from_mapping(huge))
@@ -306,7 +306,7 @@ def test_templates_that_nobody_can_honour(desk: Desk, cloud: Cloud) -> None:
     ],
 )
 def test_flavors_with_half_a_set_of_keys(desk: Desk, cloud: Cloud, specs: dict[str, str], words: str) -> None:
-    """What a flavor lacks is named, with the command that mends it; private flavors are looked at too."""
+    """What a flavor lacks is named, with the command that mends it; private flavors are checked too."""
     flavor = cloud.nova.create_flavor("half", vcpus=2, memory_mb=512, public=False, specs=specs)
     code, results = desk.check()
     cloud.nova.call("DELETE", f"/flavors/{flavor}")
@@ -357,7 +357,7 @@ def test_services_that_are_down(desk: Desk, cloud: Cloud, tmp_path: Path) -> Non
 
 
 def test_without_credentials(desk: Desk) -> None:
-    """Only the files are looked at, and that is said."""
+    """Only the files are read, and that is said."""
     environment = {name: value for name, value in desk.environment.items() if not name.startswith("OS_")}
     code, results = Desk(desk.directory, environment).check()
 

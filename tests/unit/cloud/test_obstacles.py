@@ -92,7 +92,7 @@ FOUR = {names.PCPU: 4, names.MEMORY_MB: 1024}
             make_request(FOUR, requires="CUSTOM_ODD"),
             Kind.WRONG_NODE,
             f"cell 0: asks for {GOLD} and CUSTOM_ODD, and the template is offered on node 0, 1",
-            id="a trait of somebody else",
+            id="a trait of another service",
         ),
         pytest.param(
             make_host(make_node(2), make_node(3)),
@@ -167,7 +167,7 @@ def test_a_host_outside_of_the_templates_aggregates_is_told_apart() -> None:
     ],
 )
 def test_no_obstacle(host: HostRoom, expected: int) -> None:
-    """A host without a disk of its own may have one from somebody who shares his."""
+    """A host without a disk of its own may have one from one that shares its own."""
     request = make_request({names.PCPU: 4})
     assert find_obstacle(host, request, OF_HOST, is_offered=True) is None
     assert expected == host.count(request.cells, OF_HOST)

@@ -372,7 +372,7 @@ def test_the_hook_stands_where_libvirt_looks(devstack: Callable[..., DevStack]) 
 
 
 def agent_options(node: DevStack) -> cfg.ConfigOpts:
-    """What the agent reads when it is called as DevStack is told to call it."""
+    """What the agent reads when it is called as DevStack calls it."""
     (_, _, command, *_), *_ = [call for call in node.stack()["stack extra"] if call[0] == "run_process"]
     return parse([str(node.path(word)) if word.startswith("/etc/") else word for word in command.split()[1:]])
 
@@ -414,7 +414,7 @@ def test_a_node_without_pools_is_warned_of(devstack: Callable[..., DevStack]) ->
 
 
 def test_the_plugin_says_nothing_by_itself(devstack: Callable[..., DevStack]) -> None:
-    """What goes to standard error is an error to those who look at stack.sh's log."""
+    """What goes to standard error is an error to readers of stack.sh's log."""
     assert "" == devstack(ALL).execute("stack", *STACK_PHASES).stderr
 
 

@@ -35,7 +35,7 @@ def test_the_ids_are_these() -> None:
 
 
 def test_the_numa_trait_is_a_standard_one() -> None:
-    """Placement has it without being told."""
+    """Placement has it by itself."""
     assert names.HW_NUMA_ROOT == os_traits.HW_NUMA_ROOT
 
 
@@ -115,7 +115,7 @@ def test_other_providers_are_no_templates(name: str) -> None:
     ids=["none", "some"],
 )
 def test_amounts_in_words(amounts: dict[str, int], words: str) -> None:
-    """They come in one order, whoever lists them."""
+    """They come in one order, however they are listed."""
     assert words == names.describe_amounts(amounts)
 
 

@@ -179,7 +179,7 @@ def test_the_order_depends_on_nothing_else(
 def test_dropping_candidates_does_not_reorder_the_others(
     given: list[Candidate], request: PinningRequest, strategy: NumaStrategy, room: HostUse
 ) -> None:
-    """Pairs compare alike whoever else is there, as long as the picture is newer than the candidates."""
+    """Pairs compare alike whichever others are there, as long as the picture is newer than the candidates."""
     full = {node: {names.PCPU: 64 + node, names.MEMORY_MB: 8192} for node in range(4)}
     room = HostUse(full, room.claimed)
     ordered = order(given, request, strategy, "s", room)

@@ -73,7 +73,7 @@ def test_aggregates_that_went_unnoticed() -> None:
 
 
 def test_a_host_whose_agent_never_came() -> None:
-    """Somebody has put it in the aggregate of a template and expects servers there."""
+    """It is in the aggregate of a template, so servers are expected there."""
     code, details = found(node("gold"), template("gold"), members={"gold": frozenset({HOST, OTHER})})
     assert Code.WARNING is code
     assert "template 'gold' is offered to c2, where no agent has registered a NUMA node" in details

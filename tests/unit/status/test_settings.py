@@ -147,7 +147,7 @@ def test_cpus_of_agent_and_nova(file: AgentFile, code: Code, words: str) -> None
 
 
 def test_files_that_are_elsewhere_are_not_wrong() -> None:
-    """Each machine has its own; what was not looked at is said."""
+    """Each machine has its own; what was not read is said."""
     verdicts = [
         settings.of_agent(None),
         settings.of_filters(None, has_agent=False),

@@ -41,7 +41,7 @@ def test_what_floats_loses_the_pool() -> None:
 
 
 def test_what_has_nothing_else_stays() -> None:
-    """A thread that is pinned inside the pool is somebody's wish, and is not moved."""
+    """A thread that is pinned inside the pool was pinned there by hand, and is not moved."""
     assert [None, None] == [planned("3"), planned("2-5")]
 
 
@@ -54,7 +54,7 @@ def test_pool_that_changes() -> None:
 
 
 def test_confined_thread_that_was_pinned_since() -> None:
-    """What somebody has pinned since, clear of the pool, is not widened again."""
+    """What was pinned since, clear of the pool, is not widened again."""
     record = Record("1", {VCPU: ONLINE}, {VCPU: CpuSet.parse("0-1,6-7")})
 
     assert planned("0", record, CpuSet.parse("2-3")) is None

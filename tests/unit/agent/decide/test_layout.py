@@ -104,9 +104,9 @@ def test_template_with_another_demand() -> None:
 def test_stale_pins_do_not_push_a_rightful_guest_away() -> None:
     """A guest without a claim that came with pins to CPUs of another guest goes to the housekeeping CPUs."""
     gold = template(GOLD)
-    rightful, stray = guest("b", gold, "1", "2"), guest("a", gold, "2", "3")
+    rightful, other = guest("b", gold, "1", "2"), guest("a", gold, "2", "3")
 
-    layout = lay_out(view([gold], (rightful, 0), (stray, 7)))
+    layout = lay_out(view([gold], (rightful, 0), (other, 7)))
 
     assert ["1", "2"] == pins(layout.guests["b"])
     assert ["0,4", "3"] == pins(layout.guests["a"])
@@ -214,9 +214,9 @@ def test_others_go_round_a_guest_that_cannot_be_moved() -> None:
 def test_guest_that_cannot_be_moved_stays_off_its_own_place() -> None:
     """A guest that belongs to another node and cannot be moved keeps its CPUs there from everybody else."""
     gold = template(GOLD)
-    stray, others = guest("b", gold, "5", "6"), guest("a", gold, "0-7", "0-7")
+    other, others = guest("b", gold, "5", "6"), guest("a", gold, "0-7", "0-7")
 
-    layout = lay_out(with_immovable(view([gold], (stray, 0), (others, 1)), "b"))
+    layout = lay_out(with_immovable(view([gold], (other, 0), (others, 1)), "b"))
 
     assert ["5", "6"] == pins(layout.guests["b"])
     reason = "no room on node 1: asked: 2 dedicated CPUs (vcpus=2, threads=any); available: 1 of 3"

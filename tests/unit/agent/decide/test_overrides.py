@@ -134,7 +134,7 @@ def test_dedicated_guest_rearranges_its_vcpus() -> None:
 
 
 def test_dedicated_cpus_of_another_guest_are_refused() -> None:
-    """The guest stays where it is, and is told who has them."""
+    """The guest stays where it is, and its problem names the guest that has them."""
     layout = lay_out(view((guest("a", "pair", "1", "9"), (0,)), (guest("b", "pair", "2", "10"), (0,)), a=CPUS))
     assert (["1", "9"], ["2", "10"]) == (pins(layout, "a"), pins(layout, "b"))
     reason = "its metadata asks for host CPU 2, which server b has; it stays where it is until that is free"
@@ -160,7 +160,7 @@ def test_of_two_that_choose_the_same_cpu_the_one_that_is_there_has_it() -> None:
 
 
 def test_a_chosen_place_yields_to_whole_cores() -> None:
-    """Counting stays exact: who spreads over two cores is moved when a server needs one of them, and is told."""
+    """Counting stays exact: a guest on two cores is moved when a server needs one of them, and that is reported."""
     spread = {"kongming:cpus": "0:1;1:2"}
     guests = [(guest("a", "pair", "1", "2"), (0,)), (guest("b", "pair", "3", "11"), (0,)), (guest("c", "alone"), (0,))]
     layout = lay_out(view(*guests, a=spread))
@@ -327,7 +327,7 @@ def owned(view: HostView, layout: HostLayout, name: str) -> CpuSet:
 
 @given(hosts())
 def test_no_override_touches_anybody_else(host: tuple[HostView, HostView]) -> None:
-    """Whatever tenants write: no dedicated CPU has two guests, every guest has its place, and Placement is told the
+    """Whatever tenants write: no dedicated CPU has two guests, every guest has its place, and Placement gets the
     same as without.
     """
     plain, asked = host
@@ -396,7 +396,7 @@ def test_it_comes_to_rest(host: tuple[HostView, HostView]) -> None:
 
 @given(hosts(), st.sets(st.integers(0, 5)))
 def test_wishes_go_round_guests_that_cannot_be_moved(host: tuple[HostView, HostView], numbers: set[int]) -> None:
-    """Whoever can be moved shares no dedicated CPU with anybody, wherever the others are stuck."""
+    """A guest that can be moved shares no dedicated CPU with another, wherever the others are stuck."""
     _, asked = host
     stuck = frozenset(f"g{number}" for number in numbers)
     layout = lay_out(replace(asked, immovable=stuck))

@@ -71,7 +71,7 @@ def test_who_may_not_move_stays() -> None:
 
 
 def test_too_many_arrangements() -> None:
-    """If they cannot all be looked at it says so, and gives the best that it has seen."""
+    """If they cannot all be tried it says so, and gives the best that it has seen."""
     tenants = tuple(tenant(f"t{number}", number % 2, 3 + number // 2 % 2) for number in range(8))
 
     found = rebalance(HostRooms({0: room(5), 1: room(5)}, tenants), max_work=1)

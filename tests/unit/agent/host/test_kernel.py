@@ -45,7 +45,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_threads(host: Host) -> None:
-    """Threads are told apart by their names, and the main thread is the emulator."""
+    """Threads are known by their names, and the main thread is the emulator."""
     threads = host.threads(DOMAIN)
 
     assert {0: CpuSet.parse("2"), 1: CpuSet.parse("2-5,9")} == threads.vcpus

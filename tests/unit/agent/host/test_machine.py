@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""By what a machine is told from another."""
+"""By what a machine differs from another."""
 
 from __future__ import annotations
 

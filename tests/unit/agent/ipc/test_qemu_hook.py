@@ -103,7 +103,7 @@ def define(documents: list[bytes]) -> list[dict[str, str]]:
 
 
 def is_bound_otherwise(xml: bytes) -> bool:
-    """Whether somebody else than the agent has bound a domain's memory."""
+    """Whether anything but the agent has bound a domain's memory."""
     return any(child.get("mode") != "restrictive" for child in ET.fromstring(xml).iterfind("numatune/*"))
 
 

@@ -32,7 +32,7 @@ def test_orders(order: dict[str, object], expected: Order, words: str) -> None:
 
 
 def test_name_of_a_server_is_shown_clean() -> None:
-    """Whoever gives the order cannot break the lines of the log."""
+    """What an order says cannot break the lines of the log."""
     assert "move server a b\ufffd[2J to node 1" == str(MoveOrder("a\nb\x1b[2J", 1))
 
 

@@ -76,7 +76,7 @@ def test_quota_of_the_flavor() -> None:
     ],
 )
 def test_broken_xml(xml: str, reason: str) -> None:
-    """A broken document is refused by the domain's name, the reason and where to look."""
+    """A broken document is refused by the domain's name, the reason and what to check."""
     with pytest.raises(exceptions.InvalidDomain, match=reason) as caught:
         identify(domain(xml))
 

@@ -42,7 +42,7 @@ def test_what_was_done_is_where_threads_are() -> None:
 
 
 def test_the_kernel_has_the_last_word() -> None:
-    """Where the kernel was asked after a pin, what it says counts, and not what libvirt was told."""
+    """Where the kernel was asked after a pin, what it says counts, and not what was asked of libvirt."""
     done = [Action("a", Kind.VCPU, 0, ONE, EVERYWHERE)]
 
     found = pins_of([make_guest("a")], {"a": GuestLayout((ONE,), TWO)}, done, {"a": Threads({0: EVERYWHERE}, TWO)})

@@ -10,7 +10,7 @@ from kongming_sched.agent.state.backoff import Backoff
 
 @dataclass
 class Clock:
-    """Tells the time that the test wants."""
+    """A clock that the test sets."""
 
     now: float = 0.0
 

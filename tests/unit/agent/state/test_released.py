@@ -12,7 +12,7 @@ from kongming_sched.agent.state.released import Released, ReleasedFile, load_rel
 
 
 def test_without_a_file_nobody_is_released(tmp_path: Path) -> None:
-    """The agent looks after everybody until somebody says otherwise."""
+    """The agent pins all guests until an operator releases one."""
     assert Released() == load_released(tmp_path / "released.json")
     assert not Released().covers("a", "")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Grafana dashboard: it has the shape that Grafana wants, and asks for nothing that the agent does not tell."""
+"""The Grafana dashboard: it has the shape that Grafana wants, and asks for nothing that the agent does not export."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Answering:
 
 
 def exported() -> dict[str, set[str]]:
-    """Every sample that the agent tells, with its labels."""
+    """Every sample that the agent exports, with its labels."""
     metrics = Metrics()
     metrics.record(full_outcome(), 0.1, 0.2)
     metrics.count_requests(Answering()).request("/traits", "GET")
@@ -68,8 +68,8 @@ def test_a_panel_asks_for_what_is_told(title: str, expression: str) -> None:
 def test_everything_that_is_told_is_shown() -> None:
     """No metric of the agent's is without a panel or a variable."""
     shown = metrics_in(json.dumps(DASHBOARD))
-    told = {name for name in exported() if name.startswith("kongming") and not name.endswith("_created")}
-    families = {re.sub("_(bucket|sum|count)$", "", name) for name in told}
+    samples = {name for name in exported() if name.startswith("kongming") and not name.endswith("_created")}
+    families = {re.sub("_(bucket|sum|count)$", "", name) for name in samples}
 
     assert set() == {family for family in families if not any(name.startswith(family) for name in shown)}
 

@@ -30,7 +30,7 @@ PINS = Pins({"a": 'web "1"', "b": "db"}, {}, (), UNITS)
 
 
 def value(metrics: Metrics, family: str, /, **labels: str) -> float | None:
-    """One sample; None if it is not told."""
+    """One sample; None if it is not there."""
     return metrics.registry.get_sample_value(family, labels)
 
 
@@ -56,7 +56,7 @@ def test_pins_wanted_and_actual() -> None:
 
 
 def test_names_that_no_encoding_can_write() -> None:
-    """Are shown by another character, and all else is told as ever."""
+    """Are shown by another character, and all else is exported as ever."""
     metrics = Metrics()
     metrics.record(Outcome(pinning=PinningResult(pins=Pins({"b": "a\x1b[2J\n\ud800"}, {}, (), UNITS[3:]))), 0.1, None)
 
@@ -77,7 +77,7 @@ def test_names_without_end() -> None:
 
 
 def test_a_guest_that_ended_leaves_nothing() -> None:
-    """The next pass replaces what was told of guests."""
+    """The next pass replaces what was exported of guests."""
     metrics = Metrics()
     metrics.record(full_outcome(), 0.1, None)
     metrics.record(Outcome(pinning=PinningResult(pins=Pins({"b": "db"}, {}, (), UNITS[3:]))), 0.1, None)
@@ -109,7 +109,7 @@ def test_latency_is_of_looks_that_pinned_for_an_event() -> None:
 
 
 def test_actions_by_kind() -> None:
-    """Every kind is told from the start, and counts what holds."""
+    """Every kind is exported from the start, and counts what holds."""
     metrics = Metrics()
     metrics.record(full_outcome(), 0.1, None)
 

@@ -161,7 +161,7 @@ def test_a_request_that_has_ended_is_progress(manager: tuple[str, socket.socket]
     ],
 )
 def test_no_watchdog(manager: tuple[str, socket.socket], environment: dict[str, str]) -> None:
-    """Whoever is not asked by the watchdog says nothing while it rests."""
+    """Where there is no watchdog nothing is sent while the agent rests."""
     name, listening = manager
 
     Systemd({"NOTIFY_SOCKET": name, **environment}).rest(threading.Event(), 0.05)

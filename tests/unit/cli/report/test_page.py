@@ -69,7 +69,7 @@ def words(cluster: Cluster) -> list[str]:
 
 
 def test_numbers_say_what_bars_do() -> None:
-    """Nothing is told by a colour or a length alone."""
+    """Nothing is shown by a colour or a length alone."""
     found = " ".join(words(small_cloud()))
     assert "alpha gold node 0 CPUs 12 free of 16 GiB 60 free of 64 node 1 CPUs 16 free of 16" in found
     assert "beta gold node 0 CPUs full of 16 GiB 48 free of 64" in found

@@ -211,7 +211,7 @@ def read_bounded(file: str) -> str:
 
 @pytest.mark.parametrize("key", ["name", "qos.shares", "vcpus", "a merged key"])
 def test_aliases_do_not_unfold_to_gigabytes(write: Write, key: str) -> None:
-    """The line, the limit and what to do are told, with little memory and in few words."""
+    """The line, the limit and what to do are named, with little memory and in few words."""
     file = write(bomb(key))
     text = read_bounded(file)
     assert text.startswith(f"{file}:")

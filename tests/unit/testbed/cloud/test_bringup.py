@@ -34,9 +34,9 @@ def ready() -> bool:
 
 def run(directory: Path, *parts: Part) -> list[str]:
     """Bring parts up; gives the names of those that did not stand before."""
-    told: list[str] = []
-    BringUp(directory, told.append).run(parts)
-    return [line.split()[0] for line in told]
+    lines: list[str] = []
+    BringUp(directory, lines.append).run(parts)
+    return [line.split()[0] for line in lines]
 
 
 def process_of(directory: Path, name: str) -> Process | None:

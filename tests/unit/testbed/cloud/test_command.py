@@ -26,7 +26,7 @@ from tests.unit.testbed.cloud.plans import make_plan
     ],
 )
 def test_options_say_what_shall_be(words: str, options: Options | None) -> None:
-    """One host with a hypervisor and KongMing unless told otherwise; without any the cloud stays as it is."""
+    """One host with a hypervisor and KongMing unless options say otherwise; without any the cloud stays as it is."""
     assert options == read_options(parser().parse_args(words.split()))
 
 
@@ -68,7 +68,7 @@ def test_taking_down_what_is_not_there_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_the_logs_stay_when_everything_else_goes(tmp_path: Path) -> None:
-    """Whoever takes a broken cloud down may still want to know why it broke."""
+    """After a broken cloud was taken down its logs still say why it broke."""
     save_plan(make_plan(tmp_path))
     (tmp_path / "log").mkdir()
     take_down(tmp_path, lambda _line: None)

@@ -51,14 +51,14 @@ def test_a_later_process_of_the_same_number_is_another() -> None:
 
 
 def test_a_signal_does_not_reach_a_later_process_of_the_same_number() -> None:
-    """It would end a stranger."""
-    with subprocess.Popen(SLEEP) as stranger:
-        process = Process.of(stranger.pid)
+    """It would end another program."""
+    with subprocess.Popen(SLEEP) as other:
+        process = Process.of(other.pid)
         assert process is not None
         Process(process.pid, process.started - 1).send(signal.SIGKILL)
         time.sleep(0.2)
-        survived = stranger.poll() is None
-        stranger.kill()
+        survived = other.poll() is None
+        other.kill()
     assert survived
 
 
@@ -81,7 +81,7 @@ def test_a_service_and_its_children_are_found(directory: Path) -> None:
 
 
 def test_a_process_without_its_environment_is_found_by_its_log(directory: Path) -> None:
-    """Whoever changes its title overwrites its environment."""
+    """A process that changes its title overwrites its environment."""
     process = start(directory, "titled", ["env", "-i", "sleep", "300"])
     deadline = time.monotonic() + 30
     while b"env" in Path(f"/proc/{process.pid}/cmdline").read_bytes() and time.monotonic() < deadline:
@@ -96,7 +96,7 @@ def test_processes_of_another_cloud_are_not_found(directory: Path) -> None:
 
 
 def test_what_does_not_end_is_killed(directory: Path) -> None:
-    """And is told."""
+    """And is named."""
     process = start(directory, "stubborn", [sys.executable, "-c", STUBBORN])
     log = directory / "log/stubborn.log"
     deadline = time.monotonic() + 30

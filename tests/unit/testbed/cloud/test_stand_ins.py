@@ -58,7 +58,7 @@ def test_a_place_elsewhere_has_an_address(place: str, expected: tuple[str, str])
 
 
 def server(uuid: str, host: str | None, power_state: int) -> dict[str, object]:
-    """A server as Nova's API tells it."""
+    """A server as Nova's API shows it."""
     flavor: dict[str, object] = {"vcpus": 2, "extra_specs": {"kongming:template": "gold"}}
     states = {"OS-EXT-SRV-ATTR:host": host, "OS-EXT-STS:power_state": power_state}
     return {"id": uuid, "flavor": flavor, **states}

@@ -73,7 +73,7 @@ def test_tempest_reads_what_was_meant(tmp_path: Path) -> None:
 def test_servers_move_where_there_are_two_hosts_of_one_kind(
     plan: Plan, hosts: int, moves: bool, tmp_path: Path
 ) -> None:
-    """Resizing is moving too: Nova is not told that it may stay on the host."""
+    """Resizing is moving too: Nova may not let it stay on the host."""
     conf = read(plan, tmp_path / "tempest.conf")
     features = conf["compute-feature-enabled"]
     assert (hosts, moves, moves, moves) == (

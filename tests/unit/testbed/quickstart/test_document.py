@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a document tells its reader to do."""
+"""The steps of a document."""
 
 from __future__ import annotations
 

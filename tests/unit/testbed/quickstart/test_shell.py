@@ -15,7 +15,7 @@ from testbed.quickstart.shell import Answer, Shell
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    """A shell of somebody whose home folder is the test's."""
+    """A shell of a user whose home folder is the test's."""
     with Shell(tmp_path, reader(tmp_path)) as shell:
         yield shell
 
