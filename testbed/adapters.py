@@ -16,7 +16,7 @@ from kongming_sched.placement.transport import Adapter, Response
 
 @dataclass(frozen=True)
 class Answer:
-    """What somebody else than Placement answers."""
+    """What another service than Placement answers."""
 
     status_code: int
     text: str = ""
@@ -51,7 +51,7 @@ class Counting:
 
 @dataclass
 class Meddling:
-    """Lets somebody else do something right before chosen requests.
+    """Lets another client do something right before chosen requests.
 
     :ivar before: is called with method and URL of each request
     """

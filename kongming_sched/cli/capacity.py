@@ -35,7 +35,7 @@ MORE_HOSTS = range(1, 10_001)
 class ShowCapacity(Lister):
     """Count how many more servers of each template fit, in all, by host, or by aggregate.
 
-    Each line tells what fits if nothing else comes, for templates share the CPUs of their hosts. A template says
+    Each line says what fits if nothing else comes, for templates share the CPUs of their hosts. A template says
     nothing about a server's memory and disk, which are therefore not counted unless --flavor is given. Hosts whose
     compute service is disabled take no servers. It is the most that can fit: servers with cells of different size may
     use up a host sooner, depending on the NUMA strategy.

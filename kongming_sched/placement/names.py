@@ -12,7 +12,7 @@ from kongming_sched.template import NAME
 from kongming_sched.texts import whole_number
 
 NODE = "CUSTOM_KONGMING_NODE"
-"""Inventory of 1 that nobody consumes. Whoever asks for candidates of it gets every node provider's summary."""
+"""Inventory of 1 that no server consumes. A question for candidates of it gives every node provider's summary."""
 
 PCPU = "CUSTOM_KONGMING_PCPU"
 """The dedicated pool of a NUMA node, in host CPUs (hardware threads)."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What others have named, fit to be shown: a terminal would obey control characters, and a log would break its lines.
 
-Servers, flavors, hosts and metadata are named by whoever made them, and Nova takes almost every character.
+Servers, flavors, hosts and metadata are named by those who made them, and Nova takes almost every character.
 """
 
 from __future__ import annotations

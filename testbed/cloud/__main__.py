@@ -22,7 +22,7 @@ NOT_RUNNING = 3
 """The exit status of status if something does not run, as service managers have it."""
 
 
-def tell(line: str) -> None:
+def say(line: str) -> None:
     """Say how it goes."""
     sys.stderr.write(f"{line}\n")  # in one piece: several threads have something to say
 
@@ -89,8 +89,8 @@ def up(directory: Path, options: Options | None) -> None:
     """Bring it up and say how to use it."""
     before = time.monotonic()
     with ended_by_signals():
-        plan = bring_up(directory, options, tell)
-    tell(f"up after {time.monotonic() - before:.0f} s. Use it with tools/cloud run COMMAND, or: . {openrc(plan)}")
+        plan = bring_up(directory, options, say)
+    say(f"up after {time.monotonic() - before:.0f} s. Use it with tools/cloud run COMMAND, or: . {openrc(plan)}")
 
 
 def existing(directory: Path) -> Plan:
@@ -167,7 +167,7 @@ def main() -> int:
         if arguments.verb == "up":
             up(directory, read_options(arguments))
         elif arguments.verb == "down":
-            take_down(directory, tell)
+            take_down(directory, say)
         elif arguments.verb == "status":
             return status(directory, arguments.format)
         elif arguments.verb == "on":
@@ -175,10 +175,10 @@ def main() -> int:
         else:
             return run(directory, arguments.command)
     except LabError as error:
-        tell(f"tools/cloud: {error}")
+        say(f"tools/cloud: {error}")
         return 1
     except KeyboardInterrupt:
-        tell("tools/cloud: interrupted; what was started is taken down")
+        say("tools/cloud: interrupted; what was started is taken down")
         return 130
     return 0
 

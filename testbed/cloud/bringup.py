@@ -40,12 +40,12 @@ class BringUp:
     """One attempt to have all parts stand.
 
     :param directory: the cloud's
-    :param tell: called with a line whenever a part stands that did not before
+    :param report: called with a line whenever a part stands that did not before
     """
 
-    def __init__(self, directory: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, report: Callable[[str], None]) -> None:
         self._directory = directory
-        self._tell = tell
+        self._report = report
         self._interrupted = threading.Event()
         self._restarted: set[str] = set()
         self._before = {owned.process for owned in find_owned(directory)}
@@ -84,7 +84,7 @@ class BringUp:
         before = time.monotonic()
         acted = self._do_once(part) if isinstance(part, Task) else self._keep_running(part)
         if acted:
-            self._tell(f"{part.name:<28} {time.monotonic() - before:6.1f} s")
+            self._report(f"{part.name:<28} {time.monotonic() - before:6.1f} s")
 
     def _do_once(self, task: Task) -> bool:
         mark = self._directory / "done" / task.name

@@ -51,7 +51,7 @@ def make(name: str) -> None:
 def _hand_down(group: Path) -> None:
     """Let the groups below have the controllers."""
     for controller in _NEEDED:
-        with suppress(OSError):  # somebody else's machine: libvirt then goes without
+        with suppress(OSError):  # it may not be ours: libvirt then goes without
             (group / "cgroup.subtree_control").write_text(f"+{controller}")
 
 

@@ -35,7 +35,7 @@ def openrc(plan: Plan) -> Path:
 
 
 def write_client_files(plan: Plan) -> None:
-    """Write clouds.yaml and openrc, for whoever runs this."""
+    """Write clouds.yaml and openrc, for the user that runs this."""
     auth = _auth(plan)
     cloud = {
         "auth": auth,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cloud as a whole: brings it up, takes it down, and tells how it is."""
+"""The cloud as a whole: brings it up, takes it down, and shows how it is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LAST_TO_END = ("mariadb", "rabbitmq", "epmd")
 KEPT = "log"
 """What stays when a cloud is taken down."""
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def all_parts(plan: Plan) -> list[Part]:
@@ -67,7 +67,7 @@ def alone(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def bring_up(directory: Path, options: Options | None, tell: Tell) -> Plan:
+def bring_up(directory: Path, options: Options | None, report: Report) -> Plan:
     """Have the cloud run: made anew, or with those services started again that do not run.
 
     :param options: None for the cloud as it is, or else the usual one
@@ -78,7 +78,7 @@ def bring_up(directory: Path, options: Options | None, tell: Tell) -> Plan:
     with alone(directory):
         plan = load_plan(directory)
         if plan is not None and not _complete(directory).exists():
-            tell("what is left of an attempt that did not end is cleared away")
+            report("what is left of an attempt that did not end is cleared away")
             _clear(plan)
             plan = None
         if plan is None:
@@ -87,12 +87,12 @@ def bring_up(directory: Path, options: Options | None, tell: Tell) -> Plan:
             save_plan(plan)
         elif options not in (None, plan.options):
             raise LabError(f"the cloud in {directory} was made with {plan.options}; take it down first")
-        BringUp(directory, tell).run(all_parts(plan))
+        BringUp(directory, report).run(all_parts(plan))
         _complete(directory).touch()
         return plan
 
 
-def take_down(directory: Path, tell: Tell) -> None:
+def take_down(directory: Path, report: Report) -> None:
     """End everything of the cloud and remove its files but the logs; does no harm where there is none.
 
     :raises LabError: if something is left
@@ -104,7 +104,7 @@ def take_down(directory: Path, tell: Tell) -> None:
         if plan is not None:
             before = time.monotonic()
             _clear(plan)
-            tell(f"everything has ended after {time.monotonic() - before:.1f} s; the logs are in {plan.logs}")
+            report(f"everything has ended after {time.monotonic() - before:.1f} s; the logs are in {plan.logs}")
         _remove_files(directory, keep=KEPT)
 
 

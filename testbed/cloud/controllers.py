@@ -24,7 +24,7 @@ def write_files(plan: Plan) -> None:
 
 
 def discover_hosts(plan: Plan) -> None:
-    """Tell the API's database of hosts that are new in the cell."""
+    """Enter in the API's database hosts that are new in the cell."""
     manage(plan, "nova", "nova-manage", "nova.conf", ["cell_v2", "discover_hosts"])
 
 

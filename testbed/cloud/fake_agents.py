@@ -41,7 +41,7 @@ LOG = logging.getLogger("kongming-fake-agents")
 
 INTERVAL_SECONDS = 2.0
 FULL_PASS_SECONDS = 60.0
-"""How often a host is looked at although nothing seems to have changed."""
+"""How often a pass is made although nothing seems to have changed."""
 
 RUNNING = 1
 """Nova's power state of a guest that runs."""
@@ -49,7 +49,7 @@ RUNNING = 1
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs on a host, as Nova tells it."""
+    """A server that runs on a host, as Nova shows it."""
 
     uuid: str
     vcpus: int

@@ -26,7 +26,7 @@ Probe = Callable[[], bool]
 
 
 def port_open(port: int) -> Probe:
-    """Somebody listens."""
+    """A program listens there."""
 
     def is_ready() -> bool:
         try:
@@ -86,7 +86,7 @@ def libvirt_uri(plan: Plan, host: str) -> str:
 
 
 def libvirt_answers(plan: Plan, host: str) -> Probe:
-    """A connection can be made; libvirtd has looked at QEMU by then."""
+    """A connection can be made; libvirtd has probed QEMU by then."""
     libvirt.registerErrorHandler(lambda _context, _error: None, None)  # it would print what is handled here
 
     def is_ready() -> bool:
@@ -163,7 +163,7 @@ def _root(host: str, connection: Any) -> str:
 
 
 def compute_up(plan: Plan, host: str) -> Probe:
-    """The host's nova-compute is up by Nova's word, and has told Placement what it has."""
+    """The host's nova-compute is up by Nova's word, and has registered what it has."""
     is_up = service_up(plan, "nova-compute", host)
 
     def question(connection: Any) -> bool:

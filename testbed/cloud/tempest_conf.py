@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kongming_sched.cpuset import CpuSet
-from testbed.cloud.__main__ import existing, tell
+from testbed.cloud.__main__ import existing, say
 from testbed.cloud.clients import PROGRAMS, client_environment, connect
 from testbed.cloud.fake_agents import read_topology, topology_file
 from testbed.cloud.ini import Sections, write
@@ -23,7 +23,7 @@ from testbed.lab.process import LabError
 PREFIX = "kongming-tempest-"
 IMAGE = f"{PREFIX}blank"
 RAM_MB = (64, 96)
-"""Memory of the flavors that Tempest is told of: one to begin with, and one to resize to."""
+"""Memory of the flavors that Tempest gets: one to begin with, and one to resize to."""
 
 ONLINE = Path("/sys/devices/system/cpu/online")
 
@@ -72,7 +72,7 @@ def sections(plan: Plan, image: str, flavors: tuple[str, str], explicit_cpus: st
             "max_microversion": "latest",
         },
         "compute-feature-enabled": {
-            "resize": hosts > 1,  # Nova is not told to resize to the same host
+            "resize": hosts > 1,  # Nova is not set to resize to the same host
             "cold_migration": hosts > 1,
             "live_migration": hosts > 1,
             "block_migration_for_live_migration": True,
@@ -91,7 +91,7 @@ def hosts_of_one_kind(plan: Plan) -> int:
 
 
 def last_cpu(plan: Plan) -> str:
-    """The last CPU of a host, which is in the dedicated pool; empty if only the host itself could tell."""
+    """The last CPU of a host, which is in the dedicated pool; empty if only the host itself knows."""
     if plan.libvirt_hosts:
         return str(max(CpuSet.parse(ONLINE.read_text())))
     if plan.fake_hosts:
@@ -157,7 +157,7 @@ def main() -> int:
     try:
         run(check_directory(arguments.directory), arguments.regex, arguments.options)
     except LabError as error:
-        tell(f"tools/tempest: {error}")
+        say(f"tools/tempest: {error}")
         return 1
 
 

@@ -20,7 +20,7 @@ MEMORY_MB = 64
 
 
 class Commands:
-    """Runs commands on the screen; what it only looks up it does not show."""
+    """Runs commands on the screen; what it only reads it does not show."""
 
     def __init__(self, lab: Lab, screen: Screen) -> None:
         self._lab = lab

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """This machine as a compute host: its libvirt, a real Placement, and the agent. Claims are written as Nova writes them.
 
-Nova itself is not there: whoever needs its scheduler takes lab.py.
+Nova itself is not there: lab.py has its scheduler too.
 """
 
 from __future__ import annotations
@@ -149,14 +149,14 @@ class ComputeHost:
 
 
 @contextmanager
-def compute_host(directory: Path, tell: Callable[[str], None] | None = None) -> Iterator[ComputeHost]:
+def compute_host(directory: Path, report: Callable[[str], None] | None = None) -> Iterator[ComputeHost]:
     """Start everything but the agent, and stop it at the end.
 
     :param directory: of logs and configuration files
-    :param tell: called with a line if it has to wait for others on this machine
+    :param report: called with a line if it has to wait for others on this machine
     """
     with (
-        hypervisor(directory, tell) as running,
+        hypervisor(directory, report) as running,
         Guests(running) as guests,
         PlacementApi(directory / "placement") as placement,
     ):

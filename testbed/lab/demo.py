@@ -54,7 +54,7 @@ def stay_up(running: Lab, screen: Screen) -> None:
 
 
 def play(screen: Screen, directory: Path, keep: bool) -> None:
-    """Start everything, tell the story, and stop everything."""
+    """Start everything, play the steps, and stop everything."""
     screen.section("Starting what a cloud would have")
     with lab(directory, screen.say) as running:
         screen.environment = running.environment

@@ -119,7 +119,7 @@ class Story:
         self.commands.show_host()
 
     def change_template(self) -> None:
-        """A template is changed, and whoever uses it follows."""
+        """A template is changed, and its servers follow."""
         self.screen.section("The template of running servers is changed")
         guests = [guest for name, guest in self.servers.running.items() if name.startswith("web")]
         self.commands.change_template(demo_setup.bronze(20000))
@@ -128,8 +128,8 @@ class Story:
         self.commands.change_template(demo_setup.gold(self.gold_vcpus + 1, self.memory), status=1)
 
     def move_by_hand(self) -> None:
-        """Somebody else pins a server."""
-        self.screen.section("Somebody moves a server by hand")
+        """A server is pinned by hand."""
+        self.screen.section("A server is moved by hand")
         guest = self.servers.running["db-1"]
         before = self.servers.affinity(guest).vcpus
         self.screen.run("virsh", "-c", "qemu:///system", "vcpupin", guest.domain, "0", str(self.housekeeping), "--live")
@@ -212,8 +212,8 @@ class Story:
         self.commands.show_host()
 
     def show_all(self) -> None:
-        """How it looks in the end."""
-        self.screen.section("How it looks now")
+        """How it is in the end."""
+        self.screen.section("How it is now")
         self.commands.show("kongming", "template", "list")
         self.commands.show("kongming", "host", "show", self.lab.host)
         self.commands.show_host()

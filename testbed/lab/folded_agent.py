@@ -63,7 +63,7 @@ def _folded(cpus: CpuSet, onto: CpuSet) -> CpuSet:
 
 
 class FoldedHypervisor(LibvirtHypervisor):
-    """Real libvirt, which is told folded CPUs."""
+    """Real libvirt, which gets folded CPUs."""
 
     def __init__(self, uri: str, on_event: Callable[[], None], folds: Folds) -> None:
         super().__init__(uri, on_event)

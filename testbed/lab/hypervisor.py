@@ -63,15 +63,15 @@ class Hypervisor:
 
 
 @contextmanager
-def hypervisor(directory: Path, tell: Callable[[str], None] | None = None) -> Iterator[Hypervisor]:
+def hypervisor(directory: Path, report: Callable[[str], None] | None = None) -> Iterator[Hypervisor]:
     """The machine's libvirtd if it answers, else one that runs as long as the context.
 
     :param directory: where an own libvirtd keeps its files and log
-    :param tell: called with a line if it has to wait
+    :param report: called with a line if it has to wait
     """
     libvirt.registerErrorHandler(lambda _context, _error: None, None)  # it would print what the caller handles
     virt_type = "kvm" if kvm_runs_firmware() else "qemu"
-    with only_lab_on_this_machine(tell):
+    with only_lab_on_this_machine(report):
         yield from _running_or_own(directory, virt_type)
 
 
@@ -100,7 +100,7 @@ def read_host(running: Hypervisor) -> tuple[str, HostTopology]:
 
 @contextmanager
 def only_lab_on_this_machine(
-    tell: Callable[[str], None] | None = None, patience_seconds: float = 900
+    report: Callable[[str], None] | None = None, patience_seconds: float = 900
 ) -> Iterator[None]:
     """Wait until no other lab has libvirtd, whose socket has one place on a machine.
 
@@ -110,9 +110,9 @@ def only_lab_on_this_machine(
     try:
         deadline = time.monotonic() + patience_seconds
         while not _locks(descriptor):
-            if tell:
-                tell("waiting until another demonstration or test on this machine gives libvirtd free")
-                tell = None
+            if report:
+                report("waiting until another demonstration or test on this machine gives libvirtd free")
+                report = None
             if time.monotonic() > deadline:
                 raise LabError("another lab on this machine keeps libvirtd; wait for it to end")
             time.sleep(0.5)

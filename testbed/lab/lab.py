@@ -81,32 +81,32 @@ class Lab:
         return ChildProcess("kongming-agent", [program, "--config-file", self.agent_conf], self.directory)
 
 
-def _nobody(_text: str) -> None:
-    """Whom to tell if nobody wants to know."""
+def _ignore(_text: str) -> None:
+    """Takes lines that are not wanted."""
 
 
 @contextmanager
-def lab(directory: Path, tell: Callable[[str], None] = _nobody) -> Iterator[Lab]:
+def lab(directory: Path, report: Callable[[str], None] = _ignore) -> Iterator[Lab]:
     """Start everything but the agent, and stop it at the end.
 
-    :param tell: called with a line whenever a part stands
+    :param report: called with a line whenever a part stands
     """
     with ExitStack() as stack:
-        virtualization = stack.enter_context(hypervisor(directory, tell))
-        tell(f"libvirtd at {URI}, {'our own' if virtualization.is_own else 'which runs here already'}")
+        virtualization = stack.enter_context(hypervisor(directory, report))
+        report(f"libvirtd at {URI}, {'our own' if virtualization.is_own else 'which runs here already'}")
         guests = stack.enter_context(Guests(virtualization))
         with ThreadPoolExecutor(1) as aside:  # libvirt's first probe of QEMU takes some seconds
             reading = aside.submit(read_host, virtualization)
             placement = stack.enter_context(PlacementApi(directory / "placement"))
-            tell(f"Placement at {placement.endpoint}")
+            report(f"Placement at {placement.endpoint}")
             nova = stack.enter_context(NovaApi(directory / "nova", placement.endpoint))
-            tell(f"Nova's API at {nova.endpoint}")
+            report(f"Nova's API at {nova.endpoint}")
             scheduler = stack.enter_context(Scheduler(directory / "nova"))
-            tell("Nova's scheduler with KongMing's filters and weighers")
+            report("Nova's scheduler with KongMing's filters and weighers")
             host, topology = reading.result()
         running = Lab(directory, placement, nova, scheduler, virtualization, topology, guests, host)
         write_clouds_yaml(running.clouds_yaml, placement.endpoint, nova.endpoint)
         memory_mb = sum(node.memory_mb for node in topology.nodes)
         scheduler.register_host(host, running.root_uuid, len(topology.cpus), memory_mb)
-        tell(f"host {host}, registered as its nova-compute would")
+        report(f"host {host}, registered as its nova-compute would")
         yield running

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 SAID = ("kongming_sched", "nova.filters", "nova.scheduler")
-"""The loggers whose lines tell why a request found no host."""
+"""The loggers whose lines say why a request found no host."""
 
 
 class LogLines(logging.Handler):

@@ -50,7 +50,7 @@ class Screen:
         self.console.print(escape(text), soft_wrap=False)
 
     def quote(self, text: str, style: str = "dim") -> None:
-        """Lines of somebody else, indented."""
+        """Lines of another program, indented."""
         self.console.print(escape(textwrap.indent(text.rstrip(), "    ")), style=style)
 
     def file(self, path: Path) -> None:

@@ -47,7 +47,7 @@ CORE = (
         _ALLOCATOR,
         "(core for core in cores if core.cpus <= pool)",
         "(core for core in cores if not core.cpus.isdisjoint(pool))",
-        "a core counts of which a thread belongs to somebody else",
+        "a core counts of which a thread belongs to another guest",
         _TEST_ALLOCATOR,
     ),
     Mutation(

@@ -51,7 +51,7 @@ HOOK = (
         _TEST_HOOK,
     ),
     Mutation(
-        "socket-answers-strangers",
+        "socket-answers-other-users",
         "kongming_sched/agent/ipc/listener.py",
         "    return user in (0, os.geteuid())\n",
         "    return user >= 0\n",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door of the emulated host: runs commands for whoever knows the word, as ssh does, but ends them with the caller.
+"""The door of the emulated host: runs commands for callers that know the word, as ssh does, and ends them with these.
 
 ``python -m testbed.numa_host.command_server FILE`` runs inside, where FILE is a JSON document with the port and the
 word. A caller sends a line of JSON with the word, the command, and files that are written before; then both sides send

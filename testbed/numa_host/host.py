@@ -124,7 +124,7 @@ def numa_host(directory: Path, screen: Screen) -> Iterator[tuple[NumaHost, Child
         virtualization = stack.enter_context(hypervisor(directory))
         connection = virtualization.connect()
         stack.callback(connection.close)
-        connection.getCapabilities()  # looks at QEMU, which takes long, and remembers it for the agent
+        connection.getCapabilities()  # probes QEMU, which takes long, and remembers it for the agent
         placement = starting.result()
         screen.say(f"libvirtd and Placement answer; control groups: {', '.join(sorted(virtualization.controllers))}")
         cloud = Cloud(placement.endpoint)

@@ -74,7 +74,7 @@ class Recipe:
 
     :ivar name: of the folder that keeps it
     :ivar packages: Debian's
-    :ivar install: what pip is told to install
+    :ivar install: what pip is to install
     :ivar setup: the setup.cfg whose extra "agent" pip installs too; None for none
     :ivar frozen: a file that names every Python package with its version, which pip installs too; None for none
     :ivar journal: whether the file system shall stand a crash; else it is faster
@@ -146,23 +146,23 @@ def default_directory(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kongming" / "numa-host"
 
 
-def prepare_image(directory: Path, recipe: Recipe, rebuild: bool, tell: Callable[[str], None]) -> Image:
+def prepare_image(directory: Path, recipe: Recipe, rebuild: bool, report: Callable[[str], None]) -> Image:
     """The image in a directory, made if it is not there or not of these parts.
 
     :param rebuild: make it in any case
-    :param tell: called with a line before what takes long
+    :param report: called with a line before what takes long
     """
     place = directory / recipe.name
     image = Image(place / "disk.img", place / "vmlinuz")
     stamp = place / "fingerprint"
     if not rebuild and stamp.exists() and stamp.read_text() == fingerprint(recipe):
-        tell(f"the image {image.disk} is as it should be")
+        report(f"the image {image.disk} is as it should be")
         return image
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=directory) as scratch:
         new = Path(scratch) / "image"
         new.mkdir()
-        _build(recipe, new, Path(scratch), tell)
+        _build(recipe, new, Path(scratch), report)
         (new / "fingerprint").write_text(fingerprint(recipe))
         shutil.rmtree(place, ignore_errors=True)
         new.rename(place)
@@ -195,10 +195,10 @@ def install_packages(target: Path, *words: str | Path) -> None:
     )
 
 
-def _build(recipe: Recipe, place: Path, scratch: Path, tell: Callable[[str], None]) -> None:
+def _build(recipe: Recipe, place: Path, scratch: Path, report: Callable[[str], None]) -> None:
     root = scratch / "root"
     archive = scratch / "root.tar"
-    tell(f"making Debian {SUITE} with {', '.join(recipe.packages)}; with the next step this takes some minutes")
+    report(f"making Debian {SUITE} with {', '.join(recipe.packages)}; with the next step this takes some minutes")
     hook = scratch / "take-kernel"
     hook.write_text(f"#!/bin/sh\n{_TAKE_KERNEL}")
     hook.chmod(0o755)
@@ -208,7 +208,7 @@ def _build(recipe: Recipe, place: Path, scratch: Path, tell: Callable[[str], Non
     )
     root.mkdir()
     run_program(["tar", "-xf", archive, "-C", root])
-    tell("installing the Python packages in it")
+    report("installing the Python packages in it")
     if recipe.install:
         extra = agent_words(recipe.setup.read_text()) if recipe.setup else []
         install_packages(root / _DIST_PACKAGES, *recipe.install, *extra)

@@ -93,7 +93,7 @@ def command_line(
     for node, cpus in enumerate(("0-3", "4-7")):
         command += ["-object", f"memory-backend-ram,id=memory{node},size={node_memory_mb}M"]
         command += ["-numa", f"node,nodeid={node},cpus={cpus},memdev=memory{node}"]
-    # Without the kernel's own balancing no page moves but those that somebody has moved. Its mitigations guard against
+    # Without the kernel's own balancing no page moves by itself. Its mitigations guard against
     # nobody in here, and flush the emulated translation buffers at every system call.
     boot = "console=ttyS0 root=/dev/nvme0n1 rw init=/init numa_balancing=disable mitigations=off panic=-1"
     return [*command, "-kernel", str(kernel), "-append", f"{boot}{' quiet' * quiet} {words}"]

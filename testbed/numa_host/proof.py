@@ -41,7 +41,7 @@ def main() -> int:
     try:
         with ended_by_signals():
             prove(directory, screen)
-    except Exception:  # noqa: BLE001  # whatever it was, it is told outside
+    except Exception:  # noqa: BLE001  # whatever it was, it is reported outside
         screen.claim("the proof can be carried through", False)
         screen.quote(traceback.format_exc())
     if screen.broken:

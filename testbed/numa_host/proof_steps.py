@@ -211,7 +211,7 @@ class Acts:
         self.await_memory("right", 1)
         self.host.delete("right")
 
-    # What is looked at
+    # What is read
 
     def totals(self, resource_class: str) -> dict[int, int]:
         """How much of a class each node has."""

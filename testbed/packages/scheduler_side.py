@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at an installation without the extra for agents, from inside of it.
+"""Checks an installation without the extra for agents, from inside of it.
 
 Usage: ``python -I scheduler_side.py SITE``, with the Python that KongMing is installed for. SITE is a directory of
 packages that come after its own: there Nova and OpenStackClient are, which are no part of KongMing.

@@ -27,7 +27,7 @@ class DocumentError(Exception):
     """The document does not say what happens."""
 
 
-def tell(text: str) -> None:
+def say(text: str) -> None:
     """Say how it goes, at once."""
     print(text, flush=True)
 
@@ -41,12 +41,12 @@ def follow(blocks: Sequence[Sequence[Command | File]], shell: Shell, home: Path)
         if isinstance(step, File):
             path = home / step.name.removeprefix("~/")
             path.write_text(step.text)
-            tell(f"(writes {step.name})")
+            say(f"(writes {step.name})")
         else:
             before = time.monotonic()
-            tell(f"$ {step.text}")
+            say(f"$ {step.text}")
             answer = give(step, shell.run)
-            tell("\n".join([*answer.lines, f"({time.monotonic() - before:.0f} s)"]))
+            say("\n".join([*answer.lines, f"({time.monotonic() - before:.0f} s)"]))
 
 
 def give(command: Command, run: Callable[[str], Answer], pause_seconds: float = 2.0) -> Answer:
@@ -74,14 +74,14 @@ def complaint(command: Command, answer: Answer) -> str:
 
 
 def reader(home: Path) -> dict[str, str]:
-    """The environment of somebody who has not used a cloud here."""
+    """The environment of a user who has not used a cloud here."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return kept | {"HOME": str(home), "TERM": "dumb", "COLUMNS": "200", "LC_ALL": "C.UTF-8"}
 
 
 def main() -> int:
     """Follow the document."""
-    parser = argparse.ArgumentParser(prog="tools/quickstart", description="Do what a document tells its reader to do.")
+    parser = argparse.ArgumentParser(prog="tools/quickstart", description="Carry out the steps of a document.")
     parser.add_argument("--document", type=Path, default=DOCUMENT, help="default: the quick start")
     parser.add_argument("--home", type=Path, help="the reader's home folder (default: a new one)")
     parser.add_argument("--keep", action="store_true", help="leave out the last block, which takes everything down")
@@ -90,7 +90,7 @@ def main() -> int:
     blocks = steps(arguments.document.read_text())
     blocks = blocks[:-1] if arguments.keep else blocks
     if arguments.list:
-        tell("\n".join(step.text for block in blocks for step in block if isinstance(step, Command)))
+        say("\n".join(step.text for block in blocks for step in block if isinstance(step, Command)))
         return 0
     home = arguments.home or Path(tempfile.mkdtemp(prefix="kongming-"))
     try:
@@ -99,7 +99,7 @@ def main() -> int:
     except (DocumentError, EOFError) as error:
         sys.stderr.write(f"{arguments.document}, {error}\n")
         return 1
-    tell(f"{arguments.document} says what happens")
+    say(f"{arguments.document} says what happens")
     return 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a document tells its reader to do. Pure.
+"""The steps of a document. Pure.
 
 - A block ``.. code-block:: console`` holds commands behind ``$ ``, further lines of them behind ``> ``, and below each
   what it prints. What stands behind ``# `` is for another machine, and nothing is done about it.
@@ -67,7 +67,7 @@ class Block:
     line: int
 
     def steps(self) -> Iterator[Command | File]:
-        """What it tells the reader to do."""
+        """The steps for its reader."""
         if self.language == "console":
             yield from self._commands()
         elif "caption" in self.options:
@@ -106,7 +106,7 @@ def _indented(lines: Iterable[str], deeper_than: int) -> list[str]:
 
 
 def steps(text: str) -> list[list[Command | File]]:
-    """What a document tells its reader to do, block by block."""
+    """The steps of a document, block by block."""
     return [found for block in blocks(text) if (found := list(block.steps()))]
 
 

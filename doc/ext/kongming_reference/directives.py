@@ -106,18 +106,18 @@ class Clauses(_Generated):
 
 
 class MetricTable(_Generated):
-    """What the agent tells Prometheus."""
+    """What the agent exports to Prometheus."""
 
     def lines(self) -> Iterator[str]:
         """Each metric of a registry that has seen nothing yet."""
-        return _table(("metric", "what it tells"), "45 55", sorted(self._rows()))
+        return _table(("metric", "what it says"), "45 55", sorted(self._rows()))
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         registry: Any = Metrics().registry
         for collector in registry._collector_to_names:
             for family in collector.collect():
                 if not family.name.startswith("kongming_"):
-                    continue  # what the library tells of every process
+                    continue  # what the library exports of every process
                 own = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ())
                 labels = f"\n\nLabels: {', '.join(f'``{label}``' for label in own)}." if own else ""
                 name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -146,7 +146,7 @@ class Mover:
             if now.resources == moved.resources:
                 self._client.replace_claim(replace(claim, generation=now.generation))
             elif now.resources != claim.resources:
-                return "somebody else has changed its claim meanwhile, and the agent follows that"
+                return "another program has changed its claim meanwhile, and the agent follows that"
         except exceptions.PlacementError as error:
             return f"its claim could not be set back ({error}), so that the agent goes on trying to move it"
         source = decided.move.source

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which machine this is, so that two that answer to one name do not overwrite each other's providers in Placement.
 
-No one mark tells machines apart. A cloned disk brings ``/etc/machine-id`` and ``host_uuid`` of libvirtd.conf along, but
+No single mark is enough. A cloned disk brings ``/etc/machine-id`` and ``host_uuid`` of libvirtd.conf along, but
 not the UUID of the firmware; some makers give many boards one UUID, and then libvirt, which refuses migrations between
 hosts of one UUID, has to be given another. So a machine is known by the firmware's and libvirt's UUID together.
 Without a usable one of the firmware libvirt makes up another at each start; then the machine-id has to do. It is not

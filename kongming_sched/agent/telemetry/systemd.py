@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent tells systemd (sd_notify): that it is ready, what it does, and that it is not stuck.
+"""What the agent reports to systemd (sd_notify): that it is ready, what it does, and that it is not stuck.
 
 The protocol is a datagram of lines to a Unix socket. systemd ignores a datagram of more than 4,096 bytes
 (NOTIFY_BUFFER_MAX of its source), so what it must hear stands alone, and the status is cut.

@@ -12,7 +12,7 @@
   const find = () => {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
     const hits = rows.filter((row) => {
-      row.text ??= row.element.textContent.toLowerCase(); // read once, and only if somebody looks for something
+      row.text ??= row.element.textContent.toLowerCase(); // read once, and only for a search
       const isHit = words.every((word) => row.text.includes(word));
       row.element.hidden = !isHit;
       return isHit;

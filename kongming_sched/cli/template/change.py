@@ -36,7 +36,7 @@ class CreateTemplate(Change):
     say are left alone, so that the same command may be given again.
 
     Hosts offer a template as soon as their agents have seen that they can honour it; 'openstack kongming template show'
-    tells which do.
+    names those that do.
 
     Example::
 
