@@ -122,9 +122,7 @@ def test_another_token_is_nobody(cloud: Cloud) -> None:
 
     assert requests.get(f"{nova}/flavors", headers=unknown, timeout=PATIENCE_SECONDS).status_code == 401
     assert requests.get(f"{nova}/flavors", timeout=PATIENCE_SECONDS).status_code == 401
-    assert (
-        requests.get(f"{placement}/resource_providers", headers=unknown, timeout=PATIENCE_SECONDS).status_code == 403
-    )
+    assert requests.get(f"{placement}/resource_providers", headers=unknown, timeout=PATIENCE_SECONDS).status_code == 403
     assert requests.get(f"{placement}/resource_providers", timeout=PATIENCE_SECONDS).status_code == 401
     assert requests.get(nova, timeout=PATIENCE_SECONDS).status_code == 200
     assert requests.get(placement, timeout=PATIENCE_SECONDS).status_code == 200

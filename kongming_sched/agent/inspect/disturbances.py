@@ -54,6 +54,7 @@ def of_unmanaged(running: Sequence[ObservedGuest], dedicated: CpuSet) -> Iterato
         (guest, inside)
         for guest in running
         if guest.identity.request is None
+        and not guest.identity.fault
         and (inside := CpuSet.union((*guest.threads.vcpus.values(), guest.threads.emulator)) & dedicated)
     ]
     if there:
