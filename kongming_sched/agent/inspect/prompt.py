@@ -7,6 +7,7 @@ its operator is waiting, mostly because something hangs. Here a call is made in 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -31,10 +32,15 @@ class PromptHypervisor(PatientHypervisor):
     What was given up may still be done by libvirt, once the guest answers.
 
     :param answer_seconds: how long a call may take
+    :param clock: seconds since the machine's start
     """
 
     def __init__(
-        self, hypervisor: PlainHypervisor, kernel: MemoryReader, answer_seconds: float = ANSWER_SECONDS
+        self,
+        hypervisor: PlainHypervisor,
+        kernel: MemoryReader,
+        answer_seconds: float = ANSWER_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         limits = Limits(
             answer_seconds / 2,
@@ -42,7 +48,7 @@ class PromptHypervisor(PatientHypervisor):
             "this command asks for it no more",
             "this command does not ask for this one",
         )
-        super().__init__(hypervisor, kernel, Patience(limits=limits))
+        super().__init__(hypervisor, kernel, Patience(clock, limits))
         self._seconds = answer_seconds
         self._bound = Bound()
 

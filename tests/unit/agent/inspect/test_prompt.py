@@ -17,7 +17,7 @@ from kongming_sched.cpuset import CpuSet
 from testbed.simulated_host import SimulatedHost
 from testbed.topologies import two_nodes_smt2
 
-ANSWER_SECONDS = 0.1
+ANSWER_SECONDS = 0.5
 HANG_SECONDS = 30.0
 """How long libvirt waits for its lock of a guest."""
 
@@ -61,9 +61,9 @@ def host() -> Iterator[HangingHost]:
     host.over.set()
 
 
-def prompt(host: SimulatedHost) -> PromptHypervisor:
-    """What a command reaches libvirt by."""
-    return PromptHypervisor(host, host, ANSWER_SECONDS)
+def prompt(host: HangingHost) -> PromptHypervisor:
+    """What a command reaches libvirt by, with a clock by which each wait is as long as it should be."""
+    return PromptHypervisor(host, host, ANSWER_SECONDS, lambda: len(host.asked) * ANSWER_SECONDS)
 
 
 def test_guest_that_hangs_is_given_up(host: HangingHost) -> None:
