@@ -87,6 +87,18 @@ class HostCpus:
     topology: HostTopology
     pools: HostPools
     huge_pages: PagesByNode = field(default_factory=dict)
+    _widths: Mapping[int, int] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find once what is asked for with every guest."""
+        dedicated = self.pools.dedicated
+        widths = {
+            node.id: max(
+                (len(core.cpus) for core in node.cores if core.cpus <= dedicated), default=node.threads_per_core
+            )
+            for node in self.topology.nodes
+        }
+        object.__setattr__(self, "_widths", widths)
 
     @property
     def housekeeping(self) -> CpuSet:
@@ -100,8 +112,7 @@ class HostCpus:
 
     def threads_per_core(self, node: NumaNode) -> int:
         """The hardware threads of the widest core in a node's dedicated pool; of the node if it has no such pool."""
-        widths = [len(core.cpus) for core in node.cores if core.cpus <= self.pools.dedicated]
-        return max(widths, default=node.threads_per_core)
+        return self._widths[node.id]
 
     def small_pages_mb(self, node: NumaNode) -> int:
         """The memory of a node outside its huge pages, in MiB."""
