@@ -3,19 +3,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
 from keystoneauth1 import adapter, session, token_endpoint
-from placement import deploy
+from placement import db_api, deploy
 from placement.tests.functional.fixtures import placement as placement_fixture
 from wsgi_intercept import interceptor
 
 from kongming_sched.placement.client import PlacementClient
-from testbed.quick_placement import RememberedReads, schemas_checked_once
+from testbed.quick_placement import schemas_checked_once
+from testbed.recalled_placement import Memory, Recalled
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+TOKEN = "admin"
+MEMORY = Memory()
+"""Of all Placements of this process, which begin without anything."""
+
+for _name in ("placement", "oslo_policy", "oslo_concurrency", "oslo_db"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)  # what Placement logs in this process is no command's to print
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -75,11 +90,25 @@ def make_adapter(endpoint: str, token: str) -> adapter.Adapter:
     return adapter.Adapter(session.Session(token_endpoint.Token(endpoint, token), connections), "placement")
 
 
+@contextlib.contextmanager
+def running_placement() -> Iterator[PlacementService]:
+    """A Placement that holds nothing."""
+    endpoint = f"http://{uuid.uuid4()}/placement"
+    with contextlib.ExitStack() as stack:
+
+        def start() -> tuple[WSGIApplication, sqlite3.Connection]:
+            running = stack.enter_context(placement_fixture.PlacementFixture(TOKEN, use_intercept=False))
+            with contextlib.closing(db_api.get_placement_engine().raw_connection()) as pooled:  # of which there is one
+                return deploy.loadapp(running.conf_fixture.conf), pooled.driver_connection
+
+        application = Recalled(start, MEMORY)
+        stack.enter_context(schemas_checked_once())
+        stack.enter_context(interceptor.RequestsInterceptor(lambda: application, url=endpoint))
+        yield PlacementService(endpoint, TOKEN, make_adapter(endpoint, TOKEN))
+
+
 @pytest.fixture
 def placement() -> Iterator[PlacementService]:
     """A Placement that holds nothing."""
-    with placement_fixture.PlacementFixture(use_intercept=False) as running:
-        application = RememberedReads(deploy.loadapp(running.conf_fixture.conf))
-        endpoint = f"http://{uuid.uuid4()}/placement"
-        with schemas_checked_once(), interceptor.RequestsInterceptor(lambda: application, url=endpoint):
-            yield PlacementService(endpoint, running.token, make_adapter(endpoint, running.token))
+    with running_placement() as service:
+        yield service
