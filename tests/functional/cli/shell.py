@@ -14,11 +14,24 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from cliff import commandmanager
 from openstackclient import shell
 from osc_lib import clientmanager
 
-_SERVER_LOGGERS = ("placement", "oslo_policy", "oslo_concurrency", "oslo_db")
-"""What Placement logs in this process is not the command's to print."""
+_load_commands = commandmanager.CommandManager.load_commands
+_loaded: dict[str, dict[str, Any]] = {}
+"""The commands of each namespace of entry points."""
+
+
+def _load_commands_once(manager: commandmanager.CommandManager, namespace: str) -> None:
+    """Load the commands of a namespace, of which ``openstack`` has a thousand, once in this process."""
+    if namespace in _loaded:
+        manager.group_list.append(namespace)
+        manager.commands.update(_loaded[namespace])
+        return
+    before = dict(manager.commands)
+    _load_commands(manager, namespace)
+    _loaded[namespace] = {name: found for name, found in manager.commands.items() if before.get(name) is not found}
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,8 @@ class Shell:
         :param line: words that hold no blanks
         :param words: more words
         """
-        with mock.patch.object(shell.OpenStackShell, "NAME", "openstack"):  # which cliff reads from this process's name
+        name = mock.patch.object(shell.OpenStackShell, "NAME", "openstack")  # which cliff reads from the process's name
+        with name, mock.patch.object(commandmanager.CommandManager, "load_commands", _load_commands_once):
             arguments = [*line.split(), *words]
             return run_here(lambda: int(shell.OpenStackShell().run(arguments)), self.environment, stdin)
 
@@ -84,9 +98,6 @@ def _as_a_process_of_its_own(environment: Mapping[str, str], stdin: bytes) -> It
     """Keep what osc does to its process, and what it remembers from one command to the next, out of the tests."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in _SERVER_LOGGERS}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     root.handlers[:] = []  # osc makes its own, and sets the level so low that pytest's would keep every byte of HTTP
     for attribute in vars(clientmanager.ClientManager).values():
         if isinstance(attribute, clientmanager.ClientCache):
@@ -102,5 +113,3 @@ def _as_a_process_of_its_own(environment: Mapping[str, str], stdin: bytes) -> It
         finally:
             root.handlers[:] = handlers
             root.setLevel(level)
-            for name, before in levels.items():
-                logging.getLogger(name).setLevel(before)
