@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -123,16 +124,17 @@ def nova(nova_api: NovaApi) -> Iterator[Nova]:
     nova_api.forget_servers()
 
 
+def cloud_shell(directory: Path, placement_endpoint: str, compute_endpoint: str | None = None) -> Shell:
+    """The ``openstack`` command of a cloud with these endpoints, which a file in the directory names."""
+    path = directory / f"clouds-{uuid.uuid4()}.yaml"
+    cloud.write_clouds_yaml(path, placement_endpoint, compute_endpoint)
+    return Shell(cloud.environment(path))
+
+
 @pytest.fixture
 def in_cloud(tmp_path: Path) -> InCloud:
     """Makes the ``openstack`` command of a cloud with these endpoints."""
-
-    def shell(placement_endpoint: str, compute_endpoint: str | None = None) -> Shell:
-        path = tmp_path / f"clouds-{uuid.uuid4()}.yaml"
-        cloud.write_clouds_yaml(path, placement_endpoint, compute_endpoint)
-        return Shell(cloud.environment(path))
-
-    return shell
+    return functools.partial(cloud_shell, tmp_path)
 
 
 @pytest.fixture
@@ -147,25 +149,26 @@ def openstack_with_nova(in_cloud: InCloud, placement: PlacementService, nova: No
     return in_cloud(placement.endpoint, nova.endpoint)
 
 
+def register_host(placement: PlacementService, name: str, topology: HostTopology) -> str:
+    """Register a host as its agent does, with all CPUs but each node's first core's; gives its provider's id."""
+    client = placement.client
+    if not client.providers(name=name):
+        placement.add_host(name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)))
+    registry = NodeRegistry(client, name)
+    root, aggregates, states = registry.observe()
+    housekeeping = CpuSet.union(node.cores[0].cpus for node in topology.nodes)
+    pools = HostPools(dedicated=topology.cpus - housekeeping, housekeeping=housekeeping)
+    stored = TemplateStore(client).list().templates.values()
+    offered = [item.template for item in stored if item.is_offered_to(aggregates)]
+    tree = desired_tree(root.uuid, root.name, HostCpus(topology, pools), offered, states)
+    registry.write(root, tree.nodes, states)
+    return root.uuid
+
+
 @pytest.fixture
 def register(placement: PlacementService) -> Register:
-    """Registers a host as its agent does, with all CPUs but each node's first core's; gives its provider's id."""
-
-    def register_host(name: str, topology: HostTopology) -> str:
-        client = placement.client
-        if not client.providers(name=name):
-            placement.add_host(name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)))
-        registry = NodeRegistry(client, name)
-        root, aggregates, states = registry.observe()
-        housekeeping = CpuSet.union(node.cores[0].cpus for node in topology.nodes)
-        pools = HostPools(dedicated=topology.cpus - housekeeping, housekeeping=housekeeping)
-        stored = TemplateStore(client).list().templates.values()
-        offered = [item.template for item in stored if item.is_offered_to(aggregates)]
-        tree = desired_tree(root.uuid, root.name, HostCpus(topology, pools), offered, states)
-        registry.write(root, tree.nodes, states)
-        return root.uuid
-
-    return register_host
+    """Registers a host as its agent does."""
+    return functools.partial(register_host, placement)
 
 
 @pytest.fixture
