@@ -18,7 +18,7 @@ from kongming_sched.placement.client import Inventory
 from kongming_sched.placement.transport import Adapter, Response
 from testbed.adapters import CONFLICT, Answer, Canned, Failing, Failure
 from tests.functional.agent.world import DEDICATED, World, store_templates
-from tests.functional.conftest import PlacementService
+from tests.functional.conftest import PlacementService, running_placement
 
 
 class Killed(BaseException):
@@ -163,20 +163,23 @@ def test_killed_at_any_step(world: World) -> None:
 def test_killed_at_any_step_of_the_registration(placement: PlacementService) -> None:
     """Killed while it registers a new host, the next start of the agent ends in the same state."""
     store_templates(placement.client)
-    reference = World(placement, "reference-")
+    reference = World(placement, "host")
     reference.settle()
+    want = reference.tree()
 
     for step in itertools.count():
-        world = World(placement, f"new-{step}-", step + 2)
-        countdown = Countdown(step, Killed())
-        world.adapter = Interrupted(placement.adapter, countdown)
-        world.start_agent()
-        with contextlib.suppress(Killed):
+        with running_placement() as other:
+            store_templates(other.client)
+            world = World(other, "host")
+            countdown = Countdown(step, Killed())
+            world.adapter = Interrupted(other.adapter, countdown)
+            world.start_agent()
+            with contextlib.suppress(Killed):
+                world.settle()
+            countdown.stop()
+            world.start_agent()
             world.settle()
-        countdown.stop()
-        world.start_agent()
-        world.settle()
-        assert reference.tree() == world.tree()
+            assert want == world.tree()
         if not countdown.has_happened:
             break
     assert step > 10

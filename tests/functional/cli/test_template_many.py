@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 
@@ -21,7 +22,7 @@ from tests.functional.cli.conftest import Nova, Register, Write
 from tests.functional.cli.samples import AGGREGATE, GOLD, OTHER, SILVER
 from tests.functional.cli.shell import Shell
 from tests.functional.cli.state import state_of, unchanged
-from tests.functional.conftest import PlacementService
+from tests.functional.conftest import PlacementService, running_placement
 
 BOTH = f"{GOLD}---\n{SILVER}"
 
@@ -130,24 +131,22 @@ TEMPLATES = [PinningTemplate.from_mapping(data) for data in yaml.safe_load_all(B
 
 
 @pytest.mark.parametrize("failure", [Failure.LOST_REQUEST, Failure.LOST_ANSWER, Failure.CONFLICT])
-def test_all_or_none_whichever_request_fails(placement: PlacementService, failure: Failure) -> None:
+def test_all_or_none_whichever_request_fails(failure: Failure) -> None:
     """Each in turn, before or after it is done: all are stored, or nothing is there; and then the same stores them."""
-    failing, failed = 0, 0
-    while True:
-        adapter = Failing(placement.adapter, failing, failure)
-        try:
-            TemplateStore(PlacementClient(adapter)).create_all(TEMPLATES, [AGGREGATE])
-        except (PlacementError, TemplateExists):
-            failed += 1
-            assert {} == state_of(placement.client)
-            TemplateStore(placement.client).create_all(TEMPLATES, [AGGREGATE])
-        found = TemplateStore(placement.client).list().templates
-        assert TEMPLATES == [stored.template for stored in found.values()]
-        for template in TEMPLATES:
-            TemplateStore(placement.client).delete(template.name)
+    failed = 0
+    for failing in itertools.count():
+        with running_placement() as placement:
+            adapter = Failing(placement.adapter, failing, failure)
+            try:
+                TemplateStore(PlacementClient(adapter)).create_all(TEMPLATES, [AGGREGATE])
+            except (PlacementError, TemplateExists):
+                failed += 1
+                assert {} == state_of(placement.client)
+                TemplateStore(placement.client).create_all(TEMPLATES, [AGGREGATE])
+            found = TemplateStore(placement.client).list().templates
+            assert TEMPLATES == [stored.template for stored in found.values()]
         if adapter.count <= failing:
             break
-        failing += 1
     assert failing > 10
     assert failed or failure is Failure.CONFLICT
 
@@ -169,22 +168,21 @@ def cut_off(placement: PlacementService, after: int, then: Callable[[], Exceptio
     return Meddling(placement.adapter, before)
 
 
-def test_the_same_again_finishes_what_was_killed_at_any_point(placement: PlacementService) -> None:
+def test_the_same_again_finishes_what_was_killed_at_any_point() -> None:
     """Without a clean-up by hand."""
-    after = 0
-    while True:
-        adapter = cut_off(placement, after, Gone)
-        try:
-            TemplateStore(PlacementClient(adapter)).create_all(TEMPLATES)
-            break
-        except Gone:
-            found = TemplateStore(placement.client).list().templates
-            left = [template for template in TEMPLATES if template.name not in found]
-            TemplateStore(placement.client).create_all(left)
-        assert TEMPLATES == [stored.template for stored in TemplateStore(placement.client).list().templates.values()]
-        for template in TEMPLATES:
-            TemplateStore(placement.client).delete(template.name)
-        after += 1
+    for after in itertools.count():
+        with running_placement() as placement:
+            adapter, store = cut_off(placement, after, Gone), TemplateStore(placement.client)
+            try:
+                TemplateStore(PlacementClient(adapter)).create_all(TEMPLATES)
+                break
+            except Gone:
+                found = store.list().templates
+                left = [template for template in TEMPLATES if template.name not in found]
+                store.create_all(left)
+            assert TEMPLATES == [
+                stored.template for stored in TemplateStore(placement.client).list().templates.values()
+            ]
     assert after > 10
 
 
