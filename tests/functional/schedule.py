@@ -17,7 +17,23 @@ from xdist.scheduler import LoadScopeScheduling
 ROOT = Path(__file__).parents[2]
 HERE = "tests/functional/"
 
-FIRST = ("libvirt",)
+FIRST = (
+    "libvirt",
+    "nova/test_servers.py",
+    "nova/test_moves.py",
+    "agent/test_faults.py",
+    "agent/test_move.py",
+    "test_ansible.py",
+    "test_lab.py",
+    "cli/test_golden.py",
+    "cli/test_template_many.py",
+    "cli/test_server.py",
+    "status/test_upgrade_check.py",
+    "agent/test_watched.py",
+    "agent/test_orders.py",
+    "agent/test_promises.py",
+    "cli/test_planner.py",
+)
 """The groups, and the files by their paths from here, that take longest; longest first."""
 
 _GROUP = re.compile(r'pytest\.mark\.xdist_group\("(\w+)"\)')
