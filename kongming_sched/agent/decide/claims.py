@@ -13,6 +13,9 @@ from kongming_sched.placement.tree import DesiredTree, NodeState
 from kongming_sched.request import CellRequest
 from kongming_sched.template import CpuPolicy
 
+Claims = Mapping[str, tuple[int, ...]]
+"""Server id to the NUMA node of each cell."""
+
 _Claim = Mapping[int, Mapping[str, int]]
 
 

@@ -13,19 +13,12 @@ from dataclasses import replace
 from kongming_sched.agent.decide.blocked import Obstacles, claimed_cores, find_obstacles, held_cpus
 from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsewhere
 from kongming_sched.agent.decide.claims import claim_obstacle, find_claims
-from kongming_sched.agent.decide.overrides import (
-    AcceptedOverrides,
-    DedicatedCell,
-    NodeDemands,
-    judge_overrides,
-    moved_by_others,
-    waiting_for_cpus,
-    with_requested_cpus,
-)
+from kongming_sched.agent.decide.demands import NodeDemands, demands_on, with_requested_cpus
+from kongming_sched.agent.decide.overrides import AcceptedOverrides, judge_overrides, moved_by_others, waiting_for_cpus
 from kongming_sched.agent.model.guest import Guest, ObservedGuest
 from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, MemoryElsewhere
-from kongming_sched.allocator import Demand, allocate, usable_cores
+from kongming_sched.allocator import allocate
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.tree import DesiredTree, desired_tree
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate
@@ -166,17 +159,8 @@ class _Builder:
         return replace(found, blocked=found.blocked | cores)
 
     def demands(self, node_id: int, guests: Iterable[Guest], blocked: CpuSet) -> NodeDemands:
-        """The dedicated cells that have claimed on a node."""
-        node = self.view.topology.node(node_id)
-        cells: list[DedicatedCell] = []
-        for guest in guests:
-            for index, cell in enumerate(self.template(guest).cells):
-                if cell.cpus is CpuPolicy.DEDICATED and self.claims[guest.uuid][index] == node_id:
-                    present = tuple(_single(self.present(guest, vcpu)) for vcpu in cell.vcpus)
-                    demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
-                    cells.append(DedicatedCell(guest.uuid, cell.vcpus, demand))
-        cores = usable_cores(node.cores, self.tree.pools[node_id]) if node and cells else ()
-        return NodeDemands(cores, tuple(cells), blocked)
+        pool = self.tree.pools.get(node_id, CpuSet())
+        return demands_on(self.view, node_id, pool, guests, self.claims, blocked)
 
     def pin_dedicated_cells(self, node_id: int, node: NodeDemands) -> None:
         """Dedicated cells of one node, by the allocator."""
@@ -194,14 +178,6 @@ class _Builder:
             self.pins[cell.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(cell.vcpus, cpus, strict=True)}
         for key, reason in layout.unplaced.items():
             self.problems[cells[key].guest] = f"no room on node {node_id}: {reason}"
-
-    def present(self, guest: Guest, vcpu: int) -> CpuSet:
-        """Where a vCPU belongs until now: the CPUs that it was given, or those that it is on if none are known.
-
-        What was given counts, so that a vCPU which was moved by other means goes back instead of staying there.
-        """
-        assigned = self.view.assigned.get(guest.uuid, ())
-        return assigned[vcpu] if vcpu < len(assigned) else guest.threads.vcpus.get(vcpu, CpuSet())
 
     def layout(self, guest: Guest) -> GuestLayout:
         """A guest that has its CPUs."""
@@ -284,8 +260,3 @@ def _as_it_is(guest: ObservedGuest) -> GuestLayout:
     """A guest that cannot be moved, where it is."""
     affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in range(guest.identity.vcpus)]
     return GuestLayout(tuple(affinities), guest.threads.emulator)
-
-
-def _single(cpus: CpuSet) -> int | None:
-    """The CPU of a vCPU that is pinned to one; None for one that floats."""
-    return cpus.first if len(cpus) == 1 else None

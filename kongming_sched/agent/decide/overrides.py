@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.claims import claim_obstacle
+from kongming_sched.agent.decide.claims import Claims, claim_obstacle
+from kongming_sched.agent.decide.demands import NodeDemands, with_requested_cpus
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.allocator import Demand, allocate, usable_cores
@@ -27,9 +28,6 @@ from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell
-from kongming_sched.topology import Core
-
-Claims = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,27 +164,6 @@ def _of_template(guest: Guest, template: PinningTemplate) -> Guest:
     return replace(guest, request=replace(guest.request, template=template.name))
 
 
-@dataclass(frozen=True, slots=True)
-class DedicatedCell:
-    """A guest's dedicated cell on a node."""
-
-    guest: str
-    vcpus: CpuSet
-    demand: Demand
-
-
-@dataclass(frozen=True, slots=True)
-class NodeDemands:
-    """The dedicated cells of a node, and the cores that they share.
-
-    :ivar blocked: host CPUs of guests that cannot be moved now
-    """
-
-    cores: tuple[Core, ...]
-    cells: tuple[DedicatedCell, ...]
-    blocked: CpuSet = CpuSet()
-
-
 def waiting_for_cpus(nodes: Iterable[NodeDemands], pins: Mapping[str, tuple[CpuSet, ...]]) -> dict[str, str]:
     """Why guests cannot go to the dedicated CPUs that they ask for yet, because others have them, by server id.
 
@@ -220,14 +197,6 @@ def waiting_for_cpus(nodes: Iterable[NodeDemands], pins: Mapping[str, tuple[CpuS
                 # From here on it has both: the CPUs that it gets, and those that it leaves, until it has moved.
                 has[demand.key] = has.get(demand.key, CpuSet()) | wanted
     return reasons
-
-
-def with_requested_cpus(cell: DedicatedCell, pins: Sequence[CpuSet]) -> Demand:
-    """The demand of a cell as if it were on the CPUs that its server asks for.
-
-    :param pins: those of each vCPU of the server, which for a dedicated one is a single CPU
-    """
-    return replace(cell.demand, present=tuple(pins[vcpu].first for vcpu in cell.vcpus))
 
 
 def moved_by_others(
