@@ -64,6 +64,8 @@ class EmulatorPolicy(StrEnum):
     """On the host's housekeeping CPUs."""
     CELL = "cell"
     """On the CPUs of the vCPUs."""
+    OWN = "own"
+    """On a dedicated host CPU of their own, on the first cell's node; a whole core if that cell takes whole cores."""
 
 
 class Override(StrEnum):
@@ -155,7 +157,7 @@ class TemplateCell:
 
     @property
     def needs_smt_trait(self) -> bool:
-        """True if the number of host CPUs depends on the threads per core."""
+        """True if it takes whole cores, so that the number of host CPUs depends on the threads per core."""
         return self.threads in (ThreadPolicy.REQUIRE, ThreadPolicy.ISOLATE)
 
     def dedicated_cpus(self, threads_per_core: int) -> int:
@@ -194,7 +196,7 @@ class PinningTemplate:
         default=EmulatorPolicy.SHARED,
         metadata=clause(
             Choice(EmulatorPolicy),
-            "Where QEMU's own threads run: on the host's housekeeping CPUs, or on the CPUs of the vCPUs.",
+            "Where QEMU's own threads run: on the host's housekeeping CPUs, on those of the vCPUs, or on its own.",
             spelled_out=True,
         ),
     )
@@ -224,6 +226,26 @@ class PinningTemplate:
     def host_cpus(self) -> CpuSet:
         """All host CPUs that the template names itself; empty if no cell is explicit."""
         return CpuSet.union(cell.host_cpus for cell in self.cells)
+
+    @property
+    def emulator_threads(self) -> ThreadPolicy | None:
+        """The thread policy by which QEMU's own threads get a dedicated CPU; None if they have none of their own.
+
+        It is ``isolate`` where the first cell takes whole cores, so that no vCPU runs on the same core.
+        """
+        if self.emulator is not EmulatorPolicy.OWN:
+            return None
+        return ThreadPolicy.ISOLATE if self.cells[0].needs_smt_trait else ThreadPolicy.ANY
+
+    def dedicated_cpus(self, cell: int, threads_per_core: int) -> int:
+        """How many host CPUs a cell takes from a dedicated pool, those for QEMU's own threads included.
+
+        :param cell: its number; the first has QEMU's own threads
+        """
+        count = self.cells[cell].dedicated_cpus(threads_per_core)
+        if cell == 0 and self.emulator_threads is not None:
+            count += count_cpus(1, self.emulator_threads, threads_per_core)
+        return count
 
     @classmethod
     def from_mapping(cls: type[_Template], data: object) -> _Template:

@@ -50,16 +50,16 @@ def _cell_request(template: PinningTemplate, index: int, memory_mb: int, threads
         resources[names.slot_class(template.name)] = 1
     elif cell.cpus is CpuPolicy.SHARED:
         resources[names.VCPU] = len(cell.vcpus)
-    else:
-        if cell.needs_smt_trait:
-            if threads_per_core is None:
-                raise exceptions.InvalidRequest(
-                    f"resources{GROUP}{index}:{names.PCPU}",
-                    f"cannot be counted: template {template.name!r} takes whole cores ({cell.threads}),"
-                    " and the threads per core of the hosts are not known",
-                )
-            required.add(names.smt_trait(threads_per_core))
-        resources[names.PCPU] = cell.dedicated_cpus(threads_per_core or 1)
+    if cell.needs_smt_trait:
+        if threads_per_core is None:
+            raise exceptions.InvalidRequest(
+                f"resources{GROUP}{index}:{names.PCPU}",
+                f"cannot be counted: template {template.name!r} takes whole cores ({cell.threads}),"
+                " and the threads per core of the hosts are not known",
+            )
+        required.add(names.smt_trait(threads_per_core))
+    if dedicated := template.dedicated_cpus(index, threads_per_core or 1):
+        resources[names.PCPU] = dedicated
     if cell.memory is MemoryPolicy.STRICT and memory_mb:
         resources[names.MEMORY_MB] = memory_mb
     if cell.node is not None:

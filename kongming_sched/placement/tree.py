@@ -201,7 +201,7 @@ class _Offers:
 
     def offer(self, template: PinningTemplate) -> None:
         """Offer a template on every node where one of its cells can be while all others are on other nodes."""
-        fits = [[self.obstacle(template, cell, node) for node in self.nodes] for cell in template.cells]
+        fits = [[self.obstacle(template, index, node) for node in self.nodes] for index in range(len(template.cells))]
         on = landing_nodes(fits)
         for index in on:
             self.offered[self.nodes[index].id].append(template)
@@ -214,27 +214,31 @@ class _Offers:
                 reason = why_not_offered(template, node.id, [row[index] for row in fits])
                 self.refusals.append(Refusal(template.name, node.id, reason))
 
-    def obstacle(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
-        """Why a cell cannot be on a node; None if it can."""
+    def obstacle(self, template: PinningTemplate, index: int, node: NumaNode) -> str | None:
+        """Why the cell of this number cannot be on a node; None if it can."""
+        cell = template.cells[index]
         if cell.node not in (None, node.id):
             return f"the template asks for node {cell.node}"
         if cell.memory is MemoryPolicy.STRICT and (lack := lack_of_memory(self.cpus, node)):
             return lack
-        if cell.cpus is CpuPolicy.SHARED:
-            have = len(self.pools.shared & node.cpus)
-            return None if have >= len(cell.vcpus) else f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
-        if cell.cpus is CpuPolicy.DEDICATED:
-            return self.obstacle_to_dedicated(template, cell, node)
-        return self.obstacle_to_explicit(template, cell, node)
+        if cell.cpus is CpuPolicy.SHARED and (have := len(self.pools.shared & node.cpus)) < len(cell.vcpus):
+            return f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
+        if cell.cpus is CpuPolicy.EXPLICIT and (reason := self.obstacle_to_explicit(template, cell, node)):
+            return reason
+        if need := template.dedicated_cpus(index, self.cpus.threads_per_core(node)):
+            return self.obstacle_to_dedicated(template, cell, node, need)
+        return None
 
-    def obstacle_to_dedicated(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
-        width = self.cpus.threads_per_core(node)
+    def obstacle_to_dedicated(
+        self, template: PinningTemplate, cell: TemplateCell, node: NumaNode, need: int
+    ) -> str | None:
+        width, taken = self.cpus.threads_per_core(node), self.taken | cell.host_cpus
         if cell.threads is ThreadPolicy.REQUIRE and width < 2:
             return "needs hardware threads (require), the node has one per core"
-        need, have = cell.dedicated_cpus(width), len(self.pool(node))
+        have = len(self.pool(node, taken))
         if not takes_whole_cores(template) or node.id in self.widest_only:
             return None if need <= have else f"needs {need} dedicated CPUs, the node has {have}"
-        left, state = len(widest_cpus(self.cpus, node, self.taken)), self.states[node.id]
+        left, state = len(widest_cpus(self.cpus, node, taken)), self.states[node.id]
         if need > left:
             return f"needs {need} dedicated CPUs, the node has {left}" + f" on cores of {width} threads" * (left < have)
         used = state.used(names.PCPU) if state else 0

@@ -20,7 +20,7 @@ from kongming_sched.placement.client import Provider
 from kongming_sched.placement.offers.cores import takes_whole_cores
 from kongming_sched.placement.templates import TemplateList
 from kongming_sched.status.verdict import Problem, Verdict, warning
-from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
+from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, ThreadPolicy
 from kongming_sched.texts.counted import count, first
 
 _REMEDY = (
@@ -132,7 +132,7 @@ def _could_offer(template: PinningTemplate, nodes: list[Node], templates: Templa
     enabled = [node for node in nodes if not node.is_disabled]
     if takes_whole_cores(template):
         enabled = [node for node in enabled if _counts_whole_cores(node, templates)]
-    return any(_is_room(template.cells[0], node) for node in enabled)
+    return any(_is_room(template, node) for node in enabled)
 
 
 def _counts_whole_cores(node: Node, templates: TemplateList) -> bool:
@@ -140,11 +140,12 @@ def _counts_whole_cores(node: Node, templates: TemplateList) -> bool:
     return any(takes_whole_cores(stored.template) for stored in known if stored)
 
 
-def _is_room(cell: TemplateCell, node: Node) -> bool:
+def _is_room(template: PinningTemplate, node: Node) -> bool:
+    cell = template.cells[0]
     if node.threads_per_core is None or cell.node not in (None, node.id):
         return False
     if cell.threads is ThreadPolicy.REQUIRE and node.threads_per_core < 2:
         return False
     if cell.memory is MemoryPolicy.STRICT and node.summary.capacity.get(names.MEMORY_MB, 0) < 1:
         return False
-    return cell.dedicated_cpus(node.threads_per_core) <= node.summary.capacity.get(names.PCPU, 0)
+    return template.dedicated_cpus(0, node.threads_per_core) <= node.summary.capacity.get(names.PCPU, 0)

@@ -129,6 +129,14 @@ AGENT = (
         ("tests/unit/agent/decide/test_blocked.py", STORIES),
     ),
     Mutation(
+        "siblings-of-emulators-are-given-away",
+        _BLOCKED,
+        "        if len(mine) == 1:\n",
+        "        if not mine:\n",
+        "the other thread of an emulator's core goes to another guest while its guest cannot be moved",
+        ("tests/unit/agent/decide/test_blocked.py",),
+    ),
+    Mutation(
         "explicit-guests-do-not-wait",
         _BLOCKED,
         "    return CpuSet.of(cpu for cpu in wanted if cpu in owners and owners[cpu].uuid != guest.uuid)\n",

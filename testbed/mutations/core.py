@@ -75,6 +75,22 @@ CORE = (
         ("tests/unit/placement/test_flavor.py",),
     ),
     Mutation(
+        "emulator-of-its-own-is-not-counted",
+        _TEMPLATE,
+        "            count += count_cpus(1, self.emulator_threads, threads_per_core)\n",
+        "            count += 0\n",
+        "Placement gives the CPU of an emulator to a further server",
+        ("tests/unit/placement/test_flavor.py",),
+    ),
+    Mutation(
+        "emulator-of-its-own-counts-no-core",
+        _TEMPLATE,
+        "return ThreadPolicy.ISOLATE if self.cells[0].needs_smt_trait else ThreadPolicy.ANY",
+        "return ThreadPolicy.ANY",
+        "the emulator of a guest of whole cores shares its core with another guest",
+        ("tests/unit/placement/test_flavor.py", "tests/unit/agent/decide/test_demands.py"),
+    ),
+    Mutation(
         "template-names-a-host-cpu-twice",
         _TEMPLATE,
         "if twice := hosts & cell.host_cpus:",

@@ -324,6 +324,35 @@ def test_other_cells_take_nothing_of_the_dedicated_pool(policy: CpuPolicy) -> No
 
 
 @pytest.mark.parametrize(
+    ("cell", "width", "expected"),
+    [
+        pytest.param({"threads": "any"}, 2, 3, id="any"),
+        pytest.param({"threads": "prefer"}, 2, 3, id="prefer"),
+        pytest.param({"threads": "require"}, 2, 4, id="require"),
+        pytest.param({"threads": "require"}, 4, 8, id="require, four threads"),
+        pytest.param({"threads": "isolate"}, 2, 6, id="isolate"),
+        pytest.param({"threads": "isolate"}, 1, 3, id="isolate, no SMT"),
+        pytest.param({"cpus": "shared"}, 2, 1, id="shared"),
+        pytest.param({"cpus": "explicit", "pins": "8-9"}, 2, 1, id="explicit"),
+    ],
+)
+def test_emulator_of_its_own_counts_one_more_cpu_or_core(cell: dict[str, str], width: int, expected: int) -> None:
+    """In the first cell, whatever that runs on, and in no other one."""
+    cells = [{"cpus": "dedicated", "vcpus": "0-1", **cell}, {"cpus": "dedicated", "vcpus": "2-4"}]
+    template = PinningTemplate.from_mapping({"name": "gold", "cells": cells, "emulator": "own"})
+
+    assert [expected, 3] == [template.dedicated_cpus(index, width) for index in (0, 1)]
+
+
+@pytest.mark.parametrize("emulator", ["shared", "cell"])
+def test_emulator_without_a_cpu_of_its_own_counts_nothing(emulator: str) -> None:
+    """Where the cell takes whole cores neither."""
+    template = PinningTemplate.from_mapping(one_cell(threads="isolate") | {"emulator": emulator})
+
+    assert template.cells[0].dedicated_cpus(2) == template.dedicated_cpus(0, 2)
+
+
+@pytest.mark.parametrize(
     ("threads", "expected"),
     [
         (ThreadPolicy.ANY, False),

@@ -105,7 +105,7 @@ def _core(core: MapCore) -> Iterator[str]:
 
 def _cpu(cpu: MapCpu) -> str:
     pinned = cpu.pinned
-    emulators = sum(1 for tenant in cpu.tenants if tenant.has_emulator and not tenant.vcpus)
+    emulators = sum(1 for tenant in cpu.tenants if tenant.has_emulator and not tenant.vcpus and not tenant.is_pinned)
     pool = cpu.pool.partition("+")[0]
     classes = ["cpu", pool if pool in _POOLS else "other", *(f"g{tenant.guest.number}" for tenant in cpu.tenants)]
     style, note, inside = "", "", ""
@@ -116,7 +116,7 @@ def _cpu(cpu: MapCpu) -> str:
     elif len(pinned) == 1 and not emulators and "dedicated" in cpu.pool:
         classes += ["one", *_plain(pinned[0].guest)]
         style = f' style="--hue:{_hue(pinned[0].guest)}"'
-        note = f"vCPU {pinned[0].vcpus}"
+        note = f"vCPU {pinned[0].vcpus}" if pinned[0].vcpus else "emulator"
         inside = f'<span class="who">{escape(pinned[0].guest.name)}</span>'
     else:
         inside = "".join(map(_chip, pinned[:_CHIPS]))
@@ -132,7 +132,7 @@ def _cpu(cpu: MapCpu) -> str:
 def _chip(tenant: Tenant) -> str:
     classes, name = " ".join(["chip", *_plain(tenant.guest)]), escape(tenant.guest.name)
     hue = _hue(tenant.guest)
-    return f'<span class="{classes}" style="--hue:{hue}"><b>{name}</b> <span>{tenant.vcpus}</span></span>'
+    return f'<span class="{classes}" style="--hue:{hue}"><b>{name}</b> <span>{tenant.vcpus or "emulator"}</span></span>'
 
 
 def _guests(host_map: HostMap) -> Iterator[str]:

@@ -91,7 +91,7 @@ def claimed_cores(
             claimed[consumer] += resources.get(names.PCPU, 0)
     found = CpuSet()
     for guest in unknown:
-        cpus = CpuSet.union(_pinned_vcpus(guest, dedicated))
+        cpus = CpuSet.union(_pinned(guest, dedicated))
         if claimed[guest.uuid] > len(cpus):
             cores = (core.cpus for node in topology.nodes for core in node.cores)
             found |= CpuSet.union(core for core in cores if not core.isdisjoint(cpus))
@@ -99,17 +99,19 @@ def claimed_cores(
 
 
 def held_cpus(left: Iterable[ObservedGuest], others: Iterable[ObservedGuest], dedicated: CpuSet) -> CpuSet:
-    """The CPUs of the dedicated pool to which vCPUs are pinned of guests that are left as they are.
+    """The CPUs of the dedicated pool to which guests that are left as they are are pinned.
 
     :param others: guests that have a place; a CPU to which one of them is pinned, too, is theirs
     """
-    in_order = CpuSet.union(cpus for guest in others for cpus in _pinned_vcpus(guest, dedicated))
-    mine = (cpus for guest in left for cpus in _pinned_vcpus(guest, dedicated))
+    in_order = CpuSet.union(cpus for guest in others for cpus in _pinned(guest, dedicated))
+    mine = (cpus for guest in left for cpus in _pinned(guest, dedicated))
     return CpuSet.union(cpus for cpus in mine if cpus.isdisjoint(in_order))
 
 
-def _pinned_vcpus(guest: ObservedGuest, dedicated: CpuSet) -> Iterator[CpuSet]:
-    return (cpus for cpus in guest.threads.vcpus.values() if cpus and cpus <= dedicated)
+def _pinned(guest: ObservedGuest, dedicated: CpuSet) -> Iterator[CpuSet]:
+    """The CPUs of each vCPU, and of the emulator, that is pinned inside the dedicated pool."""
+    affinities = [*guest.threads.vcpus.values(), guest.threads.emulator]
+    return (cpus for cpus in affinities if cpus and cpus <= dedicated)
 
 
 def _taken(guest: Guest, wanted: CpuSet, owners: Mapping[int, ObservedGuest]) -> CpuSet:
@@ -134,4 +136,8 @@ def _idle_siblings(
         mine = {cores[cpu] for cpus in affinities if cpus <= dedicated for cpu in cpus if cpu in cores}
         width = max((len(core.cpus) for core in mine), default=1)
         if len(mine) * width <= count_cpus(len(cell.vcpus), cell.threads, width):
+            yield CpuSet.union(core.cpus for core in mine)
+    if template and template.emulator_threads is ThreadPolicy.ISOLATE and guest.threads.emulator <= dedicated:
+        mine = {cores[cpu] for cpu in guest.threads.emulator if cpu in cores}
+        if len(mine) == 1:
             yield CpuSet.union(core.cpus for core in mine)

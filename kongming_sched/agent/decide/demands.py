@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kongming_sched.agent.decide.claims import Claims
@@ -16,30 +16,38 @@ from kongming_sched.topology import Core
 
 
 @dataclass(frozen=True, slots=True)
-class DedicatedCell:
-    """A guest's dedicated cell on a node."""
+class GuestDemand:
+    """What a guest demands on a node: for the vCPUs of a dedicated cell, or for QEMU's own threads.
+
+    :ivar vcpus: those of the cell; empty if it is for QEMU's own threads
+    """
 
     guest: str
     vcpus: CpuSet
     demand: Demand
 
+    @property
+    def is_emulator(self) -> bool:
+        """Whether it is for QEMU's own threads, which have all CPUs that the demand owns."""
+        return not self.vcpus
+
 
 @dataclass(frozen=True, slots=True)
 class NodeDemands:
-    """The dedicated cells of a node, and the cores that they share.
+    """What all guests demand on a node, and the cores that they share.
 
     :ivar blocked: host CPUs of guests that cannot be moved now
     """
 
     cores: tuple[Core, ...]
-    cells: tuple[DedicatedCell, ...]
+    demands: tuple[GuestDemand, ...]
     blocked: CpuSet = CpuSet()
 
 
 def demands_on(
     view: HostView, node_id: int, pool: CpuSet, guests: Iterable[Guest], claims: Claims, blocked: CpuSet
 ) -> NodeDemands:
-    """The dedicated cells that have claimed on a node.
+    """What guests that have claimed on a node demand there.
 
     :param pool: the dedicated CPUs of the node
     :param guests: those that have a place, each of a template that there is
@@ -47,15 +55,27 @@ def demands_on(
     :param blocked: host CPUs of guests that cannot be moved now
     """
     node = view.topology.node(node_id)
-    cells: list[DedicatedCell] = []
-    for guest in guests:
-        for index, cell in enumerate(view.templates[guest.request.template].cells):
-            if cell.cpus is CpuPolicy.DEDICATED and claims[guest.uuid][index] == node_id:
-                present = tuple(_single(_present(view, guest, vcpu)) for vcpu in cell.vcpus)
-                demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
-                cells.append(DedicatedCell(guest.uuid, cell.vcpus, demand))
-    cores = usable_cores(node.cores, pool) if node and cells else ()
-    return NodeDemands(cores, tuple(cells), blocked)
+    if node is None:
+        return NodeDemands((), (), blocked)
+    demands = tuple(
+        demand for guest in guests for demand in _demands_of(view, guest, claims[guest.uuid], node_id, node.cores)
+    )
+    return NodeDemands(usable_cores(node.cores, pool) if demands else (), demands, blocked)
+
+
+def _demands_of(
+    view: HostView, guest: Guest, nodes: Sequence[int], node_id: int, cores: Sequence[Core]
+) -> Iterator[GuestDemand]:
+    template = view.templates[guest.request.template]
+    for index, cell in enumerate(template.cells):
+        if cell.cpus is CpuPolicy.DEDICATED and nodes[index] == node_id:
+            present = tuple(_single(_present(view, guest, vcpu)) for vcpu in cell.vcpus)
+            demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
+            yield GuestDemand(guest.uuid, cell.vcpus, demand)
+    if template.emulator_threads is not None and nodes[0] == node_id:
+        # The name sorts after the numbers of cells: of a vCPU and the emulator on one CPU the vCPU stays.
+        present = (_place_of_emulator(view, guest, cores),)
+        yield GuestDemand(guest.uuid, CpuSet(), Demand(f"{guest.uuid}/emulator", 1, template.emulator_threads, present))
 
 
 def _present(view: HostView, guest: Guest, vcpu: int) -> CpuSet:
@@ -63,8 +83,10 @@ def _present(view: HostView, guest: Guest, vcpu: int) -> CpuSet:
 
     What was given counts, so that a vCPU which was moved by other means goes back instead of staying there.
     """
-    assigned = view.assigned.get(guest.uuid, ())
-    return assigned[vcpu] if vcpu < len(assigned) else guest.threads.vcpus.get(vcpu, CpuSet())
+    assigned = view.assigned.get(guest.uuid)
+    if assigned and vcpu < len(assigned.vcpus):
+        return assigned.vcpus[vcpu]
+    return guest.threads.vcpus.get(vcpu, CpuSet())
 
 
 def _single(cpus: CpuSet) -> int | None:
@@ -72,9 +94,19 @@ def _single(cpus: CpuSet) -> int | None:
     return cpus.first if len(cpus) == 1 else None
 
 
-def with_requested_cpus(cell: DedicatedCell, pins: Sequence[CpuSet]) -> Demand:
-    """The demand of a cell as if it were on the CPUs that its server asks for.
+def _place_of_emulator(view: HostView, guest: Guest, cores: Iterable[Core]) -> int | None:
+    """Where QEMU's own threads belong until now: a CPU of the pool, or the first one of a core; None if they float."""
+    assigned = view.assigned.get(guest.uuid)
+    cpus = assigned.emulator if assigned else guest.threads.emulator
+    is_one_place = len(cpus) == 1 or any(core.cpus == cpus for core in cores)
+    return cpus.first if is_one_place and cpus <= view.pools.dedicated else None
+
+
+def with_requested_cpus(demand: GuestDemand, pins: Sequence[CpuSet]) -> Demand:
+    """A demand as if its vCPUs were on the CPUs that their server asks for.
 
     :param pins: those of each vCPU of the server, which for a dedicated one is a single CPU
     """
-    return replace(cell.demand, present=tuple(pins[vcpu].first for vcpu in cell.vcpus))
+    if demand.is_emulator:
+        return demand.demand
+    return replace(demand.demand, present=tuple(pins[vcpu].first for vcpu in demand.vcpus))

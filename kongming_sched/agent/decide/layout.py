@@ -60,6 +60,7 @@ class _Builder:
     :param problems: server id to why a guest has no place; those that are found on the way are added
     :ivar waiting: server id to why a guest does not get the CPUs that its metadata asks for yet
     :ivar pins: server id to the host CPUs of each vCPU, as far as they are decided
+    :ivar emulators: server id to the dedicated CPUs of QEMU's own threads, of guests whose template gives them some
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class _Builder:
         self.problems = problems
         self.housekeeping = view.cpus.housekeeping
         self.pins: dict[str, dict[int, CpuSet]] = {}
+        self.emulators: dict[str, CpuSet] = {}
         self.memory_elsewhere: dict[str, MemoryElsewhere] = {}
 
     def build(self) -> HostLayout:
@@ -102,12 +104,12 @@ class _Builder:
             **self.as_problems(Reason.METADATA, override_problems),
             **self.as_problems(Reason.NO_PLACE, self.problems),
         }
-        taken = obstacles.occupied | CpuSet.union(cpus for layout in layouts.values() for cpus in layout.vcpus)
+        taken = obstacles.occupied | CpuSet.union(layout.cpus for layout in layouts.values())
         layouts |= {guest.uuid: _as_it_is(guest) for guest in fixed if guest.uuid not in layouts}
         # Those without a place come last, when it is known which CPUs all the others have.
         for guest in [guest for guest in movable if guest.uuid not in layouts]:
             layout = layouts[guest.uuid] = self.confine(guest, taken)
-            taken |= CpuSet.union(layout.vcpus)
+            taken |= layout.cpus
         return HostLayout(self.tree, layouts, problems, self.claims, granted, self.memory_elsewhere)
 
     def as_problems(self, reason: Reason, texts: Mapping[str, str]) -> dict[str, Problem]:
@@ -163,27 +165,32 @@ class _Builder:
         return demands_on(self.view, node_id, pool, guests, self.claims, blocked)
 
     def pin_dedicated_cells(self, node_id: int, node: NodeDemands) -> None:
-        """Dedicated cells of one node, by the allocator."""
-        cells = {cell.demand.key: cell for cell in node.cells}
+        """Dedicated cells of one node, and QEMU's own threads of the guests there, by the allocator."""
+        items = {item.demand.key: item for item in node.demands}
         demands = []
-        for cell in node.cells:
+        for item in node.demands:
             # CPUs that a server asks for are handed to the allocator as if it were there: it stays if nothing else
             # needs them, and moves like any other guest if whole cores lack. Those that wait are where they are.
-            override = None if cell.guest in self.waiting else self.overrides.accepted.get(cell.guest)
+            override = None if item.guest in self.waiting else self.overrides.accepted.get(item.guest)
             requested = override.pins if override else ()
-            demands.append(with_requested_cpus(cell, requested) if requested else cell.demand)
+            demands.append(with_requested_cpus(item, requested) if requested else item.demand)
         layout = allocate(node.cores, demands, node.blocked)
         for key, cpus in layout.pins.items():
-            cell = cells[key]
-            self.pins[cell.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(cell.vcpus, cpus, strict=True)}
+            item = items[key]
+            if item.is_emulator:
+                self.emulators[item.guest] = layout.reserved[key]
+            else:
+                self.pins[item.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(item.vcpus, cpus, strict=True)}
         for key, reason in layout.unplaced.items():
-            self.problems[cells[key].guest] = f"no room on node {node_id}: {reason}"
+            self.problems[items[key].guest] = f"no room on node {node_id}: {reason}"
 
     def layout(self, guest: Guest) -> GuestLayout:
         """A guest that has its CPUs."""
         template, pins = self.template(guest), self.pins[guest.uuid]
         vcpus = tuple(pins[vcpu] for vcpu in range(template.vcpus))
-        emulator = CpuSet.union(vcpus) if template.emulator is EmulatorPolicy.CELL else self.housekeeping
+        emulator = self.emulators.get(guest.uuid, self.housekeeping)
+        if template.emulator is EmulatorPolicy.CELL:
+            emulator = CpuSet.union(vcpus)
         scheduler, quotas = self.scheduler(guest), {}
         if scheduler and (own := template.qos.own_quotas_us):
             # libvirt has one quota for all vCPUs and would write it over those of single ones, so it is not set at all.

@@ -175,25 +175,25 @@ def waiting_for_cpus(nodes: Iterable[NodeDemands], pins: Mapping[str, tuple[CpuS
     for node in nodes:
         # Which CPUs each guest has, idle siblings of its whole cores included, if none moves for a request. Guests that
         # are not pinned yet are left out: they have no CPU that a request would have to wait for.
-        settled = [cell.demand for cell in node.cells if any(cpu is not None for cpu in cell.demand.present)]
+        settled = [item.demand for item in node.demands if any(cpu is not None for cpu in item.demand.present)]
         has = dict(allocate(node.cores, settled, node.blocked).reserved) if pins and node.cores else {}
-        owners = {cell.demand.key: cell.guest for cell in node.cells}
-        for cell in sorted(node.cells, key=lambda cell: cell.demand.key):
-            if cell.guest not in pins:
+        owners = {item.demand.key: item.guest for item in node.demands}
+        for item in sorted(node.demands, key=lambda item: item.demand.key):
+            if item.guest not in pins or item.is_emulator:
                 continue
-            demand = with_requested_cpus(cell, pins[cell.guest])
+            demand = with_requested_cpus(item, pins[item.guest])
             wanted = allocate(node.cores, [demand]).reserved.get(demand.key, CpuSet())
             if twice := node.blocked & wanted:
-                reasons[cell.guest] = (
+                reasons[item.guest] = (
                     f"its metadata asks for host CPU {twice}, on which a guest is that cannot be moved now"
                 )
             for key, cpus in sorted(has.items()):
-                if owners[key] != cell.guest and (twice := cpus & wanted):
-                    reasons[cell.guest] = (
+                if owners[key] != item.guest and (twice := cpus & wanted):
+                    reasons[item.guest] = (
                         f"its metadata asks for host CPU {twice}, which server {owners[key]} has; it stays where it is"
                         " until that is free"
                     )
-            if cell.guest not in reasons:
+            if item.guest not in reasons:
                 # From here on it has both: the CPUs that it gets, and those that it leaves, until it has moved.
                 has[demand.key] = has.get(demand.key, CpuSet()) | wanted
     return reasons

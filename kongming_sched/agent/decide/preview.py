@@ -17,6 +17,12 @@ from kongming_sched.placement.tree import DesiredNode, NodeState
 from kongming_sched.pools import HostCpus
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
 
+_EMULATOR = {
+    EmulatorPolicy.SHARED: "it belongs on the housekeeping CPUs",
+    EmulatorPolicy.CELL: "it runs with the vCPUs (emulator: cell)",
+    EmulatorPolicy.OWN: "it has a dedicated CPU of its own (emulator: own)",
+}
+
 _WHOLE_CORES = {
     ThreadPolicy.ISOLATE: "its template wants a core for each vCPU (threads: isolate)",
     ThreadPolicy.REQUIRE: "its template wants whole cores (threads: require)",
@@ -152,8 +158,9 @@ class _Reasons:
         if self._preview.cpus.topology.cpus <= unit.current:
             return "it is not pinned"
         if action.kind is not Kind.VCPU:
-            with_vcpus = template.emulator is EmulatorPolicy.CELL
-            return "it runs with the vCPUs (emulator: cell)" if with_vcpus else "it belongs on the housekeeping CPUs"
+            dedicated = self._preview.cpus.pools.dedicated
+            heir = self._heir(unit) if template.emulator is EmulatorPolicy.OWN and unit.current <= dedicated else ""
+            return f"it makes room for {heir}" if heir else _EMULATOR[template.emulator]
         index, cell = next((i, cell) for i, cell in enumerate(template.cells) if action.index in cell.vcpus)
         return self._why_vcpu(unit, cell, self._preview.planned.claims[guest.uuid][index])
 
@@ -173,9 +180,7 @@ class _Reasons:
     def _heir(self, unit: Unit) -> str:
         """Who moves to a CPU on which this thread is, or else to a sibling of it."""
         movers = [
-            other
-            for other in self._units.values()
-            if other.guest != unit.guest and other.current != other.target and other.kind is Kind.VCPU
+            other for other in self._units.values() if other.guest != unit.guest and other.current != other.target
         ]
         cores = [core.cpus for node in self._preview.cpus.topology.nodes for core in node.cores]
         siblings = CpuSet.union(cpus for cpus in cores if not cpus.isdisjoint(unit.current))

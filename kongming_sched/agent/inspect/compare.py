@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from kongming_sched.agent.decide.preview import Preview
-from kongming_sched.agent.model.actions import Kind, Unit
+from kongming_sched.agent.model.actions import Unit
 from kongming_sched.agent.model.guest import Guest, HelperThread, ObservedGuest, Threads, libvirt_pins
 from kongming_sched.cpuset import CpuSet
 
@@ -104,11 +104,11 @@ class _Comparer:
         return self._shared_with(unit.guest, unit.current) if is_pinned else ""
 
     def _shared_with(self, uuid: str, cpus: CpuSet) -> str:
-        """Which guest of a template, other than this one, has a vCPU on these CPUs that is pinned to the pool."""
+        """Which guest of a template, other than this one, has a thread on these CPUs that is pinned to the pool."""
         dedicated = self._preview.cpus.pools.dedicated
         for other in self._units:
             both = other.current & cpus
-            if both and other.guest != uuid and other.kind is Kind.VCPU and other.current <= dedicated:
+            if both and other.guest != uuid and other.current <= dedicated:
                 return f"CPU {both} is used by server {self._names[other.guest]} too"
         return ""
 

@@ -25,6 +25,7 @@ class MapGuest:
     :ivar floats: whether all its vCPUs may run on every CPU of the host
     :ivar is_released: whether the agent leaves it alone
     :ivar is_readable: whether it is known what it is: of the others only the kernel's threads are
+    :ivar has_own_emulator: whether QEMU's own threads have CPUs of the dedicated pool that no vCPU of it has
     """
 
     number: int
@@ -36,6 +37,7 @@ class MapGuest:
     floats: bool
     is_released: bool = False
     is_readable: bool = True
+    has_own_emulator: bool = False
 
     @property
     def cpus(self) -> CpuSet:
@@ -55,6 +57,11 @@ class Tenant:
     vcpus: CpuSet
     has_emulator: bool
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it has the CPU for a vCPU, or for QEMU's own threads alone; not if it may run anywhere."""
+        return bool(self.vcpus and not self.guest.floats) or (self.has_emulator and self.guest.has_own_emulator)
+
 
 @dataclass(frozen=True, slots=True)
 class MapCpu:
@@ -69,8 +76,8 @@ class MapCpu:
 
     @property
     def pinned(self) -> tuple[Tenant, ...]:
-        """The guests whose vCPUs are pinned there: those that may run anywhere are left out."""
-        return tuple(tenant for tenant in self.tenants if tenant.vcpus and not tenant.guest.floats)
+        """The guests that are pinned there: those that may run anywhere are left out."""
+        return tuple(tenant for tenant in self.tenants if tenant.is_pinned)
 
     @property
     def is_contended(self) -> bool:
@@ -159,7 +166,7 @@ def draw(
     """
     topology, pools = cpus.topology, cpus.pools
     ordered = sorted(running, key=lambda guest: (guest.identity.request is None, guest.identity.server, guest.uuid))
-    guests = tuple(_guest(number, guest, topology.cpus, released) for number, guest in enumerate(ordered, 1))
+    guests = tuple(_guest(number, guest, cpus, released) for number, guest in enumerate(ordered, 1))
     nodes = tuple(
         MapNode(
             node.id,
@@ -190,22 +197,19 @@ def describe(tenant: Tenant) -> str:
     return f"{guest.name} ({' and '.join(parts)}{words})"
 
 
-def _guest(number: int, guest: ObservedGuest, everywhere: CpuSet, released: Released) -> MapGuest:
+def _guest(number: int, guest: ObservedGuest, cpus: HostCpus, released: Released) -> MapGuest:
     identity, threads = guest.identity, guest.threads
-    floats = all(everywhere <= cpus for cpus in threads.vcpus.values())
-    template = identity.request.template if identity.request else ""
-    is_released = released.covers(*guest.run)
-    is_readable = not identity.fault
     return MapGuest(
         number,
         guest.uuid,
         identity.server,
-        template,
+        identity.request.template if identity.request else "",
         threads.vcpus,
         threads.emulator,
-        floats,
-        is_released,
-        is_readable,
+        all(cpus.topology.cpus <= affinity for affinity in threads.vcpus.values()),
+        released.covers(*guest.run),
+        not identity.fault,
+        threads.emulator <= cpus.pools.dedicated and threads.emulator.isdisjoint(CpuSet.union(threads.vcpus.values())),
     )
 
 

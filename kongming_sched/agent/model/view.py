@@ -69,7 +69,7 @@ class HostView:
     :ivar default_shares: the kernel's cpu shares of a guest for which none are set (1024 or, on cgroup v2, 100)
     :ivar immovable: server ids of guests that cannot be changed now; the others find their places round them
     :ivar overrides: server id to what its own metadata asks for
-    :ivar assigned: server id to the host CPUs that its vCPUs were given before, wherever they are by now
+    :ivar assigned: server id to the layout that it was given before, wherever its threads are by now
     :ivar released: those of the immovable guests that an administrator has taken over, which is no problem
     :ivar unread: guests that cannot be read now; they keep the CPUs on which they are
     """
@@ -83,7 +83,7 @@ class HostView:
     default_shares: int = 1024
     immovable: frozenset[str] = frozenset()
     overrides: Mapping[str, OverrideRequest] = field(default_factory=dict)
-    assigned: Mapping[str, tuple[CpuSet, ...]] = field(default_factory=dict)
+    assigned: Mapping[str, GuestLayout] = field(default_factory=dict)
     released: frozenset[str] = frozenset()
     unread: tuple[ObservedGuest, ...] = ()
 
@@ -121,6 +121,11 @@ class GuestLayout:
     memory_nodes: CpuSet = field(default_factory=CpuSet)
     scheduler: Mapping[str, int] = field(default_factory=dict)
     quotas: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def cpus(self) -> CpuSet:
+        """All host CPUs on which one of its threads should be."""
+        return CpuSet.union([*self.vcpus, self.emulator])
 
     def affinity(self, thread: ThreadKey, current: CpuSet) -> CpuSet:
         """Where a thread should be.

@@ -38,10 +38,10 @@ class History:
         self._left: dict[str, tuple[str, dict[_Item, _Value]]] = {}
         self._drifted: set[tuple[str, _Item]] = set()
 
-    def assigned(self, guests: Iterable[Guest]) -> dict[str, tuple[CpuSet, ...]]:
-        """Server id to the host CPUs that its vCPUs were given last, wherever they have been moved since."""
+    def assigned(self, guests: Iterable[Guest]) -> dict[str, GuestLayout]:
+        """Server id to the layout that it was given last, wherever its threads have been moved since."""
         return {
-            guest.uuid: settled.layout.vcpus
+            guest.uuid: settled.layout
             for guest in guests
             if (settled := self._settled.get(guest.uuid)) is not None and settled.start == guest.identity.start
         }

@@ -64,9 +64,15 @@ def not_as_promised(
     for cell, node_id in zip(template.cells, expectation.nodes, strict=True):
         mine = {vcpu: vcpus[vcpu] for vcpu in cell.vcpus}
         yield from (f"{server}: {wrong}" for wrong in _wrong_in_cell(world, {server, *excused}, cell, node_id, mine))
-    wanted = CpuSet.union(vcpus) if template.emulator is EmulatorPolicy.CELL else world.pools.housekeeping
-    if emulator != f"emulator {wanted}":
-        yield f"{server}: {emulator} and not {wanted}"
+    if template.emulator is EmulatorPolicy.OWN:
+        place = CpuSet.parse(emulator.removeprefix("emulator "))
+        yield from (
+            f"{server}: {wrong}" for wrong in _wrong_emulator(world, {server, *excused}, expectation, place, vcpus)
+        )
+    else:
+        wanted = CpuSet.union(vcpus) if template.emulator is EmulatorPolicy.CELL else world.pools.housekeeping
+        if emulator != f"emulator {wanted}":
+            yield f"{server}: {emulator} and not {wanted}"
     strict = all(cell.memory is MemoryPolicy.STRICT for cell in template.cells)
     if strict and memory != f"memory {CpuSet.of(expectation.nodes)}" and memory != "memory anywhere":
         yield f"{server}: {memory} and not {expectation.nodes}"
@@ -75,6 +81,36 @@ def not_as_promised(
     for name, value in {"cpu_shares": template.qos.shares, "vcpu_quota": template.qos.quota_us}.items():
         if value is not None and world.host.scheduler_of(server)[name] != value:
             yield f"{server}: {name} is {world.host.scheduler_of(server)[name]} and not {value}"
+
+
+def _wrong_emulator(
+    world: World, may_be_there: Collection[str], expectation: Expectation, place: CpuSet, vcpus: Collection[CpuSet]
+) -> Iterator[str]:
+    """What is wrong with an emulator that has a CPU or a core of its own on the first cell's node.
+
+    :param place: where it is
+    :param vcpus: where the vCPUs of its server are
+    """
+    node = world.topology.node(expectation.nodes[0])
+    cores = [core.cpus for core in node.cores if not core.cpus.isdisjoint(place)] if node else []
+    is_whole = expectation.template.cells[0].needs_smt_trait
+    if len(cores) != 1 or not place <= world.pools.dedicated or (place != cores[0] if is_whole else len(place) != 1):
+        yield f"its emulator is on {place}, which is no {'core' if is_whole else 'CPU'} of its own"
+    mine = CpuSet.union(cores) if is_whole else place
+    if not mine.isdisjoint(CpuSet.union(vcpus)):
+        yield f"its emulator is on {place}, beside its vCPUs"
+    for other, cpus in _others(world, may_be_there).items():
+        if not cpus.isdisjoint(mine):
+            yield f"{other} is on the CPUs of its emulator: {cpus & mine}"
+
+
+def _others(world: World, may_be_there: Collection[str]) -> dict[str, CpuSet]:
+    """Server id to the dedicated CPUs to which threads of it are pinned, of all other servers."""
+    return {
+        other: CpuSet.union(cpus for cpus in affinities if cpus <= world.pools.dedicated)
+        for other, affinities in world.host.affinities().items()
+        if other not in may_be_there
+    }
 
 
 def _wrong_in_cell(
@@ -99,12 +135,7 @@ def _wrong_in_cell(
     if cell.threads is ThreadPolicy.ISOLATE and len(cores) != len(mine):
         yield f"isolated vCPUs share cores: {mine}"
     if cell.threads in (ThreadPolicy.ISOLATE, ThreadPolicy.REQUIRE):
-        pinned = {
-            other: CpuSet.union(cpus for cpus in affinities if cpus <= world.pools.dedicated)
-            for other, affinities in world.host.affinities().items()
-            if other not in may_be_there
-        }
-        for other, cpus in pinned.items():
+        for other, cpus in _others(world, may_be_there).items():
             if not cpus.isdisjoint(CpuSet.union(cores)):
                 yield f"{other} is on a core of its: {cpus}"
 

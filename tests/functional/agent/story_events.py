@@ -64,7 +64,7 @@ def days() -> st.SearchStrategy[Day]:
 def _events() -> st.SearchStrategy[list[Event]]:
     """What happens on a day: mostly servers are turned over, and often a template changes at the same time."""
     edited, low = st.sampled_from(["gold", "silver", "single"]), st.booleans()
-    whole = st.sampled_from(["gold", "silver", "gold", "silver", "single", "twin"])
+    whole = st.sampled_from(["gold", "silver", "gold", "silver", "single", "twin", "loud", "quiet"])
     turn_over = _event("turn_over", node=NODES, count=st.integers(2, 5), by_last=low, name=whole, is_low=low)
     edit = _event("retune", name=edited)
     cpus = st.sampled_from(["0", "5,15", "0-19", "1", "7", "19"])

@@ -40,6 +40,15 @@ VERSIONS: dict[str, list[PinningTemplate]] = {
         _dedicated("silver", _TWO, "any", emulator="cell"),
         _dedicated("silver", _TWO, "isolate"),
     ],
+    "loud": [
+        _dedicated("loud", _ONE, "any", emulator="own"),
+        _dedicated("loud", _ONE, "prefer", emulator="own", qos={"shares": 2048}),
+    ],
+    "quiet": [
+        _dedicated("quiet", _ONE, "isolate", emulator="own"),
+        _dedicated("quiet", _ONE, "require", emulator="own"),
+        _dedicated("quiet", _TWO, "require", emulator="own"),
+    ],
     "single": [_dedicated("single", _ONE, "any"), _dedicated("single", _ONE, "prefer", qos={"quota_us": 50_000})],
     "exact": [_explicit("exact", "6", "16"), _explicit("exact", "7", "17"), _explicit("exact", "1", "11")],
     "bronze": [

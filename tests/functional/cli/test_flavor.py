@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from kongming_sched.cloud.compute import ComputeClient, Flavor
 from kongming_sched.cloud.extra_specs import CLOSED
 from kongming_sched.exceptions import ComputeError
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.template import EmulatorPolicy
 from testbed.topologies import one_node_no_smt, two_nodes_smt2
 from tests.functional.cli.conftest import Nova, Register, Write
 from tests.functional.cli.samples import GOLD, SILVER
@@ -314,3 +317,24 @@ def test_show_says_what_is_wrong_with_a_flavor(
     (line,) = json.loads(done.out)
     assert (line["flavor"], line["state"], line["problem"]) == ("m2", "wrong", shown["problem"])
     assert line["remedy"] == shown["remedy"]
+
+
+def test_a_flavor_from_before_its_template_said_own_is_named(
+    openstack: Shell, nova: Nova, placement: PlacementService, flavor_id: str
+) -> None:
+    """It claims no CPU for the emulator, until it is set again; then unset takes off all that was written."""
+    openstack("kongming flavor set m1 --template gold")
+    store = TemplateStore(placement.client)
+    store.update(replace(store.get("gold").template, emulator=EmulatorPolicy.OWN))
+
+    before = openstack("kongming flavor validate -f json")
+    openstack("kongming flavor set m1 --template gold")
+    after = openstack("kongming flavor validate")
+    specs = nova.extra_specs(flavor_id)
+    openstack("kongming flavor unset m1")
+
+    (line,) = json.loads(before.out)
+    problem = "resources_KONGMING0:CUSTOM_KONGMING_PCPU is 4, and template 'gold' takes 6"
+    assert (1, problem, 0) == (before.code, line["problem"], after.code)
+    assert FOREIGN | GOLD_SPECS | {"resources_KONGMING0:CUSTOM_KONGMING_PCPU": "6"} == specs
+    assert FOREIGN == nova.extra_specs(flavor_id)

@@ -104,3 +104,21 @@ def test_set_changes_the_demand_of_a_template_that_nobody_names(
     path = write(GOLD.replace("gold", in_use).replace("isolate", "any"))
     assert openstack_with_nova("kongming template set --file", path, in_use).code == 0
     assert openstack_with_nova.json("kongming template show", in_use)["cells"][0]["threads"] == "any"
+
+
+@pytest.mark.parametrize(("before", "after"), [("shared", "own"), ("own", "cell")])
+def test_set_refuses_another_count_for_the_emulator(
+    openstack_with_nova: Shell, placement: PlacementService, nova: Nova, write: Write, before: str, after: str
+) -> None:
+    """What a flavor claims for the emulator does not change with its template; from shared to cell it may change."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    gold = f"{GOLD.replace('gold', name)}emulator: "
+    openstack_with_nova("kongming template create --file", write(gold + before))
+    nova.create_flavor("m1.gold", vcpus=2, memory_mb=64)
+    openstack_with_nova("kongming flavor set m1.gold --threads-per-core 2 --template", name)
+
+    with unchanged(placement.client):
+        done = openstack_with_nova(f"kongming template set {name} --file", write(gold + after))
+
+    assert 1 == done.code
+    assert "is in use by flavor m1.gold; by the new cells they would take other resources" in done.err

@@ -46,6 +46,8 @@ TEMPLATES = {
         template("cores", {"vcpus": "0-1", "cpus": "dedicated", "threads": "require"}),
         template("alone", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}),
         template("inside", {"vcpus": "0", "cpus": "dedicated"}, emulator="cell"),
+        template("own", {"vcpus": "0", "cpus": "dedicated"}, emulator="own"),
+        template("apart", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}, emulator="own"),
         template("loose", {"vcpus": "0", "cpus": "dedicated", "memory": "none"}),
         template("twin", {"vcpus": "0", "cpus": "dedicated"}, {"vcpus": "1", "cpus": "dedicated"}),
     )

@@ -61,6 +61,31 @@ def test_a_cell_takes_what_its_policy_counts(
     assert (expected,) == cell_requests(make(cell), 2048, 2)
 
 
+@pytest.mark.parametrize(
+    ("cell", "resources"),
+    [
+        pytest.param({"vcpus": "0-3"}, {names.PCPU: 5}, id="any"),
+        pytest.param({"vcpus": "0-2", "threads": "require"}, {names.PCPU: 6}, id="require"),
+        pytest.param({"vcpus": "0-2", "threads": "isolate"}, {names.PCPU: 8}, id="isolate"),
+        pytest.param({"vcpus": "0-3", "cpus": "shared"}, {names.VCPU: 4, names.PCPU: 1}, id="shared"),
+        pytest.param(
+            {"vcpus": "0", "cpus": "explicit", "pins": "8"},
+            {"CUSTOM_KONGMING_SLOT_GOLD": 1, names.PCPU: 1},
+            id="explicit",
+        ),
+    ],
+)
+def test_the_first_cell_takes_a_cpu_for_an_emulator_of_its_own(
+    cell: dict[str, object], resources: dict[str, int]
+) -> None:
+    """A whole core if it takes whole cores; the other cells take what they always take."""
+    second = {"vcpus": "4" if cell["vcpus"] == "0-3" else "3" if cell["vcpus"] == "0-2" else "1", "cpus": "dedicated"}
+    cells = [{"cpus": "dedicated", **cell}, second]
+    template = PinningTemplate.from_mapping({"name": "gold", "cells": cells, "emulator": "own"})
+
+    assert [resources, {names.PCPU: 1}] == [item.resources for item in cell_requests(template, 0, 2)]
+
+
 @pytest.mark.parametrize(("threads", "expected"), [(1, 3), (2, 6), (4, 12)])
 def test_isolate_counts_every_thread_of_its_cores(threads: int, expected: int) -> None:
     """And requires hosts whose cores are so wide, so that the count is exact wherever the server lands."""

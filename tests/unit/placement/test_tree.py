@@ -47,10 +47,10 @@ POOLS = HostPools(
 """Of two_nodes_smt2: three cores of each node dedicated, the fourth of node 1 shared, that of node 0 housekeeping."""
 
 
-def template(name: str, *cells: Mapping[str, object]) -> PinningTemplate:
+def template(name: str, *cells: Mapping[str, object], **clauses: str) -> PinningTemplate:
     """A template whose cells are dedicated unless they say otherwise; one of a single vCPU if no cell is given."""
     filled = [{"cpus": "dedicated", **cell} for cell in cells or ({"vcpus": "0"},)]
-    return PinningTemplate.from_mapping({"name": name, "cells": filled})
+    return PinningTemplate.from_mapping({"name": name, "cells": filled, **clauses})
 
 
 def explicit(name: str, pins: str) -> PinningTemplate:
@@ -442,6 +442,40 @@ def test_a_node_says_why_it_does_not_offer_a_template(cell: dict[str, object], r
     assert {} == offers(tree)
     assert tuple(Refusal("gold", node, reason) for node, reason in enumerate(reasons)) == tree.refusals
     assert reasons == [tree.refusal("gold", 0), tree.refusal("gold", 1)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        pytest.param({"vcpus": "0-4"}, [0, 1], id="six of six CPUs"),
+        pytest.param({"vcpus": "0-5"}, "needs 7 dedicated CPUs, the node has 6", id="seven of six CPUs"),
+        pytest.param({"vcpus": "0-1", "threads": "isolate"}, [0, 1], id="three of three cores"),
+        pytest.param(
+            {"vcpus": "0-4", "threads": "require"}, "needs 8 dedicated CPUs, the node has 6", id="four of three cores"
+        ),
+        pytest.param({"vcpus": "0", "cpus": "explicit", "pins": "1-2"}, [0], id="one beside those set aside"),
+        pytest.param(
+            {"vcpus": "0", "cpus": "explicit", "pins": "1-3"},
+            "needs 1 dedicated CPUs, the node has 0",
+            id="none beside",
+        ),
+    ],
+)
+def test_an_emulator_of_its_own_needs_room_on_the_node(cell: dict[str, object], expected: list[int] | str) -> None:
+    """A CPU or a core more than the cell takes; beside explicit CPUs it must be in the pool that is left."""
+    tree = plan(template("gold", cell, emulator="own"))
+
+    assert expected == (offers(tree).get("gold") or tree.refusal("gold", 0))
+
+
+def test_an_emulator_of_its_own_needs_a_dedicated_pool_beside_a_shared_cell() -> None:
+    """Node 1 of a host may have shared CPUs only."""
+    shared = template("bronze", {"vcpus": "0", "cpus": "shared"}, emulator="own")
+
+    tree = plan(shared, of=pools("1-3,9-11", shared="4,12"))
+
+    assert "needs 1 dedicated CPUs, the node has 0" == tree.refusal("bronze", 1)
+    assert {"bronze": [1]} == offers(plan(shared))
 
 
 def test_an_offer_is_no_refusal() -> None:

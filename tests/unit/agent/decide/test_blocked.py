@@ -57,3 +57,18 @@ def test_threads_that_float_are_not_pinned() -> None:
     mine = tenant("c", "gold", [1], "15", "0-15", emulator="14-15").guest
 
     assert CpuSet.parse("14-15") == pinned_cpus(mine, POOLS.dedicated)
+
+
+@pytest.mark.parametrize(
+    ("template", "emulator", "blocked"),
+    [
+        pytest.param("own", "2", "1-2", id="one CPU"),
+        pytest.param("apart", "2,10", "1-2,9-10", id="a whole core"),
+        pytest.param("apart", "2", "1-2,9-10", id="a thread of its core only, as after a pin by hand"),
+        pytest.param("apart", "2-3", "1-3,9", id="on two cores, which it was never given"),
+        pytest.param("apart", "0,4,8", "1,9", id="on the housekeeping CPUs still"),
+    ],
+)
+def test_emulator_of_a_guest_that_cannot_be_moved_keeps_its_cpus(template: str, emulator: str, blocked: str) -> None:
+    """The sibling of a core of its own as well."""
+    assert CpuSet.parse(blocked) == obstacles(tenant("b", template, [0], "1", emulator=emulator)).blocked

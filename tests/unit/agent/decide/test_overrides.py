@@ -32,9 +32,9 @@ POOLS = HostPools(CpuSet.parse("1-3,9-11,5-7,13-15"), CpuSet.parse("12"), CpuSet
 """Node 0 has the cores 1,9 2,10 3,11 in its dedicated pool, node 1 the cores 5,13 6,14 7,15."""
 
 
-def open_template(name: str, *cells: dict[str, object], override: str = "allowed") -> PinningTemplate:
+def open_template(name: str, *cells: dict[str, object], override: str = "allowed", **clauses: str) -> PinningTemplate:
     """A template that servers may override."""
-    return PinningTemplate.from_mapping({"name": name, "cells": list(cells), "override": override})
+    return PinningTemplate.from_mapping({"name": name, "cells": list(cells), "override": override, **clauses})
 
 
 TEMPLATES = {
@@ -43,6 +43,8 @@ TEMPLATES = {
         open_template("pair", {"vcpus": "0-1", "cpus": "dedicated"}),
         open_template("siblings", {"vcpus": "0-1", "cpus": "dedicated", "threads": "require"}),
         open_template("alone", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}),
+        open_template("own", {"vcpus": "0", "cpus": "dedicated"}, emulator="own"),
+        open_template("apart", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}, emulator="own"),
         open_template("exact", {"vcpus": "0-1", "cpus": "explicit", "pins": {0: "5", 1: "13"}}),
         open_template("float", {"vcpus": "0", "cpus": "shared"}),
         open_template("closed", {"vcpus": "0-1", "cpus": "dedicated"}, override="denied"),
@@ -240,6 +242,30 @@ def widest(cores: Sequence[Core]) -> list[Core]:
     return [core for core in cores if len(core.cpus) == width]
 
 
+def test_a_server_may_ask_for_the_cpu_of_its_own_emulator() -> None:
+    """Which then gets another one."""
+    running = guest("a", "own", "1")
+    at_rest = replace(running, threads=replace(running.threads, emulator=CpuSet.of([9])))
+
+    layout = lay_out(view((at_rest, (0,)), a={"kongming:cpus": "0:9"}))
+
+    assert (["9"], {}) == (pins(layout, "a"), layout.problems)
+    assert CpuSet.of([1]) == layout.guests["a"].emulator
+
+
+@pytest.mark.parametrize(("of", "asked"), [("own", "9"), ("apart", "9"), ("apart", "1")])
+def test_a_server_waits_for_the_cpu_of_anothers_emulator(of: str, asked: str) -> None:
+    """It is as much the other's as that of a vCPU; with whole cores the sibling too."""
+    other, running = guest("b", of, "2"), guest("a", "own", "3")
+    emulator = CpuSet.parse("9" if of == "own" else "1,9")
+    at_rest = replace(other, threads=replace(other.threads, emulator=emulator))
+
+    layout = lay_out(view((running, (0,)), (at_rest, (0,)), a={"kongming:cpus": f"0:{asked}"}))
+
+    assert f"its metadata asks for host CPU {asked}, which server b has" in layout.problems["a"].text
+    assert (["3"], emulator) == (pins(layout, "a"), layout.guests["b"].emulator)
+
+
 def make_scene(topology: HostTopology) -> Scene:
     """A host of this shape: its first core for housekeeping, a core of its last node shared, the others dedicated."""
     housekeeping, *others = [core.cpus for node in topology.nodes for core in node.cores]
@@ -250,7 +276,7 @@ def make_scene(topology: HostTopology) -> Scene:
     room = {node_id: sum(len(core.cpus) for core in cores) for node_id, cores in usable.items()}
     strict: list[tuple[int, ...]] = [(node_id,) for node_id in usable if node_id in topology.memory_nodes]
     templates = {name: item for name, item in TEMPLATES.items() if name not in ("exact", "both")}
-    nodes: dict[str, list[tuple[int, ...]]] = {"pair": strict, "alone": strict, "closed": strict}
+    nodes: dict[str, list[tuple[int, ...]]] = dict.fromkeys(("pair", "alone", "closed", "own", "apart"), strict)
     nodes["siblings"] = [on for on in strict if len(usable[on[0]][0].cpus) > 1]
     nodes["float"] = [(node.id,) for node in topology.nodes if shared and shared <= node.cpus and node.memory_mb]
     templates["anywhere"] = open_template("anywhere", {"vcpus": "0-1", "cpus": "dedicated", "memory": "none"})
@@ -321,8 +347,8 @@ def hosts(draw: st.DrawFn) -> tuple[HostView, HostView]:
 
 
 def owned(view: HostView, layout: HostLayout, name: str) -> CpuSet:
-    """The CPUs of the dedicated pool that a guest's vCPUs have."""
-    return CpuSet.union(layout.guests[name].vcpus) & view.pools.dedicated
+    """The CPUs of the dedicated pool that a guest's vCPUs have, and its emulator if it has one of its own."""
+    return layout.guests[name].cpus & view.pools.dedicated
 
 
 @given(hosts())

@@ -11,7 +11,7 @@ import pytest
 from kongming_sched.agent.decide.preview import ProviderChange
 from kongming_sched.agent.model.actions import Action, Kind
 from kongming_sched.agent.model.problem import Problem, Reason, server
-from kongming_sched.agent.model.view import HostView
+from kongming_sched.agent.model.view import GuestLayout, HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
@@ -73,6 +73,18 @@ def test_subject_of_a_step() -> None:
             id="emulator beside its vCPUs",
         ),
         pytest.param(
+            tenant("own", "own", [0], "1"),
+            "emulator: CPU 0,4,8 -> 9",
+            "it has a dedicated CPU of its own (emulator: own)",
+            id="emulator on a CPU of its own",
+        ),
+        pytest.param(
+            tenant("apart", "apart", [0], "1"),
+            "emulator: CPU 0,4,8 -> 2,10",
+            "it has a dedicated CPU of its own (emulator: own)",
+            id="emulator on a core of its own",
+        ),
+        pytest.param(
             tenant("exact", "exact", [1], "7"), "vCPU 0: CPU 7 -> 15", "its template names CPU 15", id="explicit"
         ),
         pytest.param(
@@ -121,11 +133,25 @@ def test_vcpu_that_makes_room() -> None:
     assert ["it makes room for server whole (a-whole)"] == moved
 
 
+def test_emulator_that_makes_room() -> None:
+    """So does one on a CPU of its own, to which the reason names the guest as well."""
+    view = host(
+        tenant("one", "own", [0], "2", emulator="1"),
+        tenant("two", "loose", [0], "3"),
+        tenant("whole", "cores", [0], "0-15", "0-15"),
+        templates=["own", "loose", "cores"],
+    )
+
+    moved = [(action, why) for action, why in steps(view) if why.startswith("it makes room for")]
+
+    assert [("emulator: CPU 0,4,8 -> 10", "it makes room for server whole (a-whole)")] == moved
+
+
 def test_guests_that_swap() -> None:
     """One of two that wait for each other steps aside, and both are named."""
     swap = replace(
         host(tenant("a", "loose", [0], "1"), tenant("b", "loose", [0], "2"), templates=["loose"]),
-        assigned={"a-a": (CpuSet.of([2]),), "a-b": (CpuSet.of([1]),)},
+        assigned={uuid: GuestLayout((CpuSet.of([cpu]),), CpuSet.of([0])) for uuid, cpu in {"a-a": 2, "a-b": 1}.items()},
     )
 
     assert ("vCPU 0: CPU 1 -> 0,4,8", "it steps aside for server b (a-b), for both wait for each other") == steps(swap)[

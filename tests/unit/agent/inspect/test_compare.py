@@ -73,6 +73,17 @@ def test_two_guests_on_one_cpu() -> None:
     assert any("CPU 1 is used by server db (a-db) too" in fault for _, _, fault in faults(found))
 
 
+def test_vcpu_on_the_cpu_of_an_emulator() -> None:
+    """A CPU of an emulator's own is as much one guest's as that of a vCPU."""
+    own = tenant("own", "own", [0], "3", emulator="11")
+
+    found = compare(seen(own, with_affinity(DB, 0, "11")), [], KernelView())
+
+    shared = {what: fault for _, what, fault in faults(found) if "is used by" in fault}
+    assert "CPU 11 is used by server db (a-db) too" in shared["emulator"]
+    assert "CPU 11 is used by server own (a-own) too" in shared["vCPU 0"]
+
+
 def test_cpu_that_is_offline() -> None:
     """libvirt goes on to name it, and the kernel leaves it out: that is no disagreement where others are left."""
     found = compare(seen(with_words(tenant("float", "bronze", [1], "12"), vcpu0="12,99")), [], KernelView())

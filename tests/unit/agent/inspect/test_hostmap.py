@@ -117,6 +117,25 @@ def test_terminal_says_whether_unmanaged_guests_are_confined() -> None:
     assert "confine_unmanaged is [off]" == stream.getvalue().splitlines()[-1]
 
 
+def test_an_emulator_on_a_cpu_of_its_own_is_in_use_there() -> None:
+    """It counts as a vCPU does, and the page names it; a vCPU of another guest there is seen."""
+    own = guest("own", "gold", "14", emulator="15,31")
+    host_map, text = two_nodes(own), page(two_nodes(own), NOON)
+
+    assert "own (emulator)" == describe(find(host_map, 15).tenants[0])
+    assert (19, 24) == host_map.count("dedicated")
+    assert '<span class="who">own</span>' in text
+    assert "<span>emulator</span>" in text
+    assert [15] == [cpu.cpu for cpu in two_nodes(own, guest("intruder", "gold", "15")).cpus if cpu.is_contended]
+
+
+def test_an_emulator_on_the_cpus_of_its_vcpus_has_none_of_its_own() -> None:
+    """Nor has one that floats over CPUs outside of the pool, too."""
+    names = {"database", "build-agent", "web-frontend-1"}
+
+    assert {False} == {shown.has_own_emulator for shown in two_nodes().guests if shown.name in names}
+
+
 def test_the_page_needs_nothing_else() -> None:
     """It is whole, says what it is, and names no other address."""
     text = page(two_nodes(), NOON)
