@@ -145,6 +145,14 @@ AGENT = (
         ("tests/unit/agent/decide/test_layout.py",),
     ),
     Mutation(
+        "siblings-of-the-guest-are-put-anywhere",
+        _LAYOUT,
+        "            if item.together and key not in requested:\n",
+        "            if False:\n",
+        "what a guest takes for threads of one core is on two",
+        ("tests/unit/agent/decide/test_demands.py",),
+    ),
+    Mutation(
         "guests-without-a-place-hold-nothing",
         _LAYOUT,
         "        now_held = held | held_cpus(left, others, view.pools.dedicated)\n",

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kongming_sched.agent.decide.claims import Claims
+from kongming_sched.agent.decide.siblings import groups_of
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.allocator import Demand, usable_cores
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.template import CpuPolicy
+from kongming_sched.template import CpuPolicy, ThreadPolicy
 from kongming_sched.topology import Core
 
 
@@ -20,11 +21,13 @@ class GuestDemand:
     """What a guest demands on a node: for the vCPUs of a dedicated cell, or for QEMU's own threads.
 
     :ivar vcpus: those of the cell; empty if it is for QEMU's own threads
+    :ivar together: positions of vCPUs that the guest takes for threads of one core, where the thread policy heeds that
     """
 
     guest: str
     vcpus: CpuSet
     demand: Demand
+    together: tuple[tuple[int, ...], ...] = ()
 
     @property
     def is_emulator(self) -> bool:
@@ -71,7 +74,9 @@ def _demands_of(
         if cell.cpus is CpuPolicy.DEDICATED and nodes[index] == node_id:
             present = tuple(_single(_present(view, guest, vcpu)) for vcpu in cell.vcpus)
             demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
-            yield GuestDemand(guest.uuid, cell.vcpus, demand)
+            is_apart = cell.threads in (ThreadPolicy.ANY, ThreadPolicy.ISOLATE)
+            together = () if is_apart else groups_of(cell.vcpus, guest.identity.threads_per_core)
+            yield GuestDemand(guest.uuid, cell.vcpus, demand, together)
     if template.emulator_threads is not None and nodes[0] == node_id:
         # The name sorts after the numbers of cells: of a vCPU and the emulator on one CPU the vCPU stays.
         present = (_place_of_emulator(view, guest, cores),)

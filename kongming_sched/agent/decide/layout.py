@@ -15,6 +15,7 @@ from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsew
 from kongming_sched.agent.decide.claims import claim_obstacle, find_claims
 from kongming_sched.agent.decide.demands import NodeDemands, demands_on, with_requested_cpus
 from kongming_sched.agent.decide.overrides import AcceptedOverrides, judge_overrides, moved_by_others, waiting_for_cpus
+from kongming_sched.agent.decide.siblings import put_together
 from kongming_sched.agent.model.guest import Guest, ObservedGuest
 from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, MemoryElsewhere
@@ -167,20 +168,23 @@ class _Builder:
     def pin_dedicated_cells(self, node_id: int, node: NodeDemands) -> None:
         """Dedicated cells of one node, and QEMU's own threads of the guests there, by the allocator."""
         items = {item.demand.key: item for item in node.demands}
-        demands = []
-        for item in node.demands:
-            # CPUs that a server asks for are handed to the allocator as if it were there: it stays if nothing else
-            # needs them, and moves like any other guest if whole cores lack. Those that wait are where they are.
-            override = None if item.guest in self.waiting else self.overrides.accepted.get(item.guest)
-            requested = override.pins if override else ()
-            demands.append(with_requested_cpus(item, requested) if requested else item.demand)
+        # CPUs that a server asks for are handed to the allocator as if it were there: it stays if nothing else needs
+        # them, and moves like any other guest if whole cores lack. Those that wait are where they are.
+        accepted = {uuid: item.pins for uuid, item in self.overrides.accepted.items() if uuid not in self.waiting}
+        requested = {key: pins for key, item in items.items() if (pins := accepted.get(item.guest))}
+        demands = [
+            with_requested_cpus(item, requested[key]) if key in requested else item.demand
+            for key, item in items.items()
+        ]
         layout = allocate(node.cores, demands, node.blocked)
         for key, cpus in layout.pins.items():
             item = items[key]
             if item.is_emulator:
                 self.emulators[item.guest] = layout.reserved[key]
-            else:
-                self.pins[item.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(item.vcpus, cpus, strict=True)}
+                continue
+            if item.together and key not in requested:
+                cpus = put_together(cpus, layout.reserved[key], node.cores, item.together)
+            self.pins[item.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(item.vcpus, cpus, strict=True)}
         for key, reason in layout.unplaced.items():
             self.problems[items[key].guest] = f"no room on node {node_id}: {reason}"
 

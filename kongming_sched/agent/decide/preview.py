@@ -162,9 +162,21 @@ class _Reasons:
             heir = self._heir(unit) if template.emulator is EmulatorPolicy.OWN and unit.current <= dedicated else ""
             return f"it makes room for {heir}" if heir else _EMULATOR[template.emulator]
         index, cell = next((i, cell) for i, cell in enumerate(template.cells) if action.index in cell.vcpus)
-        return self._why_vcpu(unit, cell, self._preview.planned.claims[guest.uuid][index])
+        reason = self._why_vcpu(unit, cell, self._preview.planned.claims[guest.uuid][index])
+        return reason or self._siblings_apart(guest, unit, cell) or _WHOLE_CORES[cell.threads]
+
+    def _siblings_apart(self, guest: Guest, unit: Unit, cell: TemplateCell) -> str:
+        """That the vCPUs which the guest takes for threads of one core are on several; empty if they are not."""
+        threads = guest.identity.threads_per_core
+        group = CpuSet.of(vcpu for vcpu in cell.vcpus if vcpu // threads == unit.index // threads)
+        current = CpuSet.union(guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in group)
+        cores = [core.cpus for node in self._preview.cpus.topology.nodes for core in node.cores]
+        if cell.threads not in (ThreadPolicy.PREFER, ThreadPolicy.REQUIRE) or any(current <= core for core in cores):
+            return ""
+        return f"the guest takes vCPU {group} for threads of one core (hw:cpu_threads={threads})" if threads > 1 else ""
 
     def _why_vcpu(self, unit: Unit, cell: TemplateCell, node_id: int) -> str:
+        """Why a vCPU moves, if not for the shape of its guest; else empty."""
         if cell.cpus is CpuPolicy.EXPLICIT:
             return f"its template names CPU {unit.target}"
         if cell.cpus is CpuPolicy.SHARED:
@@ -175,7 +187,7 @@ class _Reasons:
         if len(unit.current) > 1:
             return f"it floats over CPU {unit.current}, and a dedicated vCPU has one of its own"
         heir = self._heir(unit)
-        return f"it makes room for {heir}" if heir else _WHOLE_CORES[cell.threads]
+        return f"it makes room for {heir}" if heir else ""
 
     def _heir(self, unit: Unit) -> str:
         """Who moves to a CPU on which this thread is, or else to a sibling of it."""

@@ -14,7 +14,14 @@ from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.qos import PERIOD_US, QUOTA_US, SHARES
 from kongming_sched.request import PinningRequest
-from kongming_sched.texts.whole_number import CPUS, IOTHREAD_IDS, VCPU_COUNTS, find_whole_number, read_whole_number
+from kongming_sched.texts.whole_number import (
+    CPUS,
+    IOTHREAD_IDS,
+    THREADS_PER_CORE,
+    VCPU_COUNTS,
+    find_whole_number,
+    read_whole_number,
+)
 
 _NOVA = "{http://openstack.org/xmlns/libvirt/nova/1.1}"
 
@@ -119,6 +126,7 @@ class Identity:
     :ivar memory_mode: libvirt's mode of that binding; only "restrictive" can be changed while it runs
     :ivar start: libvirt's number of this run of the guest, another one after each start; empty if it does not run
     :ivar fault: why its XML or its flavor cannot be read; empty if they can
+    :ivar threads_per_core: of the cores that the guest sees
     """
 
     server: str
@@ -129,6 +137,7 @@ class Identity:
     memory_mode: str = ""
     start: str = ""
     fault: str = ""
+    threads_per_core: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +227,15 @@ def identify(domain: Domain) -> Identity:
     asked = {name: find_whole_number(specs.get(key, ""), allowed) for key, (name, allowed) in _QUOTA.items()}
     quota = {name: value for name, value in asked.items() if value is not None}
     server = instance.findtext(f"{_NOVA}name") or domain.name
-    return Identity(server, vcpus, PinningRequest.from_extra_specs(specs), quota, nodes, mode, start)
+    request, threads = PinningRequest.from_extra_specs(specs), _threads_per_core(root)
+    return Identity(server, vcpus, request, quota, nodes, mode, start, threads_per_core=threads)
+
+
+def _threads_per_core(root: ET.Element) -> int:
+    """The threads of each core that a guest sees; 1 if its XML says nothing of it, or nothing sensible."""
+    topology = root.find("cpu/topology")
+    text = "" if topology is None else topology.get("threads", "")
+    return find_whole_number(text, THREADS_PER_CORE) or 1
 
 
 def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:

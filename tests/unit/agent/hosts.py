@@ -44,6 +44,8 @@ TEMPLATES = {
         template("exact", {"vcpus": "0", "cpus": "explicit", "pins": {0: "15"}}),
         template("first", {"vcpus": "0", "cpus": "dedicated", "node": 0}),
         template("cores", {"vcpus": "0-1", "cpus": "dedicated", "threads": "require"}),
+        template("pairs", {"vcpus": "0-3", "cpus": "dedicated", "threads": "require"}),
+        template("rather", {"vcpus": "0-3", "cpus": "dedicated", "threads": "prefer"}),
         template("alone", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}),
         template("inside", {"vcpus": "0", "cpus": "dedicated"}, emulator="cell"),
         template("own", {"vcpus": "0", "cpus": "dedicated"}, emulator="own"),
@@ -65,12 +67,17 @@ class Tenant:
     nodes: tuple[int, ...]
 
 
-def tenant(server: str, of: str, nodes: Sequence[int], *vcpus: str, emulator: str = "0,4,8") -> Tenant:
-    """A guest of a template, with the affinities of its vCPUs; its id is its name with an a in front."""
+def tenant(
+    server: str, of: str, nodes: Sequence[int], *vcpus: str, emulator: str = "0,4,8", threads_per_core: int = 1
+) -> Tenant:
+    """A guest of a template, with the affinities of its vCPUs; its id is its name with an a in front.
+
+    :param threads_per_core: of the cores that the guest sees
+    """
     request = PinningRequest(of, cell_requests(TEMPLATES[of], MEMORY_MB, 2))
     threads = Threads(dict(enumerate(map(CpuSet.parse, vcpus))), CpuSet.parse(emulator))
     nodes_of_memory = CpuSet.of(nodes)
-    identity = Identity(server, len(vcpus), request, {}, nodes_of_memory, "restrictive", "1")
+    identity = Identity(server, len(vcpus), request, {}, nodes_of_memory, "restrictive", "1", "", threads_per_core)
     domain = Domain(f"a-{server}", f"instance-{server}", domain_xml(threads))
     return Tenant(Guest(domain, identity, threads, request), tuple(nodes))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kongming_sched.agent.decide.demands import demands_on
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
-from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView
+from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, OverrideRequest
 from kongming_sched.allocator import allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
@@ -22,9 +22,10 @@ from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.request import PinningRequest
-from kongming_sched.template import EmulatorPolicy, PinningTemplate, ThreadPolicy
+from kongming_sched.template import EmulatorPolicy, Override, PinningTemplate, ThreadPolicy
 from kongming_sched.topology import HostTopology, NumaNode
 from testbed.topologies import SHAPES
+from tests.unit.agent.hosts import TEMPLATES as SAMPLES
 from tests.unit.agent.hosts import host, tenant
 
 ROOT = "00000000-0000-0000-0000-000000000001"
@@ -117,6 +118,33 @@ def test_emulator_without_a_place_does_not_stay_on_the_cpu_of_another() -> None:
     assert (("1", "2"), "0,3-4,8") == (on(layout, "b"), on(layout, "a")[0])
 
 
+@pytest.mark.parametrize(
+    ("template", "threads_per_core", "expected"),
+    [
+        pytest.param("pairs", 2, ["1", "9", "2", "10"], id="require"),
+        pytest.param("rather", 2, ["1", "9", "2", "10"], id="prefer"),
+        pytest.param("large", 2, ["1", "2", "9", "10"], id="any: it stays"),
+        pytest.param("pairs", 1, ["1", "2", "9", "10"], id="a guest that sees no threads"),
+    ],
+)
+def test_siblings_of_the_guest_come_together(template: str, threads_per_core: int, expected: list[str]) -> None:
+    """By exchanging its own CPUs."""
+    crosswise = tenant("a", template, [0], "1", "2", "9", "10", threads_per_core=threads_per_core)
+
+    assert expected == list(map(str, lay_out(host(crosswise)).guests["a-a"].vcpus))
+
+
+def test_siblings_of_the_guest_are_where_its_metadata_asks_for() -> None:
+    """The CPUs that a server names are for just these vCPUs."""
+    open_one = replace(SAMPLES["pairs"], override=Override.PINS)
+    view = host(tenant("a", "pairs", [0], "1", "9", "2", "10", threads_per_core=2))
+    asked = OverrideRequest({"kongming:cpus": "0:1;1:2;2:9;3:10"})
+
+    layout = lay_out(replace(view, templates={**view.templates, "pairs": open_one}, overrides={"a-a": asked}))
+
+    assert ({}, ["1", "2", "9", "10"]) == (layout.problems, list(map(str, layout.guests["a-a"].vcpus)))
+
+
 # On hosts of every shape
 
 
@@ -146,10 +174,17 @@ TEMPLATES = [
 ]
 
 
-def _newcomer(number: int, topology: HostTopology, node: NumaNode, template: PinningTemplate) -> Claimed:
+def _counted(cpus: HostCpus, node: NumaNode) -> CpuSet:
+    """The CPUs of a node that Placement counts where templates of whole cores are offered."""
+    width, cores = cpus.threads_per_core(node), usable_cores(node.cores, cpus.pools.dedicated)
+    return CpuSet.union(core.cpus for core in cores if len(core.cpus) == width)
+
+
+def _newcomer(number: int, cpus: HostCpus, node: NumaNode, template: PinningTemplate) -> Claimed:
     """A guest that floats over the whole host."""
-    request = PinningRequest(template.name, cell_requests(template, 512, node.threads_per_core))
-    threads = Threads(dict.fromkeys(range(template.vcpus), topology.cpus), topology.cpus)
+    request = PinningRequest(template.name, cell_requests(template, 512, cpus.threads_per_core(node)))
+    everywhere = cpus.topology.cpus
+    threads = Threads(dict.fromkeys(range(template.vcpus), everywhere), everywhere)
     uuid = f"guest-{number}"
     guest = Guest(Domain(uuid, uuid, ""), Identity(uuid, template.vcpus, request), threads, request)
     return Claimed(guest, node.id, request.cells[0].resources[names.PCPU])
@@ -184,13 +219,11 @@ def _turn_over(random: Random, cpus: HostCpus, claimed: list[Claimed], first: in
     """Some guests go, and others come until nothing fits any more, by the counts alone as in Placement."""
     kept = [item for item in claimed if random.random() < 0.6]
     for node in cpus.topology.nodes:
-        cores = usable_cores(node.cores, cpus.pools.dedicated)
-        left = sum(len(core.cpus) for core in cores) - sum(item.count for item in kept if item.node == node.id)
-        fitting = [
-            each for each in TEMPLATES if each.cells[0].threads is not ThreadPolicy.REQUIRE or node.threads_per_core > 1
-        ]
+        left = len(_counted(cpus, node)) - sum(item.count for item in kept if item.node == node.id)
+        has_siblings = cpus.threads_per_core(node) > 1
+        fitting = [each for each in TEMPLATES if has_siblings or each.cells[0].threads is not ThreadPolicy.REQUIRE]
         for _ in range(12):
-            item = _newcomer(first + len(kept), cpus.topology, node, random.choice(fitting))
+            item = _newcomer(first + len(kept), cpus, node, random.choice(fitting))
             if item.count <= left:
                 kept.append(item)
                 left -= item.count
@@ -205,15 +238,14 @@ def _check(view: HostView, layout: HostLayout, claimed: Sequence[Claimed]) -> No
         template, place = view.templates[item.guest.request.template], layout.guests[item.guest.uuid]
         mine, node = CpuSet.union(place.vcpus), view.topology.node(item.node)
         assert node is not None
-        cores = usable_cores(node.cores, view.pools.dedicated)
         if template.emulator is EmulatorPolicy.OWN:
             assert place.emulator.isdisjoint(mine)
-            whole = any(core.cpus == place.emulator for core in cores)
+            whole = any(core.cpus == place.emulator for core in node.cores)
             assert whole if template.cells[0].needs_smt_trait else len(place.emulator) == 1
             mine |= place.emulator
         else:
             assert place.emulator == (mine if template.emulator is EmulatorPolicy.CELL else view.cpus.housekeeping)
-        assert mine <= CpuSet.union(core.cpus for core in cores)
+        assert mine <= _counted(view.cpus, node)
         assert mine.isdisjoint(seen)
         seen |= mine
 

@@ -111,6 +111,12 @@ def test_subject_of_a_step() -> None:
             "its template wants whole cores (threads: require)",
             id="not on whole cores",
         ),
+        pytest.param(
+            tenant("whole", "pairs", [0], "1", "2", "9", "10", threads_per_core=2),
+            "vCPU 1: CPU 2 -> 9",
+            "the guest takes vCPU 0-1 for threads of one core (hw:cpu_threads=2)",
+            id="siblings of the guest on two cores",
+        ),
     ],
 )
 def test_reason_of_a_pin(guest: Tenant, action: str, expected: str) -> None:

@@ -53,6 +53,22 @@ def test_memory_binding() -> None:
     assert (CpuSet.parse("0-1"), "strict") == (identity.memory_nodes, identity.memory_mode)
 
 
+@pytest.mark.parametrize(
+    ("element", "expected"),
+    [
+        pytest.param("<cpu><topology sockets='1' dies='1' cores='2' threads='2'/></cpu>", 2, id="threads"),
+        pytest.param("<cpu mode='host-model'/>", 1, id="a model alone"),
+        pytest.param("", 1, id="nothing"),
+        pytest.param("<cpu><topology threads='two'/></cpu>", 1, id="no number"),
+    ],
+)
+def test_threads_of_the_cores_that_the_guest_sees(element: str, expected: int) -> None:
+    """One where nothing else is known."""
+    xml = domain_xml("instance-1", UUID, 4, {}).replace("</domain>", f"{element}</domain>")
+
+    assert expected == identify(domain(xml)).threads_per_core
+
+
 def test_quota_of_the_flavor() -> None:
     """quota:cpu_* are known by libvirt's names; what is no number is left to Nova."""
     specs = {"quota:cpu_shares": "512", "quota:cpu_quota": "-1", "quota:cpu_period": "soon"}
