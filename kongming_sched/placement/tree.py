@@ -225,18 +225,15 @@ class _Offers:
             return f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
         if cell.cpus is CpuPolicy.EXPLICIT and (reason := self.obstacle_to_explicit(template, cell, node)):
             return reason
-        if need := template.dedicated_cpus(index, self.cpus.threads_per_core(node)):
-            return self.obstacle_to_dedicated(template, cell, node, need)
-        return None
+        return self.obstacle_to_dedicated(template, index, node)
 
-    def obstacle_to_dedicated(
-        self, template: PinningTemplate, cell: TemplateCell, node: NumaNode, need: int
-    ) -> str | None:
-        width, taken = self.cpus.threads_per_core(node), self.taken | cell.host_cpus
+    def obstacle_to_dedicated(self, template: PinningTemplate, index: int, node: NumaNode) -> str | None:
+        cell, width = template.cells[index], self.cpus.threads_per_core(node)
         if cell.threads is ThreadPolicy.REQUIRE and width < 2:
             return "needs hardware threads (require), the node has one per core"
+        need, taken = template.dedicated_cpus(index, width), self.taken | cell.host_cpus
         have = len(self.pool(node, taken))
-        if not takes_whole_cores(template) or node.id in self.widest_only:
+        if not need or not takes_whole_cores(template) or node.id in self.widest_only:
             return None if need <= have else f"needs {need} dedicated CPUs, the node has {have}"
         left, state = len(widest_cpus(self.cpus, node, taken)), self.states[node.id]
         if need > left:

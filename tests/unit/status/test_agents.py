@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from oslo_upgradecheck.upgradecheck import Code
 
@@ -13,7 +15,7 @@ from kongming_sched.placement.client import Provider
 from kongming_sched.placement.summaries import ProviderSummary
 from kongming_sched.placement.templates import StoredTemplate, TemplateList
 from kongming_sched.status.agents import LATE_MINUTES, Seen, of_agents
-from kongming_sched.template import PinningTemplate
+from kongming_sched.template import EmulatorPolicy, PinningTemplate
 
 HOST, OTHER = "c1c1c1c1-0000-4000-8000-000000000001", "c2c2c2c2-0000-4000-8000-000000000002"
 
@@ -107,6 +109,14 @@ def test_a_template_of_whole_cores_that_went_unnoticed(pcpus: int, is_missed: bo
     stored = (template("gold", threads="isolate"), template("cores", threads="require"))
     code, _ = found(node("cores", pcpus=pcpus), *stored)
     assert is_missed is (code is Code.WARNING)
+
+
+@pytest.mark.parametrize(("pcpus", "is_missed"), [(4, False), (5, True)])
+def test_a_new_template_whose_emulator_has_a_cpu_of_its_own(pcpus: int, is_missed: bool) -> None:
+    """It needs room for that as well."""
+    own = replace(template("gold"), emulator=EmulatorPolicy.OWN)
+
+    assert is_missed is (found(node(pcpus=pcpus), own)[0] is Code.WARNING)
 
 
 def test_a_template_of_other_hosts_is_not_missed() -> None:
