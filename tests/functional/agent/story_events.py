@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from tests.functional.agent.story_faults import Fault, faults, mean_faults
+from tests.functional.agent.story_faults import NOTHING, Fault, faults, mean_faults
 from tests.functional.agent.story_host import StoryHost
 from tests.functional.agent.story_templates import DEDICATED, VERSIONS
 from tests.functional.agent.story_weights import weighted
@@ -53,11 +53,12 @@ class Day:
 
 
 def days() -> st.SearchStrategy[Day]:
-    """Any day, or one on which guests have to make room for others, and one of them fails at that."""
+    """Any day, or one on which guests have to make room for others, and one of them fails at that or cannot move."""
     seconds = st.sampled_from([15, 15, 0, 1000])
     return weighted(
-        (2, st.builds(Day, _events(), faults(), seconds)),
-        (1, st.builds(Day, _crowding(), mean_faults(), st.just(1000))),
+        (5, st.builds(Day, _events(), faults(), seconds)),
+        (2, st.builds(Day, _crowding(), mean_faults(), st.just(1000))),
+        (1, st.builds(Day, _beside_busy_guests(), weighted((2, st.just(NOTHING)), (1, mean_faults())), st.just(1000))),
     )
 
 
@@ -99,5 +100,22 @@ def _crowding() -> st.SearchStrategy[list[Event]]:
             by_last=st.sampled_from([True, True, False]),
             name=_WHOLE,
             is_low=low,
+        ),
+    ).map(list)
+
+
+def _beside_busy_guests() -> st.SearchStrategy[list[Event]]:
+    """Servers come to nodes on which guests of whole cores cannot be changed now, although their template has."""
+    return st.tuples(
+        _event("unplug", cpus=st.just(frozenset[int]())),
+        _event("migrate", pick=PICKS, name=st.just("gold")),
+        _event("retune", name=st.just("gold")),
+        _event(
+            "turn_over",
+            node=NODES,
+            count=st.integers(2, 4),
+            by_last=st.booleans(),
+            name=st.sampled_from(["single", "gold"]),
+            is_low=st.booleans(),
         ),
     ).map(list)
