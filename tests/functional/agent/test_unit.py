@@ -19,6 +19,7 @@ import pytest
 
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
+from kongming_sched.agent.model.guest import Domain, HelperThread
 from kongming_sched.placement import names
 from kongming_sched.template import PinningTemplate
 from testbed.lab.compute_host import AGENT, ComputeHost, compute_host
@@ -125,25 +126,36 @@ def service(directories: tuple[Path, Path]) -> Iterator[Service]:
         host.delete(guest)
 
 
+def helpers(domain: Domain) -> list[HelperThread]:
+    """The threads of a guest that libvirt does not pin by themselves, the kernel's own for it included."""
+    host = Host()
+    threads = host.threads(domain)
+    names = {**threads.helpers, **host.kernel_threads().get(threads.pid, {})}
+    return [thread for number, name in names.items() if (thread := host.helper(number, name))]
+
+
 def test_the_agent_does_its_work(service: Service) -> None:
-    """It pins, sets the quota of a single vCPU, and logs; the files that it reads belong to another user."""
+    """It pins every thread, sets the quota of a single vCPU, and logs; what it reads belongs to another user."""
     until(lambda: service.host.guests.affinity(service.guest) == service.pins)
     libvirt = LibvirtHypervisor("qemu:///system")
     domain = next(domain for domain in libvirt.domains() if domain.uuid == service.guest.server.uuid)
     libvirt.close()
 
+    until(lambda: {service.pins.emulator} == {str(thread.cpus) for thread in helpers(domain)})
     if "cpu" in service.host.hypervisor.controllers:
         until(lambda: {0: -1, 1: 25_000} == Host().vcpu_quotas(domain))
     assert "vCPU 1: CPU" in service.log.read_text()
 
 
 def test_what_the_bounds_allow(service: Service) -> None:
-    """A guest's pages can be counted, and nothing else of what a root could do."""
+    """A guest's pages can be counted and its threads be moved, and nothing else is done of what a root could do."""
     service.manager.systemctl("reload", UNIT.name)
     until(service.answers.exists)
     answers = json.loads(service.answers.read_text())
 
-    assert ["count the pages of a guest"] == [what for what, is_done in answers.items() if is_done]
+    assert ["count the pages of a guest", "move a guest's threads"] == [
+        what for what, is_done in answers.items() if is_done
+    ]
     assert 9 == len(answers)
 
 
