@@ -67,6 +67,7 @@ class Settings:
     lock_name: str = "kongming-agent"
     refuse_starts_without_agent: bool = True
     reserved_pages: tuple[ReservedPages, ...] = ()
+    move_irqs: bool = False
 
     def host_cpus(self, topology: HostTopology, huge_pages: PagesByNode = NO_HUGE_PAGES) -> HostCpus:
         """A host's CPUs with the pools that the options ask for.
@@ -139,6 +140,7 @@ def parse_settings(conf: cfg.ConfigOpts) -> Settings:
         options.lock_name,
         options.refuse_starts_without_agent,
         parse_reserved(conf.reserved_huge_pages),
+        options.move_irqs,
     )
 
 

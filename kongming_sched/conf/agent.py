@@ -159,6 +159,19 @@ is turned off, or after ``kongming-host release --all``, they get back what they
 dedicated CPUs of other servers, unless Nova's ``[compute] cpu_shared_set`` keeps them away, which is the better way.
 """,
     ),
+    cfg.BoolOpt(
+        "move_irqs",
+        default=False,
+        help="""
+Whether interrupts are kept off the CPUs of real-time servers.
+
+These are the dedicated CPUs of vCPUs that Nova runs by a real-time policy (``hw:cpu_realtime``). Interrupts that may
+be served there are given the rest of their CPUs, as far as the kernel lets them be moved, and get back what they had
+when the server goes, when this option is turned off, and after ``kongming-host release``. irqbalance would undo it:
+set its ``IRQBALANCE_BANNED_CPULIST`` to ``dedicated_cpu_set``, as ``kongming-agent --check`` says. The agent's unit
+keeps it from changing anything of the kernel, so that it needs ``ProtectKernelTunables=no`` in a drop-in.
+""",
+    ),
     cfg.StrOpt(
         "metrics_address",
         default="127.0.0.1",

@@ -211,6 +211,14 @@ AGENT = (
         ("tests/unit/agent/act/test_confine.py",),
     ),
     Mutation(
+        "new-threads-are-not-read",
+        "kongming_sched/agent/act/helpers.py",
+        "if number not in known.numbers}",
+        "if number in known.numbers}",
+        "a thread that a vCPU makes stays on that vCPU's CPU, or is on another server's after a move",
+        ("tests/unit/agent/act/test_helpers.py",),
+    ),
+    Mutation(
         "pid-of-another-process",
         "kongming_sched/agent/host/kernel.py",
         '        if domain.uuid.encode() not in command.split(b"\\0"):\n',

@@ -9,8 +9,9 @@ from pathlib import Path
 from cliff.command import Command
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act import confine
+from kongming_sched.agent.act import confine, interrupts
 from kongming_sched.agent.act.confine import Confined, Confinement
+from kongming_sched.agent.act.interrupts import Interrupts
 from kongming_sched.agent.commands.common import Common, say
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
@@ -63,7 +64,7 @@ class Release(_OnServers):
 
     Nobody else gets the CPUs on which it is. This ends with 'adopt', and when the server is stopped, rebooted by Nova
     or migrated. With --all KongMing leaves the host: no template is offered any more, and guests that
-    confine_unmanaged keeps off the pool get back what they had.
+    confine_unmanaged keeps off the pool get back what they had, as do interrupts that move_irqs has moved.
 
     Example::
 
@@ -79,10 +80,19 @@ class Release(_OnServers):
             released.save_released(self.file, released.Released(before.starts, everyone=True))
             say("the agent leaves all servers alone from its next pass on, and they keep their pins")
             self._report(self._restore())
+            for what in self._restore_interrupts():
+                say(what)
             return
         server = self.find(parsed_args.server)
         released.save_released(self.file, before.plus(*server.run))
         say(f"the agent leaves {server} alone from its next pass on, until it is adopted or starts anew")
+
+    def _restore_interrupts(self) -> list[str]:
+        """Give interrupts back what they had before move_irqs moved them."""
+        try:
+            return Interrupts(self.directory / interrupts.FILE_NAME).run(CpuSet())
+        except OSError as error:
+            return [f"interrupts are not restored: {error}"]
 
     def _restore(self) -> Confined:
         """Give guests without a template back what they had; an agent that runs does the same."""

@@ -7,6 +7,8 @@ What a kernel does not have, or does not show, is left out: a virtual machine, f
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,10 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.texts.whole_number import find_whole_number
 
 _CPUS = "sys/devices/system/cpu"
+_INTERRUPTS = "proc/irq"
+_IRQBALANCE = ("etc/default/irqbalance", "etc/sysconfig/irqbalance", "etc/irqbalance.env")
+"""What distributions have irqbalance read for its environment."""
+_BANNED = re.compile(r"^\s*(?:export\s+)?IRQBALANCE_BANNED_CPULIST=[\"']?([0-9,-]+)", re.MULTILINE)
 _LATENCIES_US = range(2**31)
 
 
@@ -36,11 +42,12 @@ def read_noise(cpus: CpuSet, root: Path = Path("/")) -> HostNoise:
         for state in _idle_states(folder, limit_us):
             states[state] = states.get(state, CpuSet()) | CpuSet.of([cpu])
     isolated = _cpus(root / _CPUS / "isolated")
-    return HostNoise(isolated, tuple(_interrupts(root / "proc/irq")), governors, states)
+    return HostNoise(isolated, tuple(read_interrupts(root)), governors, states, _banned(root))
 
 
-def _interrupts(folder: Path) -> Iterator[Interrupt]:
+def read_interrupts(root: Path = Path("/")) -> Iterator[Interrupt]:
     """Every interrupt that has a handler, by number; each handler is a folder with its name."""
+    folder = root / _INTERRUPTS
     numbers = [int(path.name) for path in _entries(folder) if path.name.isdecimal()]
     for number in sorted(numbers):
         path = folder / str(number)
@@ -48,6 +55,18 @@ def _interrupts(folder: Path) -> Iterator[Interrupt]:
         allowed = _cpus(path / "smp_affinity_list")
         if names and allowed:
             yield Interrupt(number, names, allowed, _cpus(path / "effective_affinity_list") or allowed)
+
+
+def move_interrupt(number: int, cpus: CpuSet, root: Path = Path("/")) -> None:
+    """Let an interrupt be served by these CPUs only.
+
+    :raises OSError: if the kernel spreads it by itself, as queues of devices, or it is gone
+    """
+    descriptor = os.open(root / _INTERRUPTS / f"{number}/smp_affinity_list", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, f"{cpus}\n".encode())
+    finally:
+        os.close(descriptor)
 
 
 def _idle_states(folder: Path, limit_us: int) -> Iterator[IdleState]:
@@ -63,6 +82,17 @@ def _idle_states(folder: Path, limit_us: int) -> Iterator[IdleState]:
         latency_us = _number(state / "latency")
         if latency_us is not None and latency_us <= min(limit_us, own_us) and not _number(state / "disable"):
             yield IdleState(_text(state / "name") or state.name, latency_us)
+
+
+def _banned(root: Path) -> CpuSet | None:
+    """The CPUs that irqbalance leaves alone by its files; None if it does not run."""
+    if not _entries(root / "run/irqbalance"):
+        return None
+    for name in _IRQBALANCE:
+        if found := _BANNED.search(_text(root / name)):
+            with contextlib.suppress(exceptions.InvalidCpuSet):
+                return CpuSet.parse(found[1])
+    return CpuSet()
 
 
 def _latency_of_all(path: Path) -> int:

@@ -169,6 +169,8 @@ class Checkup:
         cpus = self._settings.unchecked_cpus(self._topology)
         noise = read_noise(cpus.pools.dedicated & self._topology.cpus, self._root)
         found = [item.finding() for item in disturbances.of_host(noise, cpus)]
+        if self._settings.move_irqs:
+            found += [item.finding() for item in disturbances.of_irqbalance(noise, cpus.pools.dedicated)]
         yield from found
         if cpus.pools.dedicated and not found:
             fact = "neither isolcpus, interrupts, governor nor idle states disturb the dedicated pool"

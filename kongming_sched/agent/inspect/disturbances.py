@@ -48,6 +48,18 @@ def of_host(noise: HostNoise, cpus: HostCpus) -> Iterator[Disturbance]:
     yield from _of_idle_states(noise.idle_states, dedicated)
 
 
+def of_irqbalance(noise: HostNoise, dedicated: CpuSet) -> Iterator[Disturbance]:
+    """What undoes the moves of interrupts, where the agent is to make them."""
+    if noise.banned is not None and (open_to_it := dedicated - noise.banned):
+        yield Disturbance(
+            "irqbalance",
+            open_to_it,
+            f"move_irqs is on, and irqbalance runs and may move interrupts back to CPU {open_to_it}",
+            f"write IRQBALANCE_BANNED_CPULIST={dedicated | noise.banned} to /etc/default/irqbalance, or to"
+            " /etc/sysconfig/irqbalance, and restart irqbalance",
+        )
+
+
 def of_unmanaged(running: Sequence[ObservedGuest], dedicated: CpuSet) -> Iterator[Disturbance]:
     """The guests without a template that may run on CPUs of the dedicated pool."""
     there = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kongming_sched.agent.act.beside import BesideGuests
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.loop.patience import Patience
@@ -28,6 +29,7 @@ class ReconcilerParts:
     :ivar released: the file that lists the guests to be left alone
     :ivar patience: which guests the hypervisor leaves alone because libvirt is slow for them
     :ivar unmanaged: looks after guests without a template; None for one that confines nothing
+    :ivar beside: clears the CPUs of guests of other threads and interrupts; None for one that moves no interrupts
     """
 
     hypervisor: Hypervisor
@@ -40,3 +42,4 @@ class ReconcilerParts:
     released: ReleasedFile = field(default_factory=ReleasedFile)
     unmanaged: UnmanagedGuests | None = None
     patience: Patience = field(default_factory=Patience)
+    beside: BesideGuests | None = None

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from kongming_sched import exceptions
+from kongming_sched.agent.act.beside import BesideGuests
 from kongming_sched.agent.act.definitions import Definitions
-from kongming_sched.agent.act.helpers import HelperThreads, intruders
 from kongming_sched.agent.act.pages import MemoryCheck
 from kongming_sched.agent.act.pinning import Pinned, Pinner
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
@@ -58,7 +58,7 @@ class Reconciler:
         self._history = History()
         self._observer = Observer(parts, self._history)
         self._unmanaged = parts.unmanaged or UnmanagedGuests(parts.hypervisor, parts.kernel)
-        self._helpers = HelperThreads(parts.kernel)
+        self._beside = parts.beside or BesideGuests(parts.kernel)
         self._memory = MemoryCheck(parts.hypervisor, parts.kernel)
         self._definitions = Definitions(parts.hypervisor)
         self._evenly_limited: frozenset[str] = frozenset()
@@ -229,7 +229,8 @@ class Reconciler:
             uuid: Problem(Reason.MEMORY, subjects[uuid], text)
             for uuid, text in self._memory.run(bound, layout.guests, seen.cpus.topology.memory_nodes).items()
         }
-        helpers = self._helpers.run(guest for guest in pinned.guests_now() if guest.uuid not in released)
+        looked_after = [guest for guest in pinned.guests_now() if guest.uuid not in released]
+        cleared = self._beside.run(looked_after, pins.after, seen.cpus.pools.dedicated)
         self._parts.backoff.record(_texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
         answers = self._parts.reservations.reserve(
             seen.incoming, layout.guests, _texts(layout.problems), pinned.occupancy, pinner.housekeeping
@@ -241,9 +242,9 @@ class Reconciler:
                 drift,
                 tuple(subjects[uuid] for uuid in sorted(released)),
                 layout.memory_elsewhere,
-                tuple((subjects[guest.uuid], what) for guest, what in helpers.done),
+                cleared.done,
             ),
-            {**intruders(helpers, pins.after, seen.cpus.pools.dedicated), **layout.problems, **pages, **wrong}.values(),
+            {**cleared.problems, **layout.problems, **pages, **wrong}.values(),
             answers,
         )
 

@@ -13,6 +13,7 @@ from oslo_log import log
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act import confine
+from kongming_sched.agent.act.beside import BesideGuests
 from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.follow_memory import Follower
 from kongming_sched.agent.act.mover import Mover
@@ -294,5 +295,6 @@ class Agent:
             ReleasedFile(directory / released.FILE_NAME),
             UnmanagedGuests(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
             self._patience,
+            BesideGuests(host, directory, self._settings.move_irqs),
         )
         return Reconciler(parts)

@@ -23,6 +23,7 @@ from kongming_sched.texts.whole_number import (
     read_whole_number,
 )
 
+_REALTIME = ("fifo", "rr")
 _NOVA = "{http://openstack.org/xmlns/libvirt/nova/1.1}"
 
 
@@ -127,6 +128,7 @@ class Identity:
     :ivar start: libvirt's number of this run of the guest, another one after each start; empty if it does not run
     :ivar fault: why its XML or its flavor cannot be read; empty if they can
     :ivar threads_per_core: of the cores that the guest sees
+    :ivar realtime: the vCPUs that the kernel runs by a real-time policy
     """
 
     server: str
@@ -138,6 +140,7 @@ class Identity:
     start: str = ""
     fault: str = ""
     threads_per_core: int = 1
+    realtime: CpuSet = field(default_factory=CpuSet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +216,15 @@ def identify(domain: Domain) -> Identity:
         vcpus = read_whole_number((vcpu.get("current") or vcpu.text or "").strip(), VCPU_COUNTS)
         memory = root.find("numatune/memory")
         nodes = CpuSet() if memory is None else CpuSet.parse(memory.get("nodeset", ""))
+        policies = [item for item in root.iterfind("cputune/vcpusched") if item.get("scheduler") in _REALTIME]
+        realtime = CpuSet.union(CpuSet.parse(item.get("vcpus", "")) for item in policies)
     except (ET.ParseError, ValueError, exceptions.InvalidCpuSet) as error:
         raise exceptions.InvalidDomain(domain.name, str(error)) from error
     mode = "" if memory is None else memory.get("mode", "strict")
     start = root.get("id", "")
     instance = root.find(f"metadata/{_NOVA}instance")
     if instance is None:
-        return Identity(domain.name, vcpus, None, {}, nodes, mode, start)
+        return Identity(domain.name, vcpus, None, {}, nodes, mode, start, realtime=realtime)
     specs = {
         spec.get("name", ""): (spec.text or "").strip()
         for spec in instance.iterfind(f"{_NOVA}flavor/{_NOVA}extraSpecs/{_NOVA}extraSpec")
@@ -228,7 +233,7 @@ def identify(domain: Domain) -> Identity:
     quota = {name: value for name, value in asked.items() if value is not None}
     server = instance.findtext(f"{_NOVA}name") or domain.name
     request, threads = PinningRequest.from_extra_specs(specs), _threads_per_core(root)
-    return Identity(server, vcpus, request, quota, nodes, mode, start, threads_per_core=threads)
+    return Identity(server, vcpus, request, quota, nodes, mode, start, "", threads, realtime)
 
 
 def _threads_per_core(root: ET.Element) -> int:

@@ -45,9 +45,11 @@ class HostNoise:
     :ivar isolated: the CPUs between which the kernel moves no thread (``isolcpus``)
     :ivar governors: governor of the clock to the CPUs that have it; empty where the kernel does not set the clock
     :ivar idle_states: idle state to the CPUs that may enter it
+    :ivar banned: the CPUs to which irqbalance moves no interrupts, by its configuration; None if it does not run
     """
 
     isolated: CpuSet = field(default_factory=CpuSet)
     interrupts: tuple[Interrupt, ...] = ()
     governors: Mapping[str, CpuSet] = field(default_factory=dict)
     idle_states: Mapping[IdleState, CpuSet] = field(default_factory=dict)
+    banned: CpuSet | None = None

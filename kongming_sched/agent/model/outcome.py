@@ -186,7 +186,8 @@ class PinningResult:
     :ivar drift: what something else has changed of guests since the agent left it right
     :ivar released: guests that are left alone, because an administrator has released them
     :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
-    :ivar helpers: the threads that were moved to where their guest's emulator is, in words, each with its guest
+    :ivar cleared: threads that were moved to where their guest's emulator is, and interrupts, in words, each with its
+        guest or the host
     """
 
     done: tuple[tuple[Subject, Action], ...] = ()
@@ -194,7 +195,7 @@ class PinningResult:
     drift: DriftReport = field(default_factory=DriftReport)
     released: tuple[Subject, ...] = ()
     memory_elsewhere: Mapping[str, MemoryElsewhere] = field(default_factory=dict)
-    helpers: tuple[tuple[Subject, str], ...] = ()
+    cleared: tuple[tuple[Subject, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class LogReport:
             LOG.info("%s has no template: %s", subject, what)
         for subject, action in outcome.pinning.done:
             LOG.info("%s: %s", subject, action)
-        for subject, what in outcome.pinning.helpers:
+        for subject, what in outcome.pinning.cleared:
             LOG.info("%s: %s", subject, what)
         for name in outcome.repaired:
             LOG.info("took another host's pins out of the definition of domain %s", name)

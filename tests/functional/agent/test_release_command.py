@@ -70,3 +70,15 @@ def test_wrong_name(tmp_path: Path) -> None:
 def test_wrong_usage(tmp_path: Path, words: list[str]) -> None:
     """Neither a server nor all, or both, is wrong usage: exit code 2."""
     assert 2 == run(tmp_path, *words).returncode
+
+
+def test_interrupts_are_given_back(tmp_path: Path) -> None:
+    """--all takes up what the agent has written down of them; of one that is gone nothing is left to be done."""
+    run(tmp_path, "release", "test")  # which makes the directory
+    records = tmp_path / "run" / "interrupts.json"
+    records.write_text('{"2147483000": {"names": ["gone"], "before": "0-1", "given": "0"}}')
+    records.chmod(0o600)
+
+    done = run(tmp_path, "release", "--all")
+
+    assert (0, "{}") == (done.returncode, records.read_text()), done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kongming_sched.agent.host.noise import read_noise
+from kongming_sched.agent.host.noise import move_interrupt, read_noise
 from kongming_sched.agent.model.noise import HostNoise, IdleState, Interrupt
 from kongming_sched.cpuset import CpuSet
 
@@ -121,3 +121,37 @@ def test_this_machine() -> None:
     noise = read_noise(CpuSet.of([0]))
 
     assert all(interrupt.effective for interrupt in noise.interrupts)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        pytest.param("etc/default/irqbalance", "# IRQBALANCE_BANNED_CPULIST=9", "", id="a comment"),
+        pytest.param("etc/default/irqbalance", "X=1\nIRQBALANCE_BANNED_CPULIST=2-3,7", "2-3,7", id="Debian"),
+        pytest.param("etc/sysconfig/irqbalance", 'export IRQBALANCE_BANNED_CPULIST="2"', "2", id="Red Hat"),
+        pytest.param("etc/default/irqbalance", "IRQBALANCE_BANNED_CPULIST=3-2", "", id="no CPUs"),
+    ],
+)
+def test_cpus_that_irqbalance_leaves_alone(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    """By its files, while it runs."""
+    write(tmp_path, {name: text})
+    before = read_noise(CPUS, tmp_path).banned
+    write(tmp_path, {"run/irqbalance/irqbalance1.sock": ""})
+
+    assert (None, CpuSet.parse(expected) if expected else CpuSet()) == (before, read_noise(CPUS, tmp_path).banned)
+
+
+def test_interrupt_is_moved(tmp_path: Path) -> None:
+    """The kernel is handed a list."""
+    write(tmp_path, {"proc/irq/24/smp_affinity_list": "0-127"})
+
+    move_interrupt(24, CpuSet.parse("0-1,4"), tmp_path)
+
+    assert "0-1,4\n" == (tmp_path / "proc/irq/24/smp_affinity_list").read_text()
+
+
+def test_interrupt_that_is_gone(tmp_path: Path) -> None:
+    """Nothing is made in its place."""
+    with pytest.raises(FileNotFoundError):
+        move_interrupt(24, CPUS, tmp_path)
+    assert [] == list(tmp_path.iterdir())

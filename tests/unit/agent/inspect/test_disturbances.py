@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from kongming_sched.agent.inspect.disturbances import Disturbance, of_host, of_unmanaged
+from kongming_sched.agent.inspect.disturbances import Disturbance, of_host, of_irqbalance, of_unmanaged
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.model.guest import Domain, Identity, ObservedGuest, Threads
 from kongming_sched.agent.model.noise import HostNoise, IdleState, Interrupt
@@ -109,6 +109,28 @@ def test_host_without_dedicated_cpus() -> None:
         {IdleState("C6", 133): EVERYWHERE},
     )
     assert ["isolcpus"] == [found.kind for found in of_host(noise, HostCpus(TOPOLOGY, pools))]
+
+
+@pytest.mark.parametrize(
+    ("banned", "expected"),
+    [
+        pytest.param(None, [], id="it does not run"),
+        pytest.param(CpuSet.parse("1-7"), [], id="it leaves them alone"),
+        pytest.param(CpuSet.parse("0-1"), ["2-3"], id="it leaves some alone"),
+        pytest.param(CpuSet(), ["1-3"], id="it leaves none alone"),
+    ],
+)
+def test_irqbalance_that_would_undo_moves(banned: CpuSet | None, expected: list[str]) -> None:
+    """It is named with the CPUs that it may use, and with the line for its file, which keeps what it leaves alone."""
+    found = list(of_irqbalance(HostNoise(banned=banned), CpuSet.parse("1-3")))
+
+    assert expected == [str(item.cpus) for item in found]
+    assert all(f"IRQBALANCE_BANNED_CPULIST={CpuSet.parse('1-3') | present(banned)}" in item.remedy for item in found)
+
+
+def present(cpus: CpuSet | None) -> CpuSet:
+    """These CPUs, if there are any."""
+    return CpuSet() if cpus is None else cpus
 
 
 def server(name: str, vcpu: str, emulator: str) -> ObservedGuest:

@@ -46,6 +46,17 @@ def test_current_vcpus_count() -> None:
     assert 2 == identify(domain('<domain><vcpu current="2">8</vcpu></domain>')).vcpus
 
 
+def test_realtime_vcpus() -> None:
+    """Those of every entry with a real-time policy; batch and idle are none."""
+    entries = "".join(
+        f"<vcpusched vcpus='{vcpus}' scheduler='{policy}' priority='1'/>"
+        for vcpus, policy in (("1-2", "fifo"), ("4", "rr"), ("5", "batch"), ("6", "idle"))
+    )
+    identity = identify(domain(f"<domain><vcpu>8</vcpu><cputune>{entries}</cputune></domain>"))
+
+    assert CpuSet.parse("1-2,4") == identity.realtime
+
+
 def test_memory_binding() -> None:
     """The live binding is read with its mode."""
     identity = identify(domain(domain_xml("instance-1", UUID, 2, {}, "0-1", "strict")))
