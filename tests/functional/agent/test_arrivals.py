@@ -13,6 +13,7 @@ from kongming_sched.agent.model.outcome import Answer
 from kongming_sched.agent.state.reservations import PATIENCE_SECONDS, Reservations
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.template import PinningTemplate
 from testbed.adapters import Answer as Canned500
 from testbed.adapters import Canned
 from testbed.simulated_host import domain_xml
@@ -81,6 +82,27 @@ def test_told_what_it_would_get_if_it_ran(world: Destination) -> None:
     pins = [action for _, action in outcome.pinning.done if action.is_pin]
     assert [] == pins
     assert CpuSet() == world.host.shared_at_any_time
+
+
+def test_told_of_the_core_of_its_emulator(world: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With both threads, and that is where it stays once the guest runs."""
+    cell = {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}
+    own = PinningTemplate.from_mapping({"name": "own", "cells": [cell], "emulator": "own"})
+    TemplateStore(world.placement.client).create(own)
+    monkeypatch.setitem(TEMPLATES, "own", own)
+    world.host.destroy(world.servers["silver-2"])
+    world.placement.adapter.delete(f"/allocations/{world.servers['silver-2']}")
+    world.settle()
+    specs = world.claim("coming", "own", 1)
+
+    answer = world.ask("coming", specs, "1")
+    world.arrive("coming", specs, answer)
+    outcome = world.run_pass()
+
+    given = pins(answer)
+    assert ({"0": "6"}, "7,15") == (given["vcpupin"], given["emulatorpin"])
+    assert [] == [str(action) for _, action in outcome.pinning.done if action.is_pin]
+    assert (CpuSet(), ()) == (world.host.shared_at_any_time, outcome.problems)
 
 
 def test_others_make_room_before_it_is_told(world: Destination) -> None:
