@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m testbed.peers``, which tools/peers runs: runs Nova's tests in three ways, and compares."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nova
+
+from testbed.peers.runs import OUTCOMES, RUNS, SCHEDULINGS
+
+LIST = Path(__file__).with_name("tests.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of one run.
+
+    :ivar outcomes: test to outcome
+    :ivar schedulings: test to what its requests came to, in any order, for some tests ask several schedulers at once
+    """
+
+    outcomes: dict[str, str]
+    schedulings: dict[str, Counter[str]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Seen:
+        """What a run has left."""
+        outcomes: dict[str, str] = {}
+        for item in _lines(folder / OUTCOMES):
+            if outcomes.get(item["test"]) != "failed":  # as a test may do that ends badly after it has passed
+                outcomes[item["test"]] = item["outcome"]
+        schedulings: dict[str, Counter[str]] = {}
+        for file in sorted(folder.glob(f"{SCHEDULINGS}-*")):
+            for item in _lines(file):
+                schedulings.setdefault(item["test"], Counter())[json.dumps(item["result"])] += 1
+        return cls(outcomes, schedulings)
+
+
+def _lines(file: Path) -> Iterator[dict[str, str]]:
+    return map(json.loads, file.read_text().splitlines())
+
+
+def differences(one: Seen, other: Seen) -> Iterator[str]:
+    """What is not the same in both, a line each."""
+    for test in sorted(one.outcomes.keys() | other.outcomes.keys()):
+        before, after = one.outcomes.get(test, "not run"), other.outcomes.get(test, "not run")
+        if before != after:
+            yield f"{test}: {before}, then {after}"
+    for test in sorted(one.schedulings.keys() | other.schedulings.keys()):
+        expected, found = one.schedulings.get(test, Counter()), other.schedulings.get(test, Counter())
+        for result in (expected - found).keys() | (found - expected).keys():
+            yield f"{test}: {expected[result]} then {found[result]} times {result}"
+
+
+def run(name: str, folder: Path, modules: Sequence[str], options: Sequence[str]) -> Seen:
+    """Run the tests in one way."""
+    folder.mkdir()
+    where = [f"nova.tests.functional.{module}" for module in modules]
+    command = [sys.executable, "-m", "pytest", "-q", "-n2", "--dist", "loadfile", "-W", "ignore", "--tb=no"]
+    command += [f"--rootdir={Path(nova.__file__).parents[1]}"]  # by which tests are named
+    command += ["-p", "no:cacheprovider", "-p", "testbed.peers.plugin", f"--kongming={name}", f"--seen={folder}"]
+    start = time.monotonic()
+    with (folder / "log").open("w") as log:
+        subprocess.run([*command, *options, "--pyargs", *where], check=False, stdout=log, stderr=subprocess.STDOUT)
+    seen = Seen.read(folder) if (folder / OUTCOMES).exists() else None
+    if seen is None or not seen.schedulings:
+        raise SystemExit(f"{(folder / 'log').read_text()}\nNothing was scheduled.")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(seen.outcomes.values()).items()))
+    count = sum(counter.total() for counter in seen.schedulings.values())
+    print(f"{name}: {kinds}, {count} schedulings, {(time.monotonic() - start) / 60:.0f} minutes", flush=True)
+    return seen
+
+
+def main() -> int:
+    """Run and compare; 0 if nothing is different, 1 else."""
+    parser = argparse.ArgumentParser(prog="tools/peers", description="Compares Nova's tests without and with KongMing.")
+    parser.add_argument("module", nargs="*", help=f"below nova.tests.functional; those of {LIST.name} by default")
+    parser.add_argument("-k", dest="expression", help="only tests that this expression of pytest chooses")
+    words = parser.parse_args()
+    listed = [line for line in LIST.read_text().splitlines() if not line.startswith("#")]
+    options = ["-k", words.expression] if words.expression else []
+    found = 0
+    with tempfile.TemporaryDirectory(prefix="kongming-peers.") as name:
+        seen = {kind: run(kind, Path(name, kind), words.module or listed, options) for kind in RUNS}
+    without = seen.pop("without")
+    for kind, other in seen.items():
+        lines = list(differences(without, other))
+        found += len(lines)
+        count = sum(counter.total() for counter in without.schedulings.values())
+        print(
+            f"without and {kind}: {len(without.outcomes)} tests, {count} schedulings compared, {len(lines)} different"
+        )
+        for line in lines:
+            print(f"  {line}")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
