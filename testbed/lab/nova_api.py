@@ -108,7 +108,7 @@ class NovaApi(ChildProcess):
             "nova-api",
             [sys.executable, "-m", "testbed.lab.wsgi_server", "testbed.lab.nova_wsgi", self._port_file],
             directory,
-            {"OS_NOVA_CONFIG_DIR": str(directory)},
+            {"OS_NOVA_CONFIG_DIR": str(directory), "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1"},
         )
 
     def build(self, server: str, host: str) -> None:

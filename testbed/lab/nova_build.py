@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nova import monkey_patch
+from testbed.releases import fixtures
 
-monkey_patch.patch(backend="threading")
+fixtures.run_on_native_threads()
 
 from nova import context, objects  # noqa: E402  # Nova must choose its threads before all else
 from nova.compute import vm_states  # noqa: E402

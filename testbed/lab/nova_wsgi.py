@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nova import monkey_patch
+from testbed.releases import fixtures
 
-monkey_patch.patch(backend="threading")
+fixtures.run_on_native_threads()
 
 from nova import context, objects  # noqa: E402  # Nova must choose its threads before anything else of it is imported
 from nova.api.openstack import wsgi_app  # noqa: E402
@@ -80,10 +80,10 @@ def create_databases() -> None:
 def load() -> WSGIApplication:
     """The application, on databases that are made first if they are not there."""
     directory = Path(os.environ["OS_NOVA_CONFIG_DIR"])
-    wsgi_app.init_global_data([str(directory / "nova.conf")], "osapi_compute", "nova-api")
+    fixtures.call_with_as_many(wsgi_app.init_global_data, [str(directory / "nova.conf")], "osapi_compute", "nova-api")
     if not (directory / "nova_api.sqlite").exists():
         create_databases()
-    application: WSGIApplication = wsgi_app.init_application("osapi_compute", "nova-api")
+    application: WSGIApplication = fixtures.call_with_as_many(wsgi_app.init_application, "osapi_compute", "nova-api")
     return building(application)
 
 

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 from nova import monkey_patch
 
@@ -26,3 +29,17 @@ def run_as_the_fixtures_do() -> None:
         monkey_patch.patch("threading")
     elif hasattr(monkey_patch, "patch"):  # from Nova 32 on
         monkey_patch.patch()
+
+
+def run_on_native_threads() -> None:
+    """Run one of Nova's services on native threads, whatever its release would take.
+
+    To be called as above. Up to Nova 32 its process needs OS_NOVA_DISABLE_EVENTLET_PATCHING in its environment.
+    """
+    if hasattr(monkey_patch, "patch"):
+        call_with_as_many(monkey_patch.patch, "threading")
+
+
+def call_with_as_many(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function of Nova's with as many of these arguments as it takes in its release."""
+    return function(*arguments[: len(inspect.signature(function).parameters)])
