@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kongming_sched.agent.act.confine import Confined, Confinement, Record, plan_confinement
 from kongming_sched.agent.model.actions import Kind, ThreadKey
-from kongming_sched.agent.model.guest import RunningGuest, identify
+from kongming_sched.agent.model.guest import HelperThread, RunningGuest, identify
 from kongming_sched.cpuset import CpuSet
 from testbed.simulated_host import SimulatedHost
 from testbed.topologies import two_nodes_no_smt
@@ -121,6 +121,23 @@ def test_killed_at_any_step(tmp_path: Path, step: int, is_off_then: bool) -> Non
     off_the_pool = {GUEST: ("0-1,6-7", "0-1,6-7", "emulator 0-1,6-7", "memory anywhere")}
     assert (before if is_off_then else off_the_pool) == host.pins()
     assert [] == confined.problems
+
+
+def test_threads_that_libvirt_does_not_pin(tmp_path: Path) -> None:
+    """They leave the pool with the emulator, and go back with it; one that the kernel keeps there is a problem."""
+    host = SimulatedHost(two_nodes_no_smt(), POOL)
+    host.spawn(GUEST, 1, {})
+    host.add_helper(GUEST, HelperThread(71, "worker", ONLINE))
+    host.add_helper(GUEST, HelperThread(72, "iou-wrk-70", ONLINE, is_bound=True))
+
+    confined = run(host, tmp_path / "confined.json", True)
+    off = host.helper(71, "worker")
+    run(host, tmp_path / "confined.json", False)
+
+    assert HelperThread(71, "worker", ONLINE - POOL) == off
+    assert HelperThread(71, "worker", ONLINE) == host.helper(71, "worker")
+    (problem,) = confined.problems
+    assert problem[1].startswith("thread iou-wrk-70 (72) may run on CPU 2-5 of dedicated_cpu_set: the kernel could not")
 
 
 def test_disk_full(tmp_path: Path) -> None:
