@@ -187,7 +187,7 @@ class Story(StoryHost):
     def exchange(self, pick: int, name: str) -> None:
         """Two servers are resized here at once, each to the flavor of the other; until then they stay where they are.
 
-        Not if their old claims cannot be told apart from each other, or from the one of a guest that ends meanwhile.
+        Not if their old claims cannot be distinguished from each other, or from the one of a guest that ends meanwhile.
 
         :param name: the template of the larger one, which the smaller one claims on the other node
         """

@@ -30,7 +30,7 @@ def pins(answer: Answer) -> Mapping[str, Any]:
 class Destination(World):
     """A host to which guests come.
 
-    :ivar file: where its agent writes its bookings down
+    :ivar file: where its agent writes its reservations down
     """
 
     file: Path
@@ -189,7 +189,7 @@ def test_guest_that_came_and_went(world: Destination) -> None:
 
 
 def test_guest_that_has_come_is_not_booked(world: Destination) -> None:
-    """A guest that runs needs no booking."""
+    """A guest that runs needs no reservation."""
     specs = world.claim("coming", "gold", 0)
     answer = world.ask("coming", specs)
     world.arrive("coming", specs, answer)
@@ -320,7 +320,7 @@ def test_disk_full(world: Destination, tmp_path: Path) -> None:
 
 
 def test_broken_file_of_bookings(world: Destination, tmp_path: Path) -> None:
-    """An agent whose file of bookings is broken starts without them."""
+    """An agent whose file of reservations is broken starts without them."""
     for text in ("", "{", "[1]", '[{"xml": "<a/>", "vcpus": [], "emulator": "", "until": 1}]'):
         (tmp_path / "arrivals.json").write_text(text)
         world.start_agent()
