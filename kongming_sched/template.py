@@ -12,7 +12,11 @@ from kongming_sched.clauses.clause import Kind, Only, Schema, Where, clause, rea
 from kongming_sched.clauses.kinds import Choice, Cpus, Number, Part, Parts
 from kongming_sched.clauses.pins import Pins
 from kongming_sched.clauses.text import Text
-from kongming_sched.compat import StrEnum
+from kongming_sched.clauses.words import CpuPolicy as CpuPolicy
+from kongming_sched.clauses.words import EmulatorPolicy as EmulatorPolicy
+from kongming_sched.clauses.words import MemoryPolicy as MemoryPolicy
+from kongming_sched.clauses.words import Override as Override
+from kongming_sched.clauses.words import ThreadPolicy as ThreadPolicy
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.qos import NO_QOS, Qos
 from kongming_sched.texts.printable import quote
@@ -22,61 +26,6 @@ _Template = TypeVar("_Template", bound="PinningTemplate")
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """What a template's name looks like: it becomes part of trait and resource class names."""
-
-
-class CpuPolicy(StrEnum):
-    """What the vCPUs of a cell run on."""
-
-    DEDICATED = "dedicated"
-    """One host CPU each, of the node's dedicated pool, which nobody else uses."""
-    SHARED = "shared"
-    """All host CPUs of the node's shared pool, together with other servers."""
-    EXPLICIT = "explicit"
-    """The host CPUs that the template names."""
-
-
-class ThreadPolicy(StrEnum):
-    """How dedicated vCPUs lie on hardware threads, as Nova's hw:cpu_thread_policy means the words."""
-
-    ANY = "any"
-    """On whatever threads are left."""
-    PREFER = "prefer"
-    """On siblings if that is possible."""
-    REQUIRE = "require"
-    """On siblings, filling whole cores that nobody else uses; the host must have SMT."""
-    ISOLATE = "isolate"
-    """Each on a core of its own, whose other threads stay idle."""
-
-
-class MemoryPolicy(StrEnum):
-    """Where the guest's memory may lie."""
-
-    STRICT = "strict"
-    """On the NUMA nodes of the guest's vCPUs only."""
-    NONE = "none"
-    """Anywhere."""
-
-
-class EmulatorPolicy(StrEnum):
-    """Where QEMU's own threads run."""
-
-    SHARED = "shared"
-    """On the host's housekeeping CPUs."""
-    CELL = "cell"
-    """On the CPUs of the vCPUs."""
-    OWN = "own"
-    """On a dedicated host CPU of their own, on the first cell's node; a whole core if that cell takes whole cores."""
-
-
-class Override(StrEnum):
-    """What a server's own metadata may replace."""
-
-    DENIED = "denied"
-    """Nothing."""
-    PINS = "pins"
-    """The pins. The server keeps its template, with its ``qos``."""
-    ALLOWED = "allowed"
-    """The pins, and the template by another one that is open as well: with the other's ``qos``, or with none."""
 
 
 @dataclass(frozen=True, slots=True)
