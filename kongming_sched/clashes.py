@@ -23,11 +23,17 @@ def cpus_of_option(text: str | None, option: str) -> CpuSet:
 def find_clashes(ours: Mapping[str, CpuSet], novas: Mapping[str, CpuSet]) -> Iterator[exceptions.ConfigurationError]:
     """An error for each pair of options that name the same CPUs.
 
+    The dedicated pool may be Nova's ``cpu_dedicated_set`` as a whole: Nova then starts servers that it lays out on NUMA
+    nodes on CPUs of the pool, one for each vCPU, and the agent pins them from there on. A part of it may not, for the
+    rest would be taken by servers that Placement does not count on the nodes.
+
     :param ours: CPUs by option of ``[kongming_agent]``
     :param novas: CPUs by option of nova.conf's ``[compute]``
     """
     for option, cpus in ours.items():
         for theirs, nova_cpus in novas.items():
+            if (option, theirs) == ("dedicated_cpu_set", "cpu_dedicated_set") and cpus == nova_cpus:
+                continue
             if twice := cpus & nova_cpus:
                 yield exceptions.ConfigurationError(
                     f"[kongming_agent] {option}",

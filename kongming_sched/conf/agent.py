@@ -18,8 +18,11 @@ OPTS = [
 Host CPUs of the dedicated pool, each of which belongs to one server at a time.
 
 Name whole cores: if a core's hardware thread is in the pool, its siblings must be too. The CPUs must lie outside Nova's
-``[compute] cpu_shared_set`` and ``[compute] cpu_dedicated_set``, and at least one CPU must be left for emulator
-threads. CPUs of templates with explicit pins are taken from this pool.
+``[compute] cpu_shared_set``, and at least one CPU must be left for emulator threads. CPUs of templates with explicit
+pins are taken from this pool.
+
+Nova's ``[compute] cpu_dedicated_set`` must name either none of them, or exactly these. The latter is for hosts of
+servers with huge pages or with visible NUMA nodes, to which no other servers of ``hw:cpu_policy=dedicated`` may come.
 
 Example: ``4-31,^16,^17``.
 """,

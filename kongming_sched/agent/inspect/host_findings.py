@@ -108,6 +108,12 @@ def of_nova(settings: Settings, topology: HostTopology | None) -> Iterator[Findi
     if clashes:
         return
     novas = {"cpu_shared_set": settings.nova_shared, "cpu_dedicated_set": settings.nova_dedicated}
+    if settings.nova_dedicated and settings.nova_dedicated == settings.dedicated:
+        del novas["cpu_dedicated_set"]
+        fact = "[compute] cpu_dedicated_set is the dedicated pool: no other servers of hw:cpu_policy=dedicated may come"
+        yield Finding(Level.OK, "nova.conf", fact)
+        if not settings.nova_shared:
+            return  # so that Nova offers no CPU to servers without a template
     named = [f"{option} = {cpus}" for option, cpus in novas.items() if cpus]
     if named:
         state = "on" if settings.confine_unmanaged else "off"

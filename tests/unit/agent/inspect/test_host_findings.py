@@ -189,6 +189,11 @@ def test_a_node_without_memory() -> None:
             Level.WARN,
             "[compute] has neither cpu_shared_set nor cpu_dedicated_set, and confine_unmanaged is off: servers without",
         ),
+        (
+            {"nova_dedicated": "1-3,5-7"},
+            Level.OK,
+            "[compute] cpu_dedicated_set is the dedicated pool: no other servers",
+        ),
         ({"confine_unmanaged": True}, Level.OK, "names no CPUs; confine_unmanaged is on, and keeps servers without"),
     ],
 )
