@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import re
 
+from kongming_sched.compat import StrEnum
 from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 
 CLASS_PREFIX = "CUSTOM_KONGMING_PAGES_"
@@ -13,6 +14,36 @@ CLASS_PREFIX = "CUSTOM_KONGMING_PAGES_"
 
 _UNITS_KIB = {"K": 1, "M": 1 << 10, "G": 1 << 20, "T": 1 << 30}
 _TEXT = re.compile(r"([1-9][0-9]{0,8})([KMGT])I?B", re.IGNORECASE)
+
+
+class PageSize(StrEnum):
+    """Sizes of huge pages that processors have."""
+
+    KIB_64 = "64KiB"
+    """Of AArch64 with base pages of 4 KiB."""
+    MIB_1 = "1MiB"
+    """Of s390x."""
+    MIB_2 = "2MiB"
+    """Of x86-64, AArch64 and POWER."""
+    MIB_16 = "16MiB"
+    """Of POWER."""
+    MIB_32 = "32MiB"
+    """Of AArch64."""
+    MIB_512 = "512MiB"
+    """Of AArch64 with base pages of 64 KiB."""
+    GIB_1 = "1GiB"
+    """Of x86-64, AArch64 and POWER."""
+    GIB_2 = "2GiB"
+    """Of s390x."""
+    GIB_16 = "16GiB"
+    """Of AArch64 and POWER."""
+
+    @property
+    def kib(self) -> int:
+        """The size in KiB."""
+        size = read_kib(self)
+        assert size is not None  # noqa: S101  # every word above is one
+        return size
 
 
 def read_kib(text: str) -> int | None:

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.compat import StrEnum
+from kongming_sched.nova_numa.keys import PAGE_SIZE_KEY, NovaNuma, following_keys, read_nova_numa
+from kongming_sched.page_sizes import page_size_of
 from kongming_sched.template import NAME
 from kongming_sched.texts.printable import quote
 from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
+
+MEMORY_CLASS = "CUSTOM_KONGMING_MEMORY_MB"
+"""The resource class of a NUMA node's memory in pages of the usual size."""
 
 TEMPLATE_KEY = "kongming:template"
 STRATEGY_KEY = "kongming:numa_strategy"
@@ -49,6 +54,17 @@ class CellRequest:
     resources: Mapping[str, int]
     required: frozenset[str]
 
+    @property
+    def page_kib(self) -> int | None:
+        """The size in KiB of the huge pages that it takes; None if it takes none."""
+        return next(filter(None, map(page_size_of, self.resources)), None)
+
+    @property
+    def memory_mb(self) -> int:
+        """The memory in MiB that it takes of its node, in pages of whatever size."""
+        pages_kib = sum(amount * (page_size_of(name) or 0) for name, amount in self.resources.items())
+        return self.resources.get(MEMORY_CLASS, 0) + pages_kib // 1024
+
 
 @dataclass(frozen=True, slots=True)
 class PinningRequest:
@@ -57,11 +73,13 @@ class PinningRequest:
     :ivar template: name of the template
     :ivar cells: one request group per cell, ordered by its number
     :ivar strategy: the flavor's own NUMA strategy, or None for the configured one
+    :ivar nova_numa: the NUMA topology that Nova makes of the flavor; None if it makes none
     """
 
     template: str
     cells: tuple[CellRequest, ...]
     strategy: NumaStrategy | None = None
+    nova_numa: NovaNuma | None = None
 
     @classmethod
     def from_extra_specs(cls, extra_specs: Mapping[str, str]) -> PinningRequest | None:
@@ -76,16 +94,52 @@ class PinningRequest:
         if not NAME.fullmatch(template):
             raise exceptions.InvalidRequest(TEMPLATE_KEY, f"{quote(template)} is not a template's name")
         if clash := find_clash(extra_specs):
-            raise exceptions.InvalidRequest(clash, f"cannot be combined with {TEMPLATE_KEY}; unset one of them")
+            raise exceptions.InvalidRequest(clash, why_clash(clash, extra_specs))
         strategy = extra_specs.get(STRATEGY_KEY)
         if strategy is not None and strategy not in list(NumaStrategy):
             raise exceptions.InvalidRequest(STRATEGY_KEY, f"{quote(strategy)} is none of {', '.join(NumaStrategy)}")
-        return cls(template, _read_groups(extra_specs), NumaStrategy(strategy) if strategy else None)
+        cells = _read_groups(extra_specs)
+        numa = read_nova_numa(extra_specs, [cell.memory_mb for cell in cells], _page_kib(cells))
+        return cls(template, cells, NumaStrategy(strategy) if strategy else None, numa)
 
 
 def find_clash(extra_specs: Mapping[str, str]) -> str | None:
-    """The first key by which Nova would pin CPUs itself, if there is one."""
-    return next((key for key in sorted(extra_specs) if _CLASHES.fullmatch(key)), None)
+    """The first key by which Nova would place vCPUs or memory otherwise than the template says, if there is one."""
+    found = [key for key in sorted(extra_specs) if _CLASHES.fullmatch(key)]
+    following = find_following(extra_specs) if found else ()
+    return next((key for key in found if key not in following), None)
+
+
+def find_following(extra_specs: Mapping[str, str]) -> frozenset[str]:
+    """The keys of Nova's that follow from a flavor's request groups, and that ``flavor set`` writes with them."""
+    groups: dict[str, set[str]] = {}
+    for key in extra_specs:
+        if (match := _GROUP_KEY.fullmatch(key)) and match[1] == "resources":
+            groups.setdefault(match[2], set()).add(match[3])
+    sizes = {size for names in groups.values() for size in map(page_size_of, names) if size}
+    return following_keys(extra_specs, len(groups), min(sizes, default=None))
+
+
+def why_clash(key: str, extra_specs: Mapping[str, str]) -> str:
+    """Why a key that clashes does so, and what to do."""
+    if key == PAGE_SIZE_KEY and extra_specs[key] in ("large", "any"):
+        return (
+            f"is {extra_specs[key]}, which sticks to the size that Nova tries first; unset it, and name the size in the"
+            " template's cells, as in pages: 2MiB"
+        )
+    return f"cannot be combined with {TEMPLATE_KEY}; unset one of them"
+
+
+def _page_kib(cells: Sequence[CellRequest]) -> int | None:
+    """The size in KiB of the huge pages that all cells take; None if they take none.
+
+    :raises InvalidRequest: if they differ, for Nova gives a server pages of one size
+    """
+    size = cells[0].page_kib
+    for cell in cells:
+        if cell.page_kib != size or (size and MEMORY_CLASS in cell.resources):
+            raise exceptions.InvalidRequest(f"resources{cell.group}:*", "takes memory in pages of another size")
+    return size
 
 
 def _read_groups(extra_specs: Mapping[str, str]) -> tuple[CellRequest, ...]:

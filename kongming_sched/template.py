@@ -14,10 +14,12 @@ from kongming_sched.clauses.pins import Pins
 from kongming_sched.clauses.text import Text
 from kongming_sched.clauses.words import CpuPolicy as CpuPolicy
 from kongming_sched.clauses.words import EmulatorPolicy as EmulatorPolicy
+from kongming_sched.clauses.words import GuestNuma as GuestNuma
 from kongming_sched.clauses.words import MemoryPolicy as MemoryPolicy
 from kongming_sched.clauses.words import Override as Override
 from kongming_sched.clauses.words import ThreadPolicy as ThreadPolicy
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.page_sizes import PageSize
 from kongming_sched.qos import NO_QOS, Qos
 from kongming_sched.texts.printable import quote
 from kongming_sched.texts.whole_number import NODE_IDS
@@ -98,6 +100,14 @@ class TemplateCell:
             blank=True,
         ),
     )
+    pages: PageSize | None = field(
+        default=None,
+        metadata=clause(
+            Choice(PageSize),
+            "Huge pages of this size for the cell's memory; without it pages of the usual size.",
+            blank=True,
+        ),
+    )
 
     @property
     def host_cpus(self) -> CpuSet:
@@ -165,6 +175,13 @@ class PinningTemplate:
         default=None,
         metadata=clause(Text(120), "What the template is for, in 1 to 120 characters on one line.", blank=True),
     )
+    guest_numa: GuestNuma = field(
+        default=GuestNuma.HIDDEN,
+        metadata=clause(
+            Choice(GuestNuma),
+            "What the guest sees of NUMA: one node, or one for each cell, with its vCPUs and its share of the memory.",
+        ),
+    )
 
     @property
     def vcpus(self) -> int:
@@ -196,6 +213,16 @@ class PinningTemplate:
             count += count_cpus(1, self.emulator_threads, threads_per_core)
         return count
 
+    @property
+    def pages(self) -> PageSize | None:
+        """The size of the huge pages of all cells; None for pages of the usual size."""
+        return self.cells[0].pages
+
+    @property
+    def needs_nova_numa(self) -> bool:
+        """Whether Nova must know of the nodes, as it must for huge pages and for a guest that sees its nodes."""
+        return self.pages is not None or self.guest_numa is GuestNuma.VISIBLE
+
     @classmethod
     def from_mapping(cls: type[_Template], data: object) -> _Template:
         """Check and read a template as YAML or JSON give it.
@@ -206,6 +233,7 @@ class PinningTemplate:
         where = Where(name if isinstance(name, str) and NAME.fullmatch(name) else None)
         template = read(cls, data, where)
         _check_cells_together(template, where)
+        _check_nova_numa(template, where)
         return template
 
     def to_mapping(self) -> dict[str, object]:
@@ -235,3 +263,26 @@ def _check_cells_together(template: PinningTemplate, where: Where) -> None:
         raise where.key("cells").error(reason)
     if unknown := CpuSet.of(template.qos.own_quotas_us) - seen:
         raise where.key("qos").key("vcpus").error(f"vCPU {unknown} is in no cell")
+
+
+def _check_nova_numa(template: PinningTemplate, where: Where) -> None:
+    """The rules of what Nova lays out in memory: one size of pages, and guest nodes in the order of host nodes."""
+    for index, cell in enumerate(template.cells):
+        at = where.key("cells").item(index)
+        if cell.pages is not template.pages:
+            first, other = template.pages or "missing", cell.pages or "missing"
+            raise at.key("pages").error(f"is {other} and that of cell 0 is {first}; Nova gives a server one size")
+        if cell.memory is not MemoryPolicy.STRICT and template.needs_nova_numa:
+            raise at.key("memory").error("must be strict with pages and with guest_numa: visible, for Nova binds it")
+    if template.guest_numa is GuestNuma.HIDDEN:
+        if template.pages and len(template.cells) > 1:
+            reason = "must be visible for pages in several cells: Nova puts what the guest sees as one node on one node"
+            raise where.key("guest_numa").error(reason)
+        return
+    last = -1
+    for index, cell in enumerate(template.cells):
+        # Nova tries host nodes in ascending order and takes the first that fit, whatever the template says.
+        last = last + 1 if cell.node is None else cell.node if cell.node > last else NODE_IDS.stop
+        if last not in NODE_IDS:
+            at = where.key("cells").item(index).key("node")
+            raise at.error("with guest_numa: visible cells stand in ascending order of their nodes; exchange the cells")

@@ -50,6 +50,15 @@ class EmulatorPolicy(StrEnum):
     """On a dedicated host CPU of their own, on the first cell's node; a whole core if that cell takes whole cores."""
 
 
+class GuestNuma(StrEnum):
+    """What the guest sees of the NUMA nodes that its cells are on."""
+
+    HIDDEN = "hidden"
+    """One node, however many cells there are."""
+    VISIBLE = "visible"
+    """A node for each cell, with the cell's vCPUs and its share of the memory."""
+
+
 class Override(StrEnum):
     """What a server's own metadata may replace."""
 

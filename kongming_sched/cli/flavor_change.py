@@ -13,6 +13,7 @@ from kongming_sched.cli.command import Change
 from kongming_sched.cloud import extra_specs
 from kongming_sched.cloud.compute import Flavor
 from kongming_sched.cloud.nodes import read_nodes
+from kongming_sched.nova_numa.keys import NovaCpuPolicy
 from kongming_sched.request import STRATEGY_KEY, NumaStrategy
 from kongming_sched.template import PinningTemplate
 from kongming_sched.texts.whole_number import THREADS_PER_CORE, whole_number_argument
@@ -55,6 +56,14 @@ class SetFlavor(Change):
             help="Threads per core of the hosts, for templates that take whole cores (default: that of the nodes that"
             " offer the template, if it is the same for all)",
         )
+        parser.add_argument(
+            "--nova-cpu-policy",
+            choices=[str(policy) for policy in NovaCpuPolicy],
+            help="For templates with pages or guest_numa: visible: the CPUs on which Nova starts the servers before the"
+            " agent pins them, of cpu_dedicated_set, which is the dedicated pool of such hosts, or of cpu_shared_set,"
+            " for hosts whose pool is in neither (default: what the flavor has, or else dedicated unless a cell is"
+            " shared)",
+        )
         return parser
 
     def plan(self, parsed_args: argparse.Namespace) -> Plan:
@@ -65,7 +74,10 @@ class SetFlavor(Change):
         if threads is None and any(cell.needs_smt_trait for cell in template.cells):
             threads = self._threads_per_core(template)
         strategy = parsed_args.numa_strategy or flavor.extra_specs.get(STRATEGY_KEY)
-        wanted = extra_specs.wanted_extra_specs(flavor, template, threads, strategy, parsed_args.group_policy)
+        policy = extra_specs.present_cpu_policy(flavor.extra_specs, template)
+        if parsed_args.nova_cpu_policy:
+            policy = NovaCpuPolicy(parsed_args.nova_cpu_policy)
+        wanted = extra_specs.wanted_extra_specs(flavor, template, threads, strategy, parsed_args.group_policy, policy)
         steps = extra_specs.steps_to_set(flavor.extra_specs, wanted)
         return _plan(flavor, steps, wanted, lambda: extra_specs.carry_out(self.compute, flavor, steps))
 

@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 from kongming_sched import exceptions
 from kongming_sched.cloud.compute import ComputeClient, Flavor
+from kongming_sched.nova_numa.keys import CPU_POLICY_KEY, NovaCpuPolicy
 from kongming_sched.placement import flavor as placement_flavor
-from kongming_sched.request import STRATEGY_KEY, TEMPLATE_KEY, PinningRequest
-from kongming_sched.template import PinningTemplate, ThreadPolicy
+from kongming_sched.request import STRATEGY_KEY, TEMPLATE_KEY, PinningRequest, find_following
+from kongming_sched.template import CpuPolicy, PinningTemplate, ThreadPolicy
 
 CLOSED = "(being changed: run the same command again)"
 """What a flavor names as its template while its other keys are incomplete.
@@ -29,12 +30,15 @@ def wanted_extra_specs(
     threads_per_core: int | None,
     strategy: str | None,
     group_policy: str | None = None,
+    cpu_policy: NovaCpuPolicy | None = None,
 ) -> dict[str, str]:
     """The extra specs of KongMing that a flavor needs to ask for a template, checked as the scheduler reads them.
 
     :param threads_per_core: of the hosts; only needed for templates that take whole cores
     :param strategy: the NUMA strategy of the flavor, if it is to have one
     :param group_policy: Placement's policy for the flavor's request groups; by default what the flavor has
+    :param cpu_policy: which CPUs Nova gives its servers at their start, if it lays them out on nodes; by default that
+        of the template's vCPUs
     :raises InvalidFlavor: if the flavor cannot ask for the template, naming the obstacle
     """
     owned = placement_flavor.owned_keys(flavor.extra_specs)
@@ -43,7 +47,12 @@ def wanted_extra_specs(
         if threads_per_core == 1 and any(cell.threads is ThreadPolicy.REQUIRE for cell in template.cells):
             raise exceptions.InvalidRequest("threads per core", "the template takes siblings, and such hosts have none")
         wanted = placement_flavor.extra_specs(
-            template, kept, vcpus=flavor.vcpus, memory_mb=flavor.memory_mb, threads_per_core=threads_per_core
+            template,
+            kept,
+            vcpus=flavor.vcpus,
+            memory_mb=flavor.memory_mb,
+            threads_per_core=threads_per_core,
+            cpu_policy=cpu_policy,
         )
         if strategy is not None:
             wanted[STRATEGY_KEY] = strategy
@@ -52,6 +61,15 @@ def wanted_extra_specs(
     except exceptions.InvalidRequest as error:
         raise exceptions.InvalidFlavor(flavor.name, template.name, error.key, error.reason) from error
     return wanted
+
+
+def present_cpu_policy(present: Mapping[str, str], template: PinningTemplate) -> NovaCpuPolicy | None:
+    """Which CPUs Nova gives the servers of a flavor of this template; None if the flavor does not say, or cannot."""
+    following = find_following(present)
+    is_pinned = all(cell.cpus is not CpuPolicy.SHARED for cell in template.cells)
+    if present.get(TEMPLATE_KEY) != template.name or not following or not template.needs_nova_numa or not is_pinned:
+        return None
+    return NovaCpuPolicy.DEDICATED if CPU_POLICY_KEY in following else NovaCpuPolicy.SHARED
 
 
 def _group_policy(present: Mapping[str, str], wanted: Mapping[str, str], asked: str | None) -> dict[str, str]:

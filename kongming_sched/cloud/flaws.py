@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.cloud.compute import Flavor
-from kongming_sched.cloud.extra_specs import CLOSED, wanted_extra_specs
+from kongming_sched.cloud.extra_specs import CLOSED, present_cpu_policy, wanted_extra_specs
 from kongming_sched.cloud.nodes import threads_per_core
+from kongming_sched.nova_numa.keys import PAGE_SIZE_KEY
 from kongming_sched.placement import flavor as placement_flavor
 from kongming_sched.request import GROUP, STRATEGY_KEY, TEMPLATE_KEY, NumaStrategy, PinningRequest, find_clash
 from kongming_sched.template import PinningTemplate
@@ -51,7 +52,8 @@ def find_flaw(flavor: Flavor, template_of: Callable[[str], PinningTemplate]) -> 
         problem = f"{_MEMORY} is 0, and Nova only finds hosts that give something of their own"
         return Flaw(problem, f"openstack flavor unset {name} --property {_MEMORY}")
     if clash := find_clash(specs):
-        return Flaw(f"{clash} makes Nova choose CPUs itself", f"openstack flavor unset {name} --property {clash}")
+        noun = "pages" if clash == PAGE_SIZE_KEY else "NUMA nodes" if clash.startswith("hw:numa") else "CPUs"
+        return Flaw(f"{clash} makes Nova choose {noun} itself", f"openstack flavor unset {name} --property {clash}")
     if (strategy := specs.get(STRATEGY_KEY)) is not None and strategy not in list(NumaStrategy):
         problem = f"{STRATEGY_KEY} is {strategy!r}, and none of {', '.join(NumaStrategy)}"
         return Flaw(problem, f"{again} --numa-strategy {NumaStrategy.PACK}")
@@ -82,7 +84,9 @@ def _flaw_of_groups(flavor: Flavor, template: PinningTemplate, again: str) -> Fl
         request = PinningRequest.from_extra_specs(flavor.extra_specs)
         cells = request.cells if request else ()
         threads = threads_per_core(trait for cell in cells for trait in cell.required)
-        wanted = wanted_extra_specs(flavor, template, threads, flavor.extra_specs.get(STRATEGY_KEY))
+        policy = present_cpu_policy(flavor.extra_specs, template)
+        strategy = flavor.extra_specs.get(STRATEGY_KEY)
+        wanted = wanted_extra_specs(flavor, template, threads, strategy, cpu_policy=policy)
     except exceptions.InvalidRequest as error:
         lacks = f"lacks {error.key}"
         return Flaw(lacks if error.key.endswith(":*") else f"{error.key}: {error.reason.partition(';')[0]}", again)

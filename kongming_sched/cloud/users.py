@@ -56,8 +56,8 @@ def describe(users: Iterable[User]) -> str:
 
 
 def has_same_demand(old: PinningTemplate, new: PinningTemplate) -> bool:
-    """Whether servers take the same resources of the same nodes by both templates, on hosts of any kind."""
-    return old.vcpus == new.vcpus and all(
+    """Whether servers take the same of the same nodes, and see the same of them, by both templates, on any host."""
+    return (old.vcpus, old.guest_numa) == (new.vcpus, new.guest_numa) and all(
         cell_requests(old, _ANY_MEMORY_MB, threads) == cell_requests(new, _ANY_MEMORY_MB, threads)
         for threads in _ANY_THREADS
     )

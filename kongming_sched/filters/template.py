@@ -14,6 +14,7 @@ from kongming_sched.placement.candidates import Mismatch
 from kongming_sched.request import PinningRequest
 from kongming_sched.scheduler import nova_request
 from kongming_sched.scheduler.host_claims import HostClaims
+from kongming_sched.scheduler.pass_state import own_states
 from kongming_sched.texts.printable import clean
 from kongming_sched.texts.sentences import sentence
 
@@ -41,7 +42,8 @@ class KongmingTemplateFilter(filters.BaseHostFilter):
             return []
         if request is None:
             return filter_obj_list
-        return [host_state for host_state in filter_obj_list if self._keep(host_state, request)]
+        host_states = own_states(filter_obj_list) if request.nova_numa else filter_obj_list
+        return [host_state for host_state in host_states if self._keep(host_state, request)]
 
     def _keep(self, host_state: Any, request: PinningRequest) -> bool:
         """Replace the host's candidates by those that honour the request; False if there is none."""

@@ -7,9 +7,19 @@ import re
 from collections.abc import Mapping
 
 from kongming_sched import exceptions
+from kongming_sched.nova_numa.keys import CPU_POLICY_KEY, GuestCell, NovaCpuPolicy, NovaNuma, is_key
 from kongming_sched.placement import names
-from kongming_sched.request import GROUP, STRATEGY_KEY, TEMPLATE_KEY, CellRequest, PinningRequest, find_clash
-from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate
+from kongming_sched.request import (
+    GROUP,
+    STRATEGY_KEY,
+    TEMPLATE_KEY,
+    CellRequest,
+    PinningRequest,
+    find_clash,
+    find_following,
+    why_clash,
+)
+from kongming_sched.template import NAME, CpuPolicy, GuestNuma, MemoryPolicy, PinningTemplate, TemplateCell
 
 ROOT_VCPU = "resources:VCPU"
 GROUP_POLICY = "group_policy"
@@ -26,7 +36,7 @@ def cell_requests(template: PinningTemplate, memory_mb: int, threads_per_core: i
 
     :param memory_mb: the flavor's memory in MiB, divided among the cells in proportion to their vCPUs
     :param threads_per_core: of the hosts' dedicated pools; only needed for ``require`` and ``isolate``
-    :raises InvalidRequest: if threads_per_core is needed and not given
+    :raises InvalidRequest: if threads_per_core is needed and not given, or the memory makes no whole huge pages
     """
     return tuple(
         _cell_request(template, index, memory, threads_per_core)
@@ -35,11 +45,36 @@ def cell_requests(template: PinningTemplate, memory_mb: int, threads_per_core: i
 
 
 def share_memory(template: PinningTemplate, memory_mb: int) -> tuple[int, ...]:
-    """Divide memory in MiB among the cells in proportion to their vCPUs; the first cells take the remainder."""
-    shares = [memory_mb * len(cell.vcpus) // template.vcpus for cell in template.cells]
-    for index in range(memory_mb - sum(shares)):
+    """Divide memory in MiB among the cells in proportion to their vCPUs; the first cells take the remainder.
+
+    Each share consists of whole huge pages if the cells have such.
+
+    :raises InvalidRequest: if the memory does not, or if Nova has to lay out a cell that gets none
+    """
+    unit_mb = -(-template.pages.kib // 1024) if template.pages else 1
+    units, rest = divmod(memory_mb, unit_mb)
+    if rest:
+        reason = f"{memory_mb} MiB of memory make no whole number of pages of {template.pages}, which are {unit_mb} MiB"
+        raise exceptions.InvalidRequest("ram", reason)
+    shares = [units * len(cell.vcpus) // template.vcpus for cell in template.cells]
+    for index in range(units - sum(shares)):
         shares[index] += 1
-    return tuple(shares)
+    if memory_mb and template.needs_nova_numa and not all(shares):
+        reason = f"{memory_mb} MiB leave cell {shares.index(0)} no memory, which Nova lays out cell by cell"
+        raise exceptions.InvalidRequest("ram", reason)
+    return tuple(share * unit_mb for share in shares)
+
+
+def memory_class(cell: TemplateCell) -> str | None:
+    """The resource class from which a cell takes its memory; None if its memory may be anywhere."""
+    if cell.pages:
+        return names.pages_class(cell.pages.kib)
+    return names.MEMORY_MB if cell.memory is MemoryPolicy.STRICT else None
+
+
+def memory_classes(resources: Mapping[str, int]) -> frozenset[str]:
+    """Those classes of a claim that are memory."""
+    return frozenset(name for name in resources if name == names.MEMORY_MB or names.page_size_of(name))
 
 
 def _cell_request(template: PinningTemplate, index: int, memory_mb: int, threads_per_core: int | None) -> CellRequest:
@@ -60,8 +95,8 @@ def _cell_request(template: PinningTemplate, index: int, memory_mb: int, threads
         required.add(names.smt_trait(threads_per_core))
     if dedicated := template.dedicated_cpus(index, threads_per_core or 1):
         resources[names.PCPU] = dedicated
-    if cell.memory is MemoryPolicy.STRICT and memory_mb:
-        resources[names.MEMORY_MB] = memory_mb
+    if (name := memory_class(cell)) and memory_mb:
+        resources[name] = memory_mb * 1024 // cell.pages.kib if cell.pages else memory_mb
     if cell.node is not None:
         required.add(names.node_trait(cell.node))
     return CellRequest(f"{GROUP}{index}", resources, frozenset(required))
@@ -74,14 +109,17 @@ def extra_specs(
     vcpus: int,
     memory_mb: int,
     threads_per_core: int | None = None,
+    cpu_policy: NovaCpuPolicy | None = None,
 ) -> dict[str, str]:
     """The extra specs that make a flavor ask for a template.
 
     :param present: the flavor's extra specs as they are
     :param vcpus: the flavor's vCPUs
     :param memory_mb: the flavor's memory in MiB
+    :param cpu_policy: which CPUs Nova gives the servers at their start, if it lays them out on nodes; by default that
+        of the template's vCPUs
     :raises InvalidRequest: if the flavor cannot work with the template: another count of vCPUs, nothing left to take
-        from the compute node itself, or a key by which Nova itself would pin
+        from the compute node itself, or a key by which Nova would place vCPUs or memory otherwise
     """
     if vcpus != template.vcpus:
         raise exceptions.InvalidRequest(
@@ -92,9 +130,12 @@ def extra_specs(
             "resources:MEMORY_MB",
             "must not be 0: Nova only finds hosts that give something of their own; unset it",
         )
-    if clash := find_clash(present):
-        raise exceptions.InvalidRequest(clash, f"cannot be combined with {TEMPLATE_KEY}; unset it first")
     specs = {TEMPLATE_KEY: template.name, ROOT_VCPU: "0"}
+    if numa := _nova_numa(template, memory_mb, cpu_policy):
+        specs |= numa.extra_specs(visible=template.guest_numa is GuestNuma.VISIBLE)
+    others = {key: value for key, value in present.items() if specs.get(key) != value}
+    if clash := find_clash(others):
+        raise exceptions.InvalidRequest(clash, why_clash(clash, present).replace("one of them", "it first"))
     for cell in cell_requests(template, memory_mb, threads_per_core):
         specs |= {f"resources{cell.group}:{name}": str(amount) for name, amount in cell.resources.items()}
         specs |= {f"trait{cell.group}:{trait}": "required" for trait in sorted(cell.required)}
@@ -107,12 +148,35 @@ def extra_specs(
     return specs
 
 
+def _nova_numa(template: PinningTemplate, memory_mb: int, cpu_policy: NovaCpuPolicy | None) -> NovaNuma | None:
+    """The NUMA topology that Nova has to make; None if it need not know of the nodes.
+
+    :raises InvalidRequest: if Nova cannot pin the vCPUs as is asked
+    """
+    is_pinned = all(cell.cpus is not CpuPolicy.SHARED for cell in template.cells)
+    if not template.needs_nova_numa:
+        if cpu_policy is NovaCpuPolicy.DEDICATED:
+            reason = f"cannot be dedicated, for template {template.name!r} has neither pages nor guest_numa: visible"
+            raise exceptions.InvalidRequest(CPU_POLICY_KEY, reason)
+        return None
+    if cpu_policy is NovaCpuPolicy.DEDICATED and not is_pinned:
+        raise exceptions.InvalidRequest(CPU_POLICY_KEY, "cannot be dedicated, for the template has shared cells")
+    policy = cpu_policy or (NovaCpuPolicy.DEDICATED if is_pinned else NovaCpuPolicy.SHARED)
+    page_kib = template.pages.kib if template.pages else None
+    shares = share_memory(template, memory_mb)
+    cells = [GuestCell(cell.vcpus, share) for cell, share in zip(template.cells, shares, strict=True)]
+    return NovaNuma(page_kib, policy, tuple(cells))
+
+
 def owned_keys(present: Mapping[str, str]) -> list[str]:
     """The keys that :func:`extra_specs` has written, so that a flavor can be set again or unset."""
     owned = {TEMPLATE_KEY, STRATEGY_KEY}
     groups = [key for key in present if key.startswith((f"resources{GROUP}", f"trait{GROUP}"))]
     if TEMPLATE_KEY not in present and not groups:  # flavors of bare metal have resources:VCPU=0 too
         return sorted(owned & present.keys())
+    # A flavor whose change was interrupted names no valid template, and may lack some of the keys that belong together.
+    is_whole = TEMPLATE_KEY not in present or NAME.fullmatch(present[TEMPLATE_KEY]) is not None
+    owned |= find_following(present) if is_whole else set(filter(is_key, present))
     if present.get(ROOT_VCPU) == "0":
         owned.add(ROOT_VCPU)
     if present.get(GROUP_POLICY) == "none" and len(_groups(present, ours=False)) < 2:

@@ -7,7 +7,7 @@ import functools
 import uuid
 from collections.abc import Mapping
 
-from kongming_sched import page_sizes
+from kongming_sched import page_sizes, request
 from kongming_sched.template import NAME
 from kongming_sched.texts import whole_number
 
@@ -20,7 +20,7 @@ PCPU = "CUSTOM_KONGMING_PCPU"
 VCPU = "CUSTOM_KONGMING_VCPU"
 """The shared pool of a NUMA node, in host CPUs times its allocation ratio."""
 
-MEMORY_MB = "CUSTOM_KONGMING_MEMORY_MB"
+MEMORY_MB = request.MEMORY_CLASS
 """The memory of a NUMA node outside its huge pages, in MiB."""
 
 AGENT_SEEN = "CUSTOM_KONGMING_AGENT_SEEN"

@@ -13,7 +13,7 @@ from kongming_sched.placement.offers.cores import left_cpus, takes_whole_cores, 
 from kongming_sched.placement.offers.matching import landing_nodes, why_not_offered
 from kongming_sched.placement.offers.memory import lack_of_memory, memory_inventory, page_inventories
 from kongming_sched.pools import HostCpus
-from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
+from kongming_sched.template import CpuPolicy, PinningTemplate, TemplateCell, ThreadPolicy
 from kongming_sched.topology import NumaNode
 
 
@@ -219,7 +219,7 @@ class _Offers:
         cell = template.cells[index]
         if cell.node not in (None, node.id):
             return f"the template asks for node {cell.node}"
-        if cell.memory is MemoryPolicy.STRICT and (lack := lack_of_memory(self.cpus, node)):
+        if lack := lack_of_memory(self.cpus, cell, node):
             return lack
         if cell.cpus is CpuPolicy.SHARED and (have := len(self.pools.shared & node.cpus)) < len(cell.vcpus):
             return f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"

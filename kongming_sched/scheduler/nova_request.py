@@ -9,6 +9,8 @@ from typing import Any
 from nova.scheduler import utils as scheduler_utils
 
 from kongming_sched import exceptions
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.nova_numa.keys import NovaCpuPolicy, NovaNuma
 from kongming_sched.placement import flavor
 from kongming_sched.request import TEMPLATE_KEY, PinningRequest
 
@@ -27,13 +29,49 @@ def pinning_request(spec: Any) -> PinningRequest | None:
     if not names_template(spec) or scheduler_utils.request_is_rebuild(spec):
         return None
     request = _read(tuple(sorted(spec.flavor.extra_specs.items())))
-    if "numa_topology" in spec and spec.numa_topology is not None:
+    topology = spec.numa_topology if "numa_topology" in spec else None
+    if request is None or (request.nova_numa is None and topology is None):
+        return request
+    if topology is None or request.nova_numa is None:
+        if topology is None:
+            reason = "Nova has no NUMA topology of the server, though the flavor asks for one"
+        else:
+            reason = f"cannot be combined with a NUMA topology of Nova's own, {_OF_IMAGE}"
+        raise exceptions.InvalidRequest(TEMPLATE_KEY, reason)
+    if difference := _difference(topology, request.nova_numa):
         raise exceptions.InvalidRequest(
-            TEMPLATE_KEY,
-            "cannot be combined with a NUMA topology of Nova's own, which the image's properties or the flavor ask for"
-            " (hw_numa_*, hw_cpu_policy, hw_mem_page_size, hw:pmem); unset them, or use another image",
+            TEMPLATE_KEY, f"Nova's NUMA topology of the server has {difference}, {_OF_IMAGE}"
         )
     return request
+
+
+_OF_IMAGE = (
+    "which the image's properties or the flavor ask for (hw_numa_*, hw_cpu_policy, hw_mem_page_size, hw:pmem); unset"
+    " them, or use another image"
+)
+
+
+def _difference(topology: Any, numa: NovaNuma) -> str | None:
+    """What a server's NUMA topology has that does not follow from its flavor; None if there is no such thing.
+
+    :param topology: Nova's InstanceNUMATopology
+    """
+    if len(topology.cells) != len(numa.cells):
+        return f"{len(topology.cells)} nodes instead of {len(numa.cells)}"
+    if topology.emulator_threads_isolated:
+        return "a CPU for the emulator's threads"
+    for index, (cell, wanted) in enumerate(zip(topology.cells, numa.cells, strict=True)):
+        if cell.memory != wanted.memory_mb:
+            return f"{cell.memory} MiB on node {index} instead of {wanted.memory_mb}"
+        if (cell.pagesize or None) != numa.page_kib:
+            return f"pages of {cell.pagesize} KiB instead of {numa.page_kib}"
+        if (cell.cpu_policy or NovaCpuPolicy.SHARED) != numa.cpu_policy:
+            return f"the CPU policy {cell.cpu_policy} instead of {numa.cpu_policy}"
+        if cell.cpu_thread_policy in ("isolate", "require"):
+            return f"the CPU thread policy {cell.cpu_thread_policy}, which is the template's to say"
+        if wanted.vcpus is not None and cell.total_cpus != set(wanted.vcpus):
+            return f"vCPU {CpuSet.of(cell.total_cpus)} on node {index} instead of {wanted.vcpus}"
+    return None
 
 
 def valid_request(spec: Any) -> PinningRequest | None:

@@ -17,10 +17,11 @@ from kongming_sched.cloud.nodes import Node
 from kongming_sched.cloud.signs import Sign
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Provider
+from kongming_sched.placement.flavor import memory_class
 from kongming_sched.placement.offers.cores import takes_whole_cores
 from kongming_sched.placement.templates import TemplateList
 from kongming_sched.status.verdict import Problem, Verdict, warning
-from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, ThreadPolicy
+from kongming_sched.template import CpuPolicy, PinningTemplate, ThreadPolicy
 from kongming_sched.texts.counted import count, first
 
 _REMEDY = (
@@ -146,6 +147,6 @@ def _is_room(template: PinningTemplate, node: Node) -> bool:
         return False
     if cell.threads is ThreadPolicy.REQUIRE and node.threads_per_core < 2:
         return False
-    if cell.memory is MemoryPolicy.STRICT and node.summary.capacity.get(names.MEMORY_MB, 0) < 1:
+    if (name := memory_class(cell)) and node.summary.capacity.get(name, 0) < 1:
         return False
     return template.dedicated_cpus(0, node.threads_per_core) <= node.summary.capacity.get(names.PCPU, 0)

@@ -7,6 +7,7 @@ from testbed.mutations.mutation import Mutation
 
 _TEMPLATE_FILTER = "kongming_sched/filters/template.py"
 _CLAIMS = "kongming_sched/scheduler/host_claims.py"
+_NUMA_FIT = "kongming_sched/scheduler/numa_fit.py"
 _TEST_FILTERS = ("tests/functional/test_filters.py",)
 
 SCHEDULER = (
@@ -73,5 +74,37 @@ SCHEDULER = (
         "        return [(amount + unit * others.draw(root)) for",
         "servers go to the emptiest host",
         ("tests/functional/test_weighers.py",),
+    ),
+    Mutation(
+        "limits-of-all-passes",
+        "kongming_sched/scheduler/pass_state.py",
+        "    own.limits = dict(host_state.limits)\n",
+        "    own.limits = host_state.limits\n",
+        "every server of a multi-create is led to the nodes of the last one",
+        ("tests/unit/scheduler/test_pass_state.py",),
+    ),
+    Mutation(
+        "unmarked-hosts-pass",
+        _NUMA_FIT,
+        "        if wrong := _wrong_markers(host.cells):\n            return wrong\n",
+        "",
+        "Nova takes any node of a host whose nodes are not marked",
+        ("tests/unit/scheduler/test_numa_fit.py",),
+    ),
+    Mutation(
+        "nodes-in-another-order",
+        _NUMA_FIT,
+        "            if tried[key] == [*nodes] and",
+        "            if tried[key] is not None and",
+        "a cell is claimed on one node and laid out on another",
+        ("tests/unit/scheduler/test_numa_fit.py",),
+    ),
+    Mutation(
+        "topology-of-an-image",
+        "kongming_sched/scheduler/nova_request.py",
+        "    if difference := _difference(topology, request.nova_numa):\n",
+        "    if difference := None:\n",
+        "Nova lays a server out as its image says, and not as its flavor has claimed",
+        ("tests/unit/scheduler/test_nova_request.py",),
     ),
 )

@@ -30,6 +30,7 @@ CORE = (
     "page_sizes",
     "topology",
     "pools",
+    "nova_numa",
     "clauses",
     "qos",
     "template",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -12,12 +13,15 @@ from kongming_sched.clauses.clause import Clause, clauses_of
 from kongming_sched.clauses.kinds import Choice, Cpus, Number, Part, Parts
 from kongming_sched.clauses.text import Text
 from kongming_sched.cpuset import MAX_CPU, CpuSet
+from kongming_sched.page_sizes import PageSize
 from kongming_sched.qos import QUOTA_US, Qos, VcpuQos, group_quotas
-from kongming_sched.template import CpuPolicy, PinningTemplate, TemplateCell
+from kongming_sched.template import CpuPolicy, GuestNuma, MemoryPolicy, PinningTemplate, TemplateCell
 from kongming_sched.texts.whole_number import NODE_IDS
 
 T = TypeVar("T")
 MAX_VCPUS = 24
+SMALL_PAGES = (PageSize.KIB_64, PageSize.MIB_1, PageSize.MIB_2)
+"""Sizes of which the memory of the tests' flavors makes whole pages for every cell."""
 
 
 def names() -> st.SearchStrategy[str]:
@@ -89,11 +93,35 @@ def templates(draw: st.DrawFn, template: type[PinningTemplate] = PinningTemplate
     cuts = sorted(draw(st.sets(st.integers(1, max(len(vcpus) - 1, 1)), max_size=3)))
     bounds = [0, *[cut for cut in cuts if cut < len(vcpus)], len(vcpus)]
     nodes = draw(st.lists(st.none() | st.sampled_from(NODE_IDS), min_size=len(bounds), unique_by=lambda node: node))
+    numa = draw(_nova_numa(len(bounds) - 1))
+    if numa["guest_numa"] is GuestNuma.VISIBLE:
+        nodes = _ascending(nodes)
     cells = []
     for index, (start, end) in enumerate(itertools.pairwise(bounds)):
         node = nodes[index] if draw(st.booleans()) else None
-        cells.append(_cell(draw, cell_class(template), CpuSet.of(vcpus[start:end]), index, node))
-    return objects(draw, template, name=draw(names()), cells=tuple(cells), qos=draw(qos(len(vcpus))))
+        given = {"pages": numa["pages"]} | ({"memory": MemoryPolicy.STRICT} if any(numa.values()) else {})
+        cells.append(_cell(draw, cell_class(template), CpuSet.of(vcpus[start:end]), index, node, given))
+    guest_numa = numa["guest_numa"] or GuestNuma.HIDDEN
+    return objects(
+        draw, template, name=draw(names()), cells=tuple(cells), qos=draw(qos(len(vcpus))), guest_numa=guest_numa
+    )
+
+
+@st.composite
+def _nova_numa(draw: st.DrawFn, cells: int) -> dict[str, Any]:
+    """The size of the pages of all cells, and whether the guest sees its nodes, each None if as by default."""
+    size = draw(st.none() | st.sampled_from(SMALL_PAGES))
+    is_visible = (size is not None and cells > 1) or draw(st.booleans())
+    return {"pages": size, "guest_numa": GuestNuma.VISIBLE if is_visible else None}
+
+
+def _ascending(nodes: list[int | None]) -> list[int | None]:
+    """Node ids in ascending order with room for the cells between them that name none."""
+    named = iter(sorted(node for node in nodes if node is not None and node >= len(nodes)))
+    found = [None if node is None else next(named, None) for node in nodes]
+    numbers = [node for node in found if node is not None]
+    spaced = all(after - before > len(nodes) for before, after in itertools.pairwise(numbers))
+    return found if spaced else [None] * len(nodes)
 
 
 @st.composite
@@ -115,11 +143,18 @@ def cell_class(template: type[PinningTemplate]) -> type[TemplateCell]:
     return part
 
 
-def _cell(draw: st.DrawFn, cell: type[TemplateCell], vcpus: CpuSet, index: int, node: int | None) -> TemplateCell:
+def _cell(
+    draw: st.DrawFn,
+    cell: type[TemplateCell],
+    vcpus: CpuSet,
+    index: int,
+    node: int | None,
+    given: Mapping[str, Any],
+) -> TemplateCell:
     """One cell; explicit cells draw host CPUs of a hundred of their own, so that cells stay disjoint."""
     policy = draw(st.sampled_from(CpuPolicy))
     pins: tuple[CpuSet, ...] = ()
     if policy is CpuPolicy.EXPLICIT:
         host_cpus = st.sets(st.integers(100 * index, 100 * index + 99), min_size=1, max_size=6).map(CpuSet.of)
         pins = (draw(host_cpus),) * len(vcpus) if draw(st.booleans()) else tuple(draw(host_cpus) for _ in vcpus)
-    return objects(draw, cell, vcpus=vcpus, cpus=policy, pins=pins, node=node)
+    return objects(draw, cell, vcpus=vcpus, cpus=policy, pins=pins, node=node, **given)

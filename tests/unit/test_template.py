@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import InvalidTemplate
+from kongming_sched.page_sizes import PageSize, size_name
 from kongming_sched.qos import Qos
 from kongming_sched.template import (
     CpuPolicy,
@@ -139,6 +140,11 @@ def test_cells_may_share_the_gaps_of_each_other() -> None:
     assert 4 == template.vcpus
 
 
+def visible(data: dict[str, Any]) -> dict[str, Any]:
+    """A template whose guest sees its nodes."""
+    return {**data, "guest_numa": "visible"}
+
+
 WRONG = [
     pytest.param(None, "", id="nothing at all"),
     pytest.param([GOLD], "", id="a list"),
@@ -224,6 +230,18 @@ WRONG = [
         "cells[1].pins",
         id="a host CPU in two cells",
     ),
+    pytest.param(one_cell(pages="3MiB"), "cells[0].pages", id="pages of a size that there is not"),
+    pytest.param(one_cell(pages="large"), "cells[0].pages", id="pages of whatever size"),
+    pytest.param(one_cell(pages="2MiB", memory="none"), "cells[0].memory", id="pages anywhere"),
+    pytest.param(two_cells({"pages": "2MiB"}, {}), "cells[1].pages", id="pages in one cell of two"),
+    pytest.param(two_cells({}, {"pages": "2MiB"}), "cells[1].pages", id="pages in the other"),
+    pytest.param(two_cells({"pages": "2MiB"}, {"pages": "1GiB"}), "cells[1].pages", id="pages of two sizes"),
+    pytest.param(two_cells({"pages": "2MiB"}, {"pages": "2MiB"}), "guest_numa", id="pages on two hidden nodes"),
+    pytest.param(gold(guest_numa="yes"), "guest_numa", id="a wrong word for the guest's nodes"),
+    pytest.param(visible(two_cells({}, {"memory": "none"})), "cells[1].memory", id="visible memory anywhere"),
+    pytest.param(visible(two_cells({"node": 1}, {"node": 0})), "cells[1].node", id="visible nodes out of order"),
+    pytest.param(visible(two_cells({}, {"node": 0})), "cells[1].node", id="no node before the first"),
+    pytest.param(visible(two_cells({"node": 255}, {})), "cells[1].node", id="no node after the last"),
 ]
 
 
@@ -364,3 +382,21 @@ def test_emulator_without_a_cpu_of_its_own_counts_nothing(emulator: str) -> None
 def test_whole_core_cells_depend_on_the_width_of_cores(threads: ThreadPolicy, expected: bool) -> None:
     """Their count is right only on nodes of the width that the flavor was written for."""
     assert expected == TemplateCell(CpuSet.of([0]), CpuPolicy.DEDICATED, threads).needs_smt_trait
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [(None, None), (0, 1), (0, None), (None, 1), (1, 3), (3, None)],
+)
+def test_visible_cells_stand_in_the_order_of_their_nodes(nodes: tuple[int | None, ...]) -> None:
+    """As Nova tries the nodes of hosts; those that name none come on a node in between, or behind."""
+    cells = [{} if node is None else {"node": node} for node in nodes]
+    assert nodes == tuple(cell.node for cell in PinningTemplate.from_mapping(visible(two_cells(*cells))).cells)
+
+
+@pytest.mark.parametrize("size", list(PageSize))
+def test_pages_have_a_size(size: PageSize) -> None:
+    """In KiB; all cells have pages of the same."""
+    template = PinningTemplate.from_mapping(one_cell(pages=str(size)))
+    assert (size, size) == (template.pages, template.cells[0].pages)
+    assert size == size_name(size.kib)

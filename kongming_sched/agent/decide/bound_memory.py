@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from kongming_sched.agent.decide.claims import cells_of_nova
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import MemoryElsewhere
 from kongming_sched.cpuset import CpuSet
@@ -53,6 +54,18 @@ def _obstacle(
         if amount > (free := then.free(name)):
             return f"needs {name}={amount}, free {max(free, 0)}"
     return ""
+
+
+def other_cells(guest: Guest, nodes: tuple[int, ...]) -> str:
+    """Why a guest's cells are on each other's nodes, in words; empty if each is on the node that it has claimed.
+
+    :param nodes: the node that each of its cells has claimed
+    """
+    bound = cells_of_nova(guest)
+    if bound is None or bound == nodes:
+        return ""
+    are, claimed = (", ".join(map(str, each)) for each in (bound, nodes))
+    return f"the memory of its cells is on nodes {are}, and they have claimed nodes {claimed}; migrate it"
 
 
 def describe(elsewhere: MemoryElsewhere | None, guest: Guest, wanted: CpuSet) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement import names
-from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.flavor import cell_requests, memory_classes
 from kongming_sched.placement.tree import DesiredTree, NodeState
 from kongming_sched.request import CellRequest
 from kongming_sched.template import CpuPolicy
@@ -37,7 +37,7 @@ def find_claims(
     found: dict[str, tuple[int, ...]] = {}
     others: list[Guest] = []
     for guest in sorted(guests, key=lambda guest: guest.uuid):
-        nodes = match_cells(guest.request.cells, claims.get(guest.uuid, {}))
+        nodes = match_guest(guest, claims.get(guest.uuid, {}))
         if nodes is None:
             others.append(guest)
         else:
@@ -48,12 +48,37 @@ def find_claims(
         claims.pop(uuid, None)
     for guest in others:
         for consumer in sorted(claims):
-            nodes = match_cells(guest.request.cells, claims[consumer])
+            nodes = match_guest(guest, claims[consumer])
             if nodes is not None:
                 found[guest.uuid] = nodes
                 del claims[consumer]
                 break
     return found
+
+
+def cells_of_nova(guest: Guest) -> tuple[int, ...] | None:
+    """The host NUMA node of each cell by Nova's own layout; None if Nova has not laid the guest out cell by cell.
+
+    Only then are the guest's nodes the cells of its template, in the same order.
+    """
+    nodes = guest.identity.cell_nodes
+    if guest.request.nova_numa is None or len(nodes) != len(guest.request.cells):
+        return None
+    return tuple(node.first for node in nodes) if all(len(node) == 1 for node in nodes) else None
+
+
+def match_guest(guest: Guest, claim: _Claim) -> tuple[int, ...] | None:
+    """The nodes of a guest's cells by a claim: those on which Nova has put them, where the claim admits that.
+
+    Cells that take the same could be on each other's node by the claim alone, and their memory is not.
+    """
+    cells = guest.request.cells
+    if nodes := cells_of_nova(guest):
+        here = [{node: claim.get(node, {})} for node in nodes]
+        alone = [match_cells([cell], claimed) for cell, claimed in zip(cells, here, strict=True)]
+        if len(set(nodes)) == len(claim) == len(cells) and None not in alone:
+            return nodes
+    return match_cells(cells, claim)
 
 
 def match_cells(cells: Sequence[CellRequest], claim: _Claim) -> tuple[int, ...] | None:
@@ -109,12 +134,18 @@ def claim_obstacle(
     if len(nodes) != len(template.cells):
         return f"its flavor has {len(nodes)} cells and template {name!r} has {len(template.cells)}"
     for index, node_id in enumerate(nodes):
-        claimed = {key: value for key, value in guest.request.cells[index].resources.items() if key != names.MEMORY_MB}
+        resources = guest.request.cells[index].resources
+        memory = memory_classes(resources)
+        claimed = {key: value for key, value in resources.items() if key not in memory}
         node = view.topology.node(node_id)
         wanted = cell_requests(template, 0, view.cpus.threads_per_core(node) if node else 1)[index].resources
         if claimed != wanted:
             has, takes = names.describe_amounts(claimed), names.describe_amounts(wanted)
             return f"cell {index} has claimed {has}, and template {name!r} now takes {takes}"
+        if template.pages and names.pages_class(template.pages.kib) not in memory:
+            return f"cell {index} has claimed no pages of {template.pages}, which template {name!r} now takes"
+        if not template.pages and memory - {names.MEMORY_MB}:
+            return f"cell {index} has claimed {min(memory)}, and template {name!r} takes no huge pages now"
         if template.cells[index].node not in (None, node_id):
             return f"cell {index} is on node {node_id}, and template {name!r} now asks for {template.cells[index].node}"
         if template.cells[index].cpus is not CpuPolicy.DEDICATED and (refusal := tree.refusal(name, node_id)):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kongming_sched.agent.decide.blocked import Obstacles, claimed_cores, find_obstacles, held_cpus
-from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsewhere
+from kongming_sched.agent.decide.bound_memory import describe, find_memory_elsewhere, other_cells
 from kongming_sched.agent.decide.claims import claim_obstacle, find_claims
 from kongming_sched.agent.decide.demands import NodeDemands, demands_on, with_requested_cpus
 from kongming_sched.agent.decide.overrides import AcceptedOverrides, judge_overrides, moved_by_others, waiting_for_cpus
@@ -210,6 +210,8 @@ class _Builder:
         if without := wanted - everywhere:
             self.problems[guest.uuid] = f"its memory belongs on node {without}, which has none; move it to another node"
             return CpuSet()
+        if wanted == bound and (reason := other_cells(guest, self.claims[guest.uuid])):
+            self.problems[guest.uuid] = reason
         if wanted == bound or (not bound and wanted == everywhere):
             return CpuSet()
         if mode not in ("", "restrictive"):  # libvirt refuses to change any other while the guest runs

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.claims import match_cells
+from kongming_sched.agent.decide.claims import match_guest
 from kongming_sched.agent.model.guest import Guest, find_guests
 from kongming_sched.agent.model.view import HostLayout, HostView
 from kongming_sched.cpuset import CpuSet
@@ -105,7 +105,7 @@ def find_move(view: HostView, layout: HostLayout, guest: Guest, target: int, cel
     if target not in states:
         raise refuse(f"this host has no node {target} in Placement; it has {', '.join(map(str, sorted(states)))}")
     claimed = {node: state.allocations[guest.uuid] for node, state in states.items() if guest.uuid in state.allocations}
-    nodes = match_cells(guest.request.cells, claimed)
+    nodes = match_guest(guest, claimed)
     if nodes is None:
         raise refuse("its flavor's groups are not claimed here under its own id; it is being migrated or resized")
     move = Move(guest, number, nodes[number], target, guest.request.cells[number].resources)

@@ -24,10 +24,10 @@ from kongming_sched.agent.model.view import HostView
 from kongming_sched.allocator import Demand, allocate, usable_cores
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.override import ServerOverride, VcpuPins, assign_cpus, overriding_template
-from kongming_sched.placement import names
+from kongming_sched.placement.flavor import memory_class, memory_classes
 from kongming_sched.placement.tree import DesiredTree
 from kongming_sched.request import TEMPLATE_KEY
-from kongming_sched.template import CpuPolicy, MemoryPolicy, PinningTemplate, TemplateCell
+from kongming_sched.template import CpuPolicy, PinningTemplate, TemplateCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _judge(
             raise exceptions.InvalidOverride(
                 TEMPLATE_KEY, f"node {node_id} does not offer template {template.name!r}: {refusal}"
             )
-        if template is not own and (cell.memory is MemoryPolicy.STRICT) != (names.MEMORY_MB in asked.resources):
+        if template is not own and memory_classes(asked.resources) != {memory_class(cell)} - {None}:
             raise exceptions.InvalidOverride(
                 TEMPLATE_KEY, f"the server has not claimed memory as template {template.name!r} takes it"
             )

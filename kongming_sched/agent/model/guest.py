@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
+from kongming_sched.agent.model.domain_xml import cell_nodes, threads_per_core
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.qos import PERIOD_US, QUOTA_US, SHARES
 from kongming_sched.request import PinningRequest
 from kongming_sched.texts.whole_number import (
     CPUS,
     IOTHREAD_IDS,
-    THREADS_PER_CORE,
     VCPU_COUNTS,
     find_whole_number,
     read_whole_number,
@@ -129,6 +129,8 @@ class Identity:
     :ivar fault: why its XML or its flavor cannot be read; empty if they can
     :ivar threads_per_core: of the cores that the guest sees
     :ivar realtime: the vCPUs that the kernel runs by a real-time policy
+    :ivar cell_nodes: host NUMA nodes of each node that the guest sees, in the guest's order; empty if Nova has laid out
+        none
     """
 
     server: str
@@ -141,6 +143,7 @@ class Identity:
     fault: str = ""
     threads_per_core: int = 1
     realtime: CpuSet = field(default_factory=CpuSet)
+    cell_nodes: tuple[CpuSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,7 @@ def identify(domain: Domain) -> Identity:
         nodes = CpuSet() if memory is None else CpuSet.parse(memory.get("nodeset", ""))
         policies = [item for item in root.iterfind("cputune/vcpusched") if item.get("scheduler") in _REALTIME]
         realtime = CpuSet.union(CpuSet.parse(item.get("vcpus", "")) for item in policies)
+        cells = cell_nodes(root)
     except (ET.ParseError, ValueError, exceptions.InvalidCpuSet) as error:
         raise exceptions.InvalidDomain(domain.name, str(error)) from error
     mode = "" if memory is None else memory.get("mode", "strict")
@@ -232,15 +236,8 @@ def identify(domain: Domain) -> Identity:
     asked = {name: find_whole_number(specs.get(key, ""), allowed) for key, (name, allowed) in _QUOTA.items()}
     quota = {name: value for name, value in asked.items() if value is not None}
     server = instance.findtext(f"{_NOVA}name") or domain.name
-    request, threads = PinningRequest.from_extra_specs(specs), _threads_per_core(root)
-    return Identity(server, vcpus, request, quota, nodes, mode, start, "", threads, realtime)
-
-
-def _threads_per_core(root: ET.Element) -> int:
-    """The threads of each core that a guest sees; 1 if its XML says nothing of it, or nothing sensible."""
-    topology = root.find("cpu/topology")
-    text = "" if topology is None else topology.get("threads", "")
-    return find_whole_number(text, THREADS_PER_CORE) or 1
+    request, threads = PinningRequest.from_extra_specs(specs), threads_per_core(root)
+    return Identity(server, vcpus, request, quota, nodes, mode, start, "", threads, realtime, cells)
 
 
 def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
 from kongming_sched.pools import HostCpus
+from kongming_sched.template import MemoryPolicy, TemplateCell
 from kongming_sched.topology import NumaNode
 
 
@@ -19,9 +20,12 @@ def memory_inventory(cpus: HostCpus, node: NumaNode) -> Inventory:
     return Inventory(total, min(cpus.pools.reserved_memory_mb, total) if memory_mb else total)
 
 
-def lack_of_memory(cpus: HostCpus, node: NumaNode) -> str | None:
-    """Why a node gives no memory outside its huge pages; None if it does."""
-    if memory_inventory(cpus, node).capacity:
+def lack_of_memory(cpus: HostCpus, cell: TemplateCell, node: NumaNode) -> str | None:
+    """Why a node gives a cell no memory; None if it does, or if the cell's memory may be anywhere."""
+    if cell.pages:
+        inventory = page_inventories(cpus, node).get(names.pages_class(cell.pages.kib))
+        return None if inventory and inventory.capacity else f"the node has no huge pages of {cell.pages}"
+    if cell.memory is not MemoryPolicy.STRICT or memory_inventory(cpus, node).capacity:
         return None
     if not node.memory_mb:
         return "the node has no memory"

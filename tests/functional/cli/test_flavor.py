@@ -158,7 +158,8 @@ def _fail_after(count: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     ("specs", "message"),
     [
         ({"hw:cpu_policy": "dedicated"}, "hw:cpu_policy: cannot be combined with kongming:template; unset it first"),
-        ({"hw:mem_page_size": "large"}, "hw:mem_page_size: cannot be combined with kongming:template; unset it first"),
+        ({"hw:mem_page_size": "2MB"}, "hw:mem_page_size: cannot be combined with kongming:template; unset it first"),
+        ({"hw:mem_page_size": "large"}, "hw:mem_page_size: is large, which sticks to the size that Nova tries first;"),
         ({"resources:PCPU": "2"}, "resources:PCPU: cannot be combined with kongming:template; unset it first"),
         ({"resources:MEMORY_MB": "0"}, "resources:MEMORY_MB: must not be 0: Nova only finds hosts that give something"),
     ],

@@ -39,7 +39,7 @@ def make_template(name: str, *cells: Mapping[str, object]) -> PinningTemplate:
 class Cloud(base.LibvirtMigrationMixin, base.ServersTestBase):
     """Nova as an operator would set it up with KongMing. Hosts are of ``two_nodes_no_smt``."""
 
-    ADDITIONAL_FILTERS = ("KongmingTemplateFilter", "KongmingNumaFilter")
+    ADDITIONAL_FILTERS: tuple[str, ...] = ("KongmingTemplateFilter", "KongmingNumaFilter")
     ADMIN_API = True
     microversion = "latest"
 

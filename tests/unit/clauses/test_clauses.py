@@ -29,25 +29,25 @@ from tests.unit.strategies import templates
 Check = Callable[[type[PinningTemplate]], list[str]]
 
 
-class Pages(StrEnum):
+class Disks(StrEnum):
     """The words of a made-up clause."""
 
     ANY = "any"
-    LARGE = "2MiB"
+    LARGE = "NVMe"
 
 
 @dataclass(frozen=True, slots=True)
-class PagedCell(TemplateCell):
+class DiskedCell(TemplateCell):
     """A cell with a made-up clause."""
 
-    pages: Pages = field(default=Pages.ANY, metadata=clause(Choice(Pages), "The pages of the memory."))
+    disks: Disks = field(default=Disks.ANY, metadata=clause(Choice(Disks), "The disks of the memory."))
 
 
 @dataclass(frozen=True, slots=True)
-class PagedTemplate(PinningTemplate):
+class DiskedTemplate(PinningTemplate):
     """A template of such cells."""
 
-    cells: tuple[PagedCell, ...] = field(metadata=clause(Parts(PagedCell, "cell"), "The cells."))
+    cells: tuple[DiskedCell, ...] = field(metadata=clause(Parts(DiskedCell, "cell"), "The cells."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,12 @@ class ColouredTemplate(PinningTemplate):
     colour: str = field(default="", metadata=clause(Colour(), "A colour.", word="EMULATOR"))
 
 
-def paged(**cell: Any) -> dict[str, Any]:
+def disked(**cell: Any) -> dict[str, Any]:
     """The file of a template of one cell."""
-    return {"name": "paged", "cells": [{"vcpus": "0-1", "cpus": "dedicated", **cell}]}
+    return {"name": "disked", "cells": [{"vcpus": "0-1", "cpus": "dedicated", **cell}]}
 
 
-PAGED = PagedTemplate.from_mapping(paged(pages="2MiB"))
+DISKED = DiskedTemplate.from_mapping(disked(disks="NVMe"))
 
 
 @pytest.mark.parametrize("check", checks.CHECKS)
@@ -94,23 +94,23 @@ def test_every_clause_is_known_everywhere(check: Check) -> None:
     [
         pytest.param(
             checks.not_published,
-            PagedTemplate,
+            DiskedTemplate,
             [
-                "kongming_sched/schemas/template-v1.json lacks /properties/cells/items/properties/pages",
-                "kongming_sched/schemas/template-printed-v1.json lacks /properties/cells/items/properties/pages",
+                "kongming_sched/schemas/template-v1.json lacks /properties/cells/items/properties/disks",
+                "kongming_sched/schemas/template-printed-v1.json lacks /properties/cells/items/properties/disks",
             ],
             id="the published schemas",
         ),
         pytest.param(
             checks.not_in_documents,
-            PagedTemplate,
-            ["doc/source/zh/templates.rst: the table of PagedCell lacks the sentence of 'pages'"],
+            DiskedTemplate,
+            ["doc/source/zh/templates.rst: the table of DiskedCell lacks the sentence of 'disks'"],
             id="the Chinese table",
         ),
         pytest.param(
             checks.not_in_an_example,
-            PagedTemplate,
-            ["tests/unit/placement/stored_templates.yaml: no template with PagedCell's pages 2MiB"],
+            DiskedTemplate,
+            ["tests/unit/placement/stored_templates.yaml: no template with DiskedCell's disks NVMe"],
             id="the stored templates",
         ),
         pytest.param(
@@ -140,7 +140,7 @@ def test_a_place_that_does_not_know_a_clause_is_named(
     check: Check, template: type[PinningTemplate], complaints: list[str]
 ) -> None:
     """Here a made-up one, of a class whose other clauses have other sentences too."""
-    found = [complaint for complaint in check(template) if "pages" in complaint or "colour" in complaint]
+    found = [complaint for complaint in check(template) if "disks" in complaint or "colour" in complaint]
     assert complaints == [complaint.partition(";")[0] for complaint in found]
 
 
@@ -151,61 +151,61 @@ def test_a_field_without_a_clause_is_named() -> None:
     class Forgetful(TemplateCell):
         """A cell with a field that is no clause."""
 
-        pages: str = "any"
+        disks: str = "any"
 
-    with pytest.raises(TypeError, match=r"Forgetful\.pages has no clause: give the field metadata=clause\(\.\.\.\)"):
+    with pytest.raises(TypeError, match=r"Forgetful\.disks has no clause: give the field metadata=clause\(\.\.\.\)"):
         clauses_of(Forgetful)
 
 
 def test_a_declared_clause_is_read_and_written() -> None:
     """As every other one: in files only where it is not as by default, and a wrong word is refused with its place."""
-    assert Pages.LARGE is PAGED.cells[0].pages
-    assert paged(pages="2MiB", threads="any", memory="strict")["cells"] == PAGED.to_mapping()["cells"]
-    assert "pages" not in str(PagedTemplate.from_mapping(paged()).to_mapping())
-    with pytest.raises(InvalidTemplate, match=r"template 'paged' at cells\[0\]\.pages: 'tiny' is none of any, 2MiB"):
-        PagedTemplate.from_mapping(paged(pages="tiny"))
+    assert Disks.LARGE is DISKED.cells[0].disks
+    assert disked(disks="NVMe", threads="any", memory="strict")["cells"] == DISKED.to_mapping()["cells"]
+    assert "disks" not in str(DiskedTemplate.from_mapping(disked()).to_mapping())
+    with pytest.raises(InvalidTemplate, match=r"template 'disked' at cells\[0\]\.disks: 'tiny' is none of any, NVMe"):
+        DiskedTemplate.from_mapping(disked(disks="tiny"))
 
 
 def test_a_declared_clause_stands_in_traits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not as by default; the traits of a template without it are as before."""
-    without = codec.encode(PinningTemplate.from_mapping(paged()))
-    assert without | {"CUSTOM_KONGMING_C0_PAGES_2MIB"} == codec.encode(PAGED)
-    assert without == codec.encode(PagedTemplate.from_mapping(paged()))
-    monkeypatch.setattr(codec, "PinningTemplate", PagedTemplate)
-    assert codec.decode("paged", codec.encode(PAGED)) == PAGED
-    with pytest.raises(InvalidTraits, match="clause CUSTOM_KONGMING_C0_PAGES_ANY: says again what another clause says"):
-        codec.decode("paged", without | {"CUSTOM_KONGMING_C0_PAGES_ANY"})
-    with pytest.raises(InvalidTraits, match="clause CUSTOM_KONGMING_C0_PAGES: 'tiny' is none of any, 2MiB"):
-        codec.decode("paged", without | {"CUSTOM_KONGMING_C0_PAGES_TINY"})
+    without = codec.encode(PinningTemplate.from_mapping(disked()))
+    assert without | {"CUSTOM_KONGMING_C0_DISKS_NVME"} == codec.encode(DISKED)
+    assert without == codec.encode(DiskedTemplate.from_mapping(disked()))
+    monkeypatch.setattr(codec, "PinningTemplate", DiskedTemplate)
+    assert codec.decode("disked", codec.encode(DISKED)) == DISKED
+    with pytest.raises(InvalidTraits, match="clause CUSTOM_KONGMING_C0_DISKS_ANY: says again what another clause says"):
+        codec.decode("disked", without | {"CUSTOM_KONGMING_C0_DISKS_ANY"})
+    with pytest.raises(InvalidTraits, match="clause CUSTOM_KONGMING_C0_DISKS: 'tiny' is none of any, NVMe"):
+        codec.decode("disked", without | {"CUSTOM_KONGMING_C0_DISKS_TINY"})
 
 
 def test_a_declared_clause_is_shown() -> None:
     """For people where it is not as by default."""
-    cells = fields_of(StoredTemplate(PAGED, 1))["cells"]
-    assert "vCPU 0-1: dedicated, threads any, pages 2MiB" == cells.human_readable()
-    assert "2MiB" == cells.machine_readable()[0]["pages"]
+    cells = fields_of(StoredTemplate(DISKED, 1))["cells"]
+    assert "vCPU 0-1: dedicated, threads any, disks NVMe" == cells.human_readable()
+    assert "NVMe" == cells.machine_readable()[0]["disks"]
 
 
 def test_a_declared_clause_is_in_the_schemas() -> None:
     """A file may have its words; what commands print of it may get more words without another version of the schema."""
-    in_files = file_schema(PagedTemplate)["properties"]["cells"]["items"]["properties"]["pages"]
-    assert {"enum": ["any", "2MiB"], "description": "The pages of the memory."} == in_files
-    printed = printed_schema(PagedTemplate)["properties"]["cells"]["items"]["properties"]["pages"]
+    in_files = file_schema(DiskedTemplate)["properties"]["cells"]["items"]["properties"]["disks"]
+    assert {"enum": ["any", "NVMe"], "description": "The disks of the memory."} == in_files
+    printed = printed_schema(DiskedTemplate)["properties"]["cells"]["items"]["properties"]["disks"]
     assert {"type": "string"} == printed
 
 
 def test_a_declared_clause_is_drawn_by_the_property_tests() -> None:
     """Each of its words."""
-    drawn: set[Pages] = set()
+    drawn: set[Disks] = set()
 
-    @given(templates(PagedTemplate))
-    def draw(template: PagedTemplate) -> None:
-        assert template == PagedTemplate.from_mapping(template.to_mapping())
+    @given(templates(DiskedTemplate))
+    def draw(template: DiskedTemplate) -> None:
+        assert template == DiskedTemplate.from_mapping(template.to_mapping())
         assert codec.encode(template)
-        drawn.update(cell.pages for cell in template.cells)
+        drawn.update(cell.disks for cell in template.cells)
 
     draw()
-    assert set(Pages) == drawn
+    assert set(Disks) == drawn
 
 
 def test_what_would_be_lost_in_placement_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,12 +216,12 @@ def test_what_would_be_lost_in_placement_is_not_written(monkeypatch: pytest.Monk
 
         def write(self, clause: Clause, value: Any, owner: Any) -> Iterator[str]:
             """Nothing but what is as by default."""
-            return (text for text in super().write(clause, value, owner) if text != "2MIB")
+            return (text for text in super().write(clause, value, owner) if text != "NVME")
 
     patched: dict[type[Any], Form] = {**table.FORMS, Choice: Forgetful()}
     monkeypatch.setattr(table, "FORMS", patched)
-    with pytest.raises(InvalidTemplate, match=r"'paged' at cells\[0\]\.pages: would not be read back from Placement"):
-        codec.encode(PAGED)
+    with pytest.raises(InvalidTemplate, match=r"'disked' at cells\[0\]\.disks: would not be read back from Placement"):
+        codec.encode(DISKED)
 
 
 def test_a_template_that_breaks_a_rule_is_not_written() -> None:

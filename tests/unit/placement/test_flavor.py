@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kongming_sched.exceptions import InvalidRequest
+from kongming_sched.nova_numa.keys import NovaCpuPolicy
 from kongming_sched.placement import names
 from kongming_sched.placement.flavor import cell_requests, check_request, extra_specs, owned_keys, share_memory
 from kongming_sched.request import CellRequest, PinningRequest
@@ -20,6 +21,12 @@ from tests.unit.strategies import templates
 def make(*cells: Mapping[str, object], name: str = "gold") -> PinningTemplate:
     """A template of these cells, dedicated unless they say otherwise."""
     return PinningTemplate.from_mapping({"name": name, "cells": [{"cpus": "dedicated", **cell} for cell in cells]})
+
+
+def wide(*cells: Mapping[str, object]) -> PinningTemplate:
+    """A template of these cells, dedicated unless they say otherwise, whose guest sees its nodes."""
+    data = {"name": "wide", "guest_numa": "visible", "cells": [{"cpus": "dedicated", **cell} for cell in cells]}
+    return PinningTemplate.from_mapping(data)
 
 
 def specs(
@@ -136,13 +143,105 @@ def test_memory_is_shared_out_by_vcpus(sizes: list[int], memory_mb: int, expecte
     assert expected == share_memory(make(*cells), memory_mb)
 
 
-@given(templates(), st.integers(1, 2**24))
-def test_no_memory_is_lost(template: PinningTemplate, memory_mb: int) -> None:
-    """The shares add up to the flavor's memory, and none is more than one MiB off."""
+def memory_of(template: PinningTemplate, units: int) -> int:
+    """Memory in MiB that a flavor of the template can have: so many MiB or huge pages, and one for each vCPU."""
+    unit_mb = max(template.pages.kib // 1024, 1) if template.pages else 1
+    return (units + (template.vcpus if template.needs_nova_numa else 0)) * unit_mb
+
+
+@given(templates(), st.integers(1, 2**20))
+def test_no_memory_is_lost(template: PinningTemplate, units: int) -> None:
+    """The shares add up to the flavor's memory, and none is more than one MiB or one huge page off."""
+    unit_mb = max(template.pages.kib // 1024, 1) if template.pages else 1
+    memory_mb = memory_of(template, units)
     shares = share_memory(template, memory_mb)
     assert memory_mb == sum(shares)
     for share, cell in zip(shares, template.cells, strict=True):
-        assert abs(share - memory_mb * len(cell.vcpus) / template.vcpus) <= 1
+        assert abs(share - memory_mb * len(cell.vcpus) / template.vcpus) <= unit_mb
+        assert 0 == share % unit_mb
+
+
+def test_memory_that_makes_no_whole_pages_is_refused() -> None:
+    """The flavor's memory is named, and the size of a page."""
+    with pytest.raises(InvalidRequest, match=r"2049 MiB of memory make no whole number of pages of 2MiB") as caught:
+        share_memory(make({"vcpus": "0", "pages": "2MiB"}), 2049)
+    assert "ram" == caught.value.key
+
+
+def test_a_cell_without_memory_is_refused_where_nova_lays_it_out() -> None:
+    """One page is too little for two cells."""
+    with pytest.raises(InvalidRequest, match="2048 MiB leave cell 1 no memory"):
+        share_memory(wide({"vcpus": "0", "pages": "2GiB"}, {"vcpus": "1", "pages": "2GiB"}), 2048)
+
+
+# What Nova lays out itself
+
+
+def test_pages_are_taken_instead_of_memory() -> None:
+    """As many as make up the cell's memory; Nova knows their size, and pins at the start if no cell is shared."""
+    written = specs(make({"vcpus": "0-1", "pages": "2MiB"}))
+    assert "1024" == written["resources_KONGMING0:CUSTOM_KONGMING_PAGES_2MIB"]
+    assert "resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB" not in written
+    assert {"hw:mem_page_size": "2MB", "hw:cpu_policy": "dedicated"} == _novas(written)
+
+
+def test_visible_cells_are_nodes_of_the_guest() -> None:
+    """Nova is told of each one's vCPUs and memory; a shared cell is not pinned by Nova."""
+    written = specs(wide({"vcpus": "0-1,4"}, {"vcpus": "2-3", "cpus": "shared", "node": 1}), memory_mb=1000)
+    assert {
+        "hw:numa_nodes": "2",
+        "hw:numa_cpus.0": "0-1,4",
+        "hw:numa_cpus.1": "2-3",
+        "hw:numa_mem.0": "600",
+        "hw:numa_mem.1": "400",
+    } == _novas(written)
+
+
+def test_nova_need_not_pin() -> None:
+    """For hosts whose pool is in none of Nova's sets."""
+    template = make({"vcpus": "0", "pages": "2MiB"})
+    written = extra_specs(template, {}, vcpus=1, memory_mb=256, cpu_policy=NovaCpuPolicy.SHARED)
+    assert {"hw:mem_page_size": "2MB"} == _novas(written)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        pytest.param(make({"vcpus": "0"}), "has neither pages nor guest_numa: visible", id="Nova knows no node"),
+        pytest.param(
+            make({"vcpus": "0", "cpus": "shared", "pages": "2MiB"}), "the template has shared cells", id="a shared cell"
+        ),
+    ],
+)
+def test_nova_cannot_pin_what_it_does_not_lay_out(template: PinningTemplate, reason: str) -> None:
+    """The key is named."""
+    with pytest.raises(InvalidRequest, match=reason) as caught:
+        extra_specs(template, {}, vcpus=1, memory_mb=256, cpu_policy=NovaCpuPolicy.DEDICATED)
+    assert "hw:cpu_policy" == caught.value.key
+
+
+def test_a_key_that_follows_may_stand_there_before() -> None:
+    """One that contradicts the template may not."""
+    template = make({"vcpus": "0", "pages": "2MiB"})
+    assert "2MB" == specs(template, {"hw:mem_page_size": "2MB"})["hw:mem_page_size"]
+    for size in ("1GB", "large"):
+        with pytest.raises(InvalidRequest) as caught:
+            specs(template, {"hw:mem_page_size": size})
+        assert "hw:mem_page_size" == caught.value.key
+
+
+@given(templates())
+def test_whatever_is_written_is_taken_off_again(template: PinningTemplate) -> None:
+    """Nova's keys with the others, and as the scheduler reads them they contradict nothing."""
+    written = specs(template)
+    assert sorted(written) == owned_keys({**written, "hw:watchdog_action": "reset"})
+    request = PinningRequest.from_extra_specs(written)
+    assert request is not None
+    assert template.needs_nova_numa is (request.nova_numa is not None)
+
+
+def _novas(written: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in written.items() if key.startswith("hw:")}
 
 
 # What is written
@@ -189,17 +288,23 @@ def test_two_groups_get_a_group_policy(cells: int, present: dict[str, str], expe
 
 
 @given(templates(), st.integers(1, 2**20), st.sampled_from([1, 2, 4]))
-def test_what_is_written_is_read_back_as_the_request(template: PinningTemplate, memory_mb: int, threads: int) -> None:
-    """The scheduler sees the very cells that were counted."""
+def test_what_is_written_is_read_back_as_the_request(template: PinningTemplate, units: int, threads: int) -> None:
+    """The scheduler sees the very cells that were counted, and Nova lays out the same."""
+    memory_mb = memory_of(template, units)
     request = PinningRequest.from_extra_specs(specs(template, None, memory_mb, threads))
-    assert PinningRequest(template.name, cell_requests(template, memory_mb, threads)) == request
+    assert request is not None
+    assert cell_requests(template, memory_mb, threads) == request.cells
+    assert template.name == request.template
     check_request(request)
+    if request.nova_numa is not None:
+        assert [cell.memory_mb for cell in request.cells] == [cell.memory_mb for cell in request.nova_numa.cells]
+        assert (template.pages.kib if template.pages else None) == request.nova_numa.page_kib
 
 
 @given(templates(), st.integers(1, 2**20))
-def test_every_group_asks_for_something(template: PinningTemplate, memory_mb: int) -> None:
+def test_every_group_asks_for_something(template: PinningTemplate, units: int) -> None:
     """Nova and Placement refuse a group that has traits and no resource."""
-    requests = cell_requests(template, memory_mb, 2)
+    requests = cell_requests(template, memory_of(template, units), 2)
     for request, cell in zip(requests, template.cells, strict=True):
         assert all(amount > 0 for amount in request.resources.values())
         cpus = {CpuPolicy.DEDICATED: names.PCPU, CpuPolicy.SHARED: names.VCPU}

@@ -478,6 +478,19 @@ def test_an_emulator_of_its_own_needs_a_dedicated_pool_beside_a_shared_cell() ->
     assert {"bronze": [1]} == offers(plan(shared))
 
 
+def test_pages_are_offered_where_they_are() -> None:
+    """Of the size that the template asks for, and not all for others; the node's other memory does not matter."""
+    gold = template("gold", {"vcpus": "0", "pages": "1GiB"})
+    pages = {0: (HugePages(2048, 512),), 1: (HugePages(GIB_KIB, 16),)}
+    pools = replace(POOLS, reserved_memory_mb=16384)
+    tree = desired_tree(ROOT, "host", HostCpus(two_nodes_no_smt(), pools, pages), [gold], {})
+    assert {"gold": [1]} == offers(tree)
+    assert "the node has no huge pages of 1GiB" == tree.refusal("gold", 0)
+    none_left = replace(pools, reserved_pages=(ReservedPages(1, GIB_KIB, 16),))
+    reserved = desired_tree(ROOT, "host", HostCpus(two_nodes_no_smt(), none_left, pages), [gold], {})
+    assert "the node has no huge pages of 1GiB" == reserved.refusal("gold", 1)
+
+
 def test_an_offer_is_no_refusal() -> None:
     """Nothing is said of a node that offers the template."""
     assert plan(template("gold")).refusal("gold", 0) is None

@@ -31,6 +31,10 @@ BEYOND_A_SCHEMA = [
     r"is given twice",
     r"leaves no CPU",
     r"runs backwards",
+    r"Nova gives a server one size",
+    r"must be strict with pages and with guest_numa",
+    r"must be visible for pages in several cells",
+    r"in ascending order of their nodes",
     r"\d+\.0 is not a",  # to JSON Schema, 5.0 is an integer
 ]
 """The rules that the schema's description names as those that only the command checks."""

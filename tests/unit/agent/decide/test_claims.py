@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kongming_sched.agent.decide.claims import find_claims, match_cells
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.nova_numa.keys import GuestCell, NovaCpuPolicy, NovaNuma
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.request import CellRequest, PinningRequest
@@ -123,3 +124,35 @@ def test_allocations_of_other_guests_are_theirs() -> None:
 def test_a_claim_that_does_not_match_is_still_its_consumers() -> None:
     """What a running guest has claimed for another flavor is taken for no other guest, though that asks for just it."""
     assert {} == find_claims([guest("a", FOUR), guest("b")], states(a=1))
+
+
+def laid_out(uuid: str, *nodes: int, amounts: tuple[dict[str, int], ...] = (TWO, TWO)) -> Guest:
+    """A running guest of several cells that Nova has put on these nodes, in this order."""
+    numa = NovaNuma(None, NovaCpuPolicy.DEDICATED, (GuestCell(None, 512),) * len(amounts))
+    request = PinningRequest("wide", cells(*amounts), nova_numa=numa)
+    identity = Identity(uuid, 2, request, cell_nodes=tuple(CpuSet.of([node]) for node in nodes))
+    return Guest(Domain(uuid, uuid, ""), identity, Threads({}, CpuSet()), request)
+
+
+def claimed(**amounts: tuple[dict[str, int], ...]) -> dict[int, NodeState]:
+    """Two nodes, and what each consumer has claimed on node 0 and on node 1."""
+    return {
+        node: NodeState(str(node), str(node), 1, allocations={name: each[node] for name, each in amounts.items()})
+        for node in (0, 1)
+    }
+
+
+@pytest.mark.parametrize("nodes", [(0, 1), (1, 0)])
+def test_equal_cells_are_where_nova_has_put_them(nodes: tuple[int, int]) -> None:
+    """By the claim alone either could be on either node; the memory is on one."""
+    assert {"a": nodes} == find_claims([laid_out("a", *nodes)], claimed(a=(TWO, TWO)))
+
+
+def test_unequal_cells_are_where_they_have_claimed() -> None:
+    """If Nova has put them on each other's nodes the claim still says what each takes of which."""
+    assert {"a": (1, 0)} == find_claims([laid_out("a", 0, 1, amounts=(TWO, FOUR))], claimed(a=(FOUR, TWO)))
+
+
+def test_cells_on_a_node_without_a_claim_are_where_they_have_claimed() -> None:
+    """So a guest that was forced onto another node is found."""
+    assert {"a": (0, 1)} == find_claims([laid_out("a", 0, 2)], claimed(a=(TWO, TWO)))

@@ -11,9 +11,9 @@ from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
-from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.flavor import cell_requests, extra_specs
 from kongming_sched.placement.tree import NodeState
-from kongming_sched.pools import HostCpus, HostPools
+from kongming_sched.pools import HostCpus, HostPools, HugePages
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
 from testbed.topologies import two_nodes_no_smt
@@ -248,3 +248,76 @@ def test_guest_that_floats_is_in_nobodys_way() -> None:
     layout = lay_out(with_immovable(view([gold], (floating, 0), (newcomer, 1)), "a"))
 
     assert (["0-7", "0-7"], ["5", "6"]) == (pins(layout.guests["a"]), pins(layout.guests["b"]))
+
+
+WIDE: dict[str, object] = {
+    "name": "wide",
+    "guest_numa": "visible",
+    "cells": [{"vcpus": "0", "cpus": "dedicated"}, {"vcpus": "1", "cpus": "dedicated"}],
+}
+
+
+def laid_out(of: PinningTemplate, *nodes: int, vcpus: tuple[str, ...] = ("0-7", "0-7"), memory_mb: int = 512) -> Guest:
+    """A guest of two cells that Nova has put on these nodes, in this order."""
+    specs = extra_specs(of, {}, vcpus=of.vcpus, memory_mb=memory_mb)
+    request = PinningRequest.from_extra_specs(specs)
+    assert request is not None
+    cells = tuple(CpuSet.of([node]) for node in nodes)
+    identity = Identity("a", 2, request, {}, CpuSet.union(cells), "strict", cell_nodes=cells)
+    threads = Threads(dict(enumerate(map(CpuSet.parse, vcpus))), CpuSet.parse("0-7"))
+    return Guest(Domain("a", "a", "", SCHEDULER), identity, threads, request)
+
+
+def on_both(of: PinningTemplate, running: Guest) -> HostView:
+    """A host of two nodes of which the guest has claimed both: cell 0 is counted on node 0."""
+    seen = view([of], (running, 0))
+    states = {
+        uuid: replace(state, allocations={running.uuid: cell.resources})
+        for (uuid, state), cell in zip(seen.states.items(), running.request.cells, strict=True)
+    }
+    return replace(seen, states=states)
+
+
+def test_vcpus_are_on_the_nodes_of_their_memory() -> None:
+    """Where Nova has put equal cells on the nodes in another order than by their numbers."""
+    wide = template(WIDE)
+
+    layout = lay_out(on_both(wide, laid_out(wide, 1, 0)))
+
+    assert {} == texts(layout)
+    first, second = layout.guests["a"].vcpus
+    assert first <= CpuSet.parse("4-7")
+    assert second <= CpuSet.parse("0-3")
+    assert CpuSet() == layout.guests["a"].memory_nodes
+
+
+def test_cpus_that_nova_gave_are_kept() -> None:
+    """The agent has no reason to move vCPUs that are on CPUs of the pool on the right node."""
+    wide = template(WIDE)
+
+    layout = lay_out(on_both(wide, laid_out(wide, 0, 1, vcpus=("3", "6"))))
+
+    assert ["3", "6"] == pins(layout.guests["a"])
+
+
+def test_unequal_cells_on_each_others_nodes_are_reported() -> None:
+    """Their claim counts for one node what the memory takes of the other."""
+    wide = template(WIDE)
+
+    layout = lay_out(on_both(wide, laid_out(wide, 1, 0, memory_mb=513)))
+
+    expected = "the memory of its cells is on nodes 1, 0, and they have claimed nodes 0, 1; migrate it"
+    assert {"a": expected} == texts(layout)
+
+
+def test_pages_that_were_not_claimed() -> None:
+    """A template that was given pages is not forced on a guest that has claimed memory, nor the other way."""
+    paged: dict[str, object] = {"name": "gold", "cells": [{"vcpus": "0-1", "cpus": "dedicated", "pages": "2MiB"}]}
+    pools = HostCpus(two_nodes_no_smt(), POOLS, {node: (HugePages(2048, 512),) for node in (0, 1)})
+    for old, new, reason in (
+        (GOLD, paged, "cell 0 has claimed no pages of 2MiB, which template 'gold' now takes"),
+        (paged, GOLD, "cell 0 has claimed CUSTOM_KONGMING_PAGES_2MIB, and template 'gold' takes no huge pages now"),
+    ):
+        running = guest("a", template(old), "1", "2")
+        layout = lay_out(replace(view([template(new)], (running, 0)), cpus=pools))
+        assert {"a": reason} == texts(layout)

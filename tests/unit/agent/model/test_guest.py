@@ -80,6 +80,16 @@ def test_threads_of_the_cores_that_the_guest_sees(element: str, expected: int) -
     assert expected == identify(domain(xml)).threads_per_core
 
 
+def test_nodes_of_the_guest() -> None:
+    """Each has its host nodes, in the guest's order; a guest that Nova has laid out no nodes for has none."""
+    xml = domain_xml("instance-1", UUID, 2, {}, "0-1", "strict")
+    nodes = "".join(f"<memnode cellid='{cell}' mode='strict' nodeset='{host}'/>" for cell, host in ((1, "0"), (0, "1")))
+
+    assert () == identify(domain(xml)).cell_nodes
+    found = identify(domain(xml.replace("</numatune>", f"{nodes}</numatune>"))).cell_nodes
+    assert (CpuSet.parse("1"), CpuSet.parse("0")) == found
+
+
 def test_quota_of_the_flavor() -> None:
     """quota:cpu_* are known by libvirt's names; what is no number is left to Nova."""
     specs = {"quota:cpu_shares": "512", "quota:cpu_quota": "-1", "quota:cpu_period": "soon"}

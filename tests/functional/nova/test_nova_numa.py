@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers that Nova itself lays out on NUMA nodes: its layout is on the nodes of the claim, after every action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from unittest import mock
+
+from nova import context as nova_context
+from nova import objects
+from nova.conf import neutron as neutron_conf
+from nova.tests.fixtures import libvirt as fakelibvirt
+
+from kongming_sched.nova_numa.markers import marker
+from kongming_sched.placement.nodes import NodeRegistry
+from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.placement.tree import desired_tree
+from kongming_sched.pools import HostCpus, HugePages
+from kongming_sched.scheduler import worker
+from kongming_sched.template import PinningTemplate
+from testbed import topologies
+from tests.functional.nova.cloud import POOLS, Cloud
+
+PAGE_KIB = 2048
+PAGES = 512
+"""Huge pages on each node: as many as four servers of 256 MiB take."""
+NODE_KB = 8390000
+DISKS = "nova.virt.libvirt.driver.LibvirtDriver.migrate_disk_and_power_off"
+OTHER_IMAGE = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
+
+
+class NumaCloud(Cloud):
+    """Hosts of two nodes with huge pages, whose dedicated pool is Nova's as well, and whose nodes have markers."""
+
+    ADDITIONAL_FILTERS = (
+        "KongmingTemplateFilter",
+        "NUMATopologyFilter",
+        "PciPassthroughFilter",
+        "KongmingNumaFilter",
+    )
+    marked_nodes: tuple[int, ...] = (0, 1)
+
+    def setUp(self) -> None:
+        self.flags(cpu_dedicated_set=str(POOLS.dedicated), cpu_shared_set=str(POOLS.housekeeping), group="compute")
+        self.flags(disable_fallback_pcpu_query=True, group="workarounds")
+        self.flags(allow_resize_to_same_host=True)
+        self.flags(physnets=[marker(node) for node in self.marked_nodes], group="neutron")
+        neutron_conf.register_dynamic_opts(worker.CONF)
+        for node in self.marked_nodes:
+            self.flags(numa_nodes=[node], group=f"neutron_physnet_{marker(node)}")
+        super().setUp()
+
+    def add_host(self, name: str, *templates: PinningTemplate) -> str:
+        """Start a nova-compute, and register the host's NUMA nodes as the agent does. Gives the host's provider."""
+        small = (NODE_KB - PAGES * PAGE_KIB) // 4
+        mempages = {node: fakelibvirt.create_mempages([(4, small), (PAGE_KIB, PAGES)]) for node in range(2)}
+        info = fakelibvirt.HostInfo(
+            cpu_nodes=2, cpu_sockets=1, cpu_cores=4, cpu_threads=1, kB_mem=2 * NODE_KB, mempages=mempages
+        )
+        self.start_compute(name, info)
+        registry = NodeRegistry(self.client, name)
+        root, _, states = registry.observe()
+        pages = dict.fromkeys(range(2), (HugePages(PAGE_KIB, PAGES),))
+        cpus = HostCpus(topologies.two_nodes_no_smt(), POOLS, pages)
+        registry.write(root, desired_tree(root.uuid, name, cpus, templates, states).nodes, states)
+        return root.uuid
+
+    def novas_nodes(self, server: Mapping[str, Any]) -> list[int]:
+        """The host NUMA node of each node of the guest, as Nova has stored them."""
+        context = nova_context.get_admin_context()
+        mapping = objects.InstanceMapping.get_by_instance_uuid(context, server["id"])
+        with nova_context.target_cell(context, mapping.cell_mapping) as cell_context:
+            topology = objects.InstanceNUMATopology.get_by_instance_uuid(cell_context, server["id"])
+        return [cell.id for cell in topology.cells]
+
+    def assert_on(self, server: Mapping[str, Any], *nodes: int) -> None:
+        """Placement and Nova both have the server's cells on these nodes of its host."""
+        host = self.api.get_server(server["id"])["OS-EXT-SRV-ATTR:host"]
+        claimed = [node for name, node in self.nodes_of(server) if name == host]
+        assert (sorted(nodes), list(nodes)) == (claimed, self.novas_nodes(server))
+
+
+def pages(node: int | None, vcpus: str = "0") -> dict[str, object]:
+    """A dedicated cell with huge pages of 2 MiB."""
+    return {"vcpus": vcpus, "cpus": "dedicated", "pages": "2MiB", "node": node}
+
+
+class CreateTest(NumaCloud):
+    """Creation on one host."""
+
+    def test_huge_pages_are_on_the_node_of_the_claim(self) -> None:
+        """On node 0 and on node 1, as the template says."""
+        first, second = (self.add_template(f"on{node}", pages(node)) for node in range(2))
+        self.add_host("c1", first, second)
+        for node, template in enumerate((first, second)):
+            (server,) = self.boot(self.add_flavor(template))
+            self.assert_on(server, node)
+
+    def test_one_request_fills_both_nodes(self) -> None:
+        """Each server of a multi-create has its own limits; as many come as the pools hold."""
+        gold = self.add_template("gold", pages(None))
+        self.add_host("c1", gold)
+        flavor = self.add_flavor(gold)
+        servers = self.boot(flavor, 6)
+        for server in servers:
+            ((_, node),) = self.nodes_of(server)
+            self.assert_on(server, node)
+        assert [0, 0, 0, 1, 1, 1] == [self.novas_nodes(server)[0] for server in servers]
+        assert "Got no allocation candidates" in self.refuse(flavor)
+
+    def test_unequal_cells_that_the_guest_sees(self) -> None:
+        """The first is on node 0 and the second on node 1, with their own vCPUs and memory."""
+        template = PinningTemplate.from_mapping(
+            {"name": "big", "guest_numa": "visible", "cells": [pages(None, "0-1"), pages(1, "2")]}
+        )
+        TemplateStore(self.client).create(template)
+        self.add_host("c1", template)
+        (server,) = self.boot(self.add_flavor(template))
+        self.assert_on(server, 0, 1)
+
+
+class UnmarkedTest(NumaCloud):
+    """A host whose nova.conf lacks a marker."""
+
+    marked_nodes = (0,)
+
+    def test_it_gets_no_such_server(self) -> None:
+        """The log says which marker is missing, and how to find the lines."""
+        gold = self.add_template("gold", pages(1))
+        self.add_host("c1", gold)
+        log = self.refuse(self.add_flavor(gold))
+        assert "node 1 lacks the physical network kongming_numa1" in log
+        assert "'kongming-agent --check' on the host prints the lines" in log
+
+
+class ActionsTest(NumaCloud):
+    """Two hosts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.on = [self.add_template(f"on{node}", pages(node)) for node in range(2)]
+        for host in ("c1", "c2"):
+            self.add_host(host, *self.on)
+
+    def away_from(self, server: Mapping[str, Any]) -> tuple[str, str]:
+        """The host of a server, and the other one."""
+        home = self.api.get_server(server["id"])["OS-EXT-SRV-ATTR:host"]
+        self.renew_snapshot()
+        return home, "c2" if home == "c1" else "c1"
+
+    def stays_and_is_moved_cold(self, node: int) -> None:
+        """Reboot and rebuild; migration, confirmed and reverted; resize to the other node, reverted, and back."""
+        flavor, other = (self.add_flavor(self.on[number]) for number in (node, 1 - node))
+        (server,) = self.boot(flavor)
+        self._reboot_server(server, hard=True)
+        self.assert_on(server, node)
+        self._rebuild_server(server, OTHER_IMAGE)
+        self.assert_on(server, node)
+        with mock.patch(DISKS, return_value="{}"):
+            for decide in (self._confirm_resize, self._revert_resize):
+                self.renew_snapshot()
+                self._migrate_server(server)
+                self.assert_on(server, node)
+                decide(server)
+                self.assert_on(server, node)
+            for decide, end in ((self._revert_resize, node), (self._confirm_resize, 1 - node)):
+                self.renew_snapshot()
+                self._resize_server(server, other)
+                self.assert_on(server, 1 - node)
+                decide(server)
+                self.assert_on(server, end)
+
+    def is_moved_live_and_comes_back(self, node: int) -> None:
+        """Unshelving, live migration, and evacuation of a host that is down."""
+        (server,) = self.boot(self.add_flavor(self.on[node]))
+        self._shelve_server(server)
+        self.renew_snapshot()
+        self._unshelve_server(server)
+        self.assert_on(server, node)
+        home, away = self.away_from(server)
+        self.server, self.src, self.dest = server, self.computes[home], self.computes[away]
+        self.live_migrate(server, away)
+        self.assert_on(server, node)
+        home, away = self.away_from(server)
+        self.computes[home].stop()
+        self.api.put_service_force_down(self.api.get_services(host=home, binary="nova-compute")[0]["id"], True)
+        self._evacuate_server(server, expected_host=away)
+        self.assert_on(server, node)
+
+    def test_a_server_on_node_0_that_stays_or_is_moved_cold(self) -> None:
+        """Placement and Nova have it on node 0 after each action."""
+        self.stays_and_is_moved_cold(0)
+
+    def test_a_server_on_node_1_that_stays_or_is_moved_cold(self) -> None:
+        """Placement and Nova have it on node 1 after each action."""
+        self.stays_and_is_moved_cold(1)
+
+    def test_a_server_on_node_0_that_is_moved_live(self) -> None:
+        """Placement and Nova have it on node 0 after each action."""
+        self.is_moved_live_and_comes_back(0)
+
+    def test_a_server_on_node_1_that_is_moved_live(self) -> None:
+        """Placement and Nova have it on node 1 after each action."""
+        self.is_moved_live_and_comes_back(1)

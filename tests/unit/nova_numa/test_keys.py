@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The extra specs by which Nova lays a server out, beside a template."""
+
+from __future__ import annotations
+
+import pytest
+
+from kongming_sched.cpuset import CpuSet
+from kongming_sched.exceptions import InvalidRequest
+from kongming_sched.nova_numa.keys import GuestCell, NovaCpuPolicy, NovaNuma
+from kongming_sched.request import CellRequest, PinningRequest, find_clash
+
+ONE_CELL = {
+    "kongming:template": "dpdk",
+    "hw:mem_page_size": "2MB",
+    "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "2",
+    "resources_KONGMING0:CUSTOM_KONGMING_PAGES_2MIB": "128",
+    "trait_KONGMING0:CUSTOM_KONGMING_TEMPLATE_DPDK": "required",
+}
+TWO_CELLS = {
+    "kongming:template": "wide",
+    "hw:cpu_policy": "dedicated",
+    "hw:numa_nodes": "2",
+    "hw:numa_cpus.0": "0-1",
+    "hw:numa_cpus.1": "2",
+    "hw:numa_mem.0": "171",
+    "hw:numa_mem.1": "85",
+    "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "2",
+    "resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB": "171",
+    "resources_KONGMING1:CUSTOM_KONGMING_PCPU": "1",
+    "resources_KONGMING1:CUSTOM_KONGMING_MEMORY_MB": "85",
+}
+
+
+def numa_of(specs: dict[str, str]) -> NovaNuma | None:
+    """What Nova makes of a flavor that names a template."""
+    request = PinningRequest.from_extra_specs(specs)
+    assert request is not None
+    return request.nova_numa
+
+
+def test_pages_make_one_node() -> None:
+    """With the memory that the group takes in pages, and without pinning by Nova."""
+    expected = NovaNuma(2048, NovaCpuPolicy.SHARED, (GuestCell(None, 256),))
+    assert expected == numa_of(ONE_CELL)
+
+
+@pytest.mark.parametrize("size", ["2048", "2MiB", "2MB"])
+def test_a_size_may_be_written_otherwise(size: str) -> None:
+    """As Nova reads it."""
+    assert numa_of(ONE_CELL) == numa_of({**ONE_CELL, "hw:mem_page_size": size})
+
+
+def test_visible_nodes_are_those_of_the_cells() -> None:
+    """Each with its vCPUs and its memory, pinned by Nova at the start."""
+    cells = (GuestCell(CpuSet.parse("0-1"), 171), GuestCell(CpuSet.parse("2"), 85))
+    assert NovaNuma(None, NovaCpuPolicy.DEDICATED, cells) == numa_of(TWO_CELLS)
+
+
+def test_a_flavor_without_such_keys_makes_none() -> None:
+    """Nova knows nothing of the nodes of most servers."""
+    plain = {key: value for key, value in TWO_CELLS.items() if not key.startswith("hw:")}
+    assert numa_of(plain) is None
+
+
+def test_a_group_counts_its_memory() -> None:
+    """In pages of whatever size."""
+    pages = {"CUSTOM_KONGMING_PAGES_1GIB": 2, "CUSTOM_KONGMING_PCPU": 1}
+    assert (1048576, 2048) == ((cell := CellRequest("", pages, frozenset())).page_kib, cell.memory_mb)
+    small = CellRequest("", {"CUSTOM_KONGMING_MEMORY_MB": 512}, frozenset())
+    assert (None, 512) == (small.page_kib, small.memory_mb)
+
+
+@pytest.mark.parametrize(
+    ("specs", "key"),
+    [
+        pytest.param(ONE_CELL | {"hw:mem_page_size": "1GB"}, "hw:mem_page_size", id="another size"),
+        pytest.param(ONE_CELL | {"hw:mem_page_size": "large"}, "hw:mem_page_size", id="large"),
+        pytest.param(ONE_CELL | {"hw:mem_page_size": "any"}, "hw:mem_page_size", id="any"),
+        pytest.param(TWO_CELLS | {"hw:numa_nodes": "3"}, "hw:cpu_policy", id="a policy without a layout that follows"),
+        pytest.param(
+            {key: value for key, value in TWO_CELLS.items() if key != "hw:cpu_policy"} | {"hw:numa_nodes": "3"},
+            "hw:numa_cpus.0",
+            id="another number of nodes",
+        ),
+        pytest.param(TWO_CELLS | {"hw:numa_cpus.2": "3"}, "hw:numa_cpus.2", id="a node too many"),
+        pytest.param(TWO_CELLS | {"hw:cpu_policy": "mixed"}, "hw:cpu_policy", id="another CPU policy"),
+        pytest.param(TWO_CELLS | {"hw:cpu_thread_policy": "isolate"}, "hw:cpu_thread_policy", id="a thread policy"),
+        pytest.param(TWO_CELLS | {"resources:PCPU": "3"}, "resources:PCPU", id="PCPU"),
+    ],
+)
+def test_what_contradicts_the_groups_clashes(specs: dict[str, str], key: str) -> None:
+    """And is refused by its name."""
+    assert key == find_clash(specs)
+    with pytest.raises(InvalidRequest) as caught:
+        PinningRequest.from_extra_specs(specs)
+    assert key == caught.value.key
+
+
+def test_large_is_refused_with_its_reason() -> None:
+    """Nova keeps the size that it tries first, whatever the node has."""
+    with pytest.raises(InvalidRequest, match="is large, which sticks to the size that Nova tries first"):
+        PinningRequest.from_extra_specs(ONE_CELL | {"hw:mem_page_size": "large"})
+
+
+@pytest.mark.parametrize(
+    ("specs", "key", "reason"),
+    [
+        pytest.param(
+            {key: value for key, value in ONE_CELL.items() if key != "hw:mem_page_size"},
+            "hw:mem_page_size",
+            "is missing, and the flavor takes pages of 2MiB",
+            id="no size",
+        ),
+        pytest.param(
+            ONE_CELL | {"resources_KONGMING1:CUSTOM_KONGMING_PAGES_2MIB": "1"},
+            "hw:numa_nodes",
+            "is missing, and the flavor takes pages on several nodes",
+            id="pages on two nodes",
+        ),
+        pytest.param(
+            ONE_CELL | {"resources_KONGMING1:CUSTOM_KONGMING_PCPU": "1"},
+            "resources_KONGMING1:*",
+            "takes memory in pages of another size",
+            id="one cell with pages and one without",
+        ),
+        pytest.param(
+            TWO_CELLS | {"hw:numa_mem.1": "86"},
+            "hw:numa_mem.1",
+            "is '86', and the cell takes 85 MiB of its node",
+            id="another memory",
+        ),
+        pytest.param(TWO_CELLS | {"hw:numa_cpus.1": "x"}, "hw:numa_cpus.1", "", id="no vCPUs"),
+    ],
+)
+def test_what_nova_would_lay_out_otherwise_is_refused(specs: dict[str, str], key: str, reason: str) -> None:
+    """The key is named, and what the groups say."""
+    with pytest.raises(InvalidRequest) as caught:
+        PinningRequest.from_extra_specs(specs)
+    assert key == caught.value.key
+    assert reason in caught.value.reason
