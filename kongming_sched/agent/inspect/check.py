@@ -20,7 +20,7 @@ from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.noise import read_noise
 from kongming_sched.agent.host.read_only import ReadOnly
-from kongming_sched.agent.inspect import disturbances, findings, host_findings
+from kongming_sched.agent.inspect import disturbances, findings, host_findings, nova_numa
 from kongming_sched.agent.inspect.cloud_findings import of_guests, of_provider, of_templates
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.inspect.prompt import PromptHypervisor
@@ -45,13 +45,16 @@ _PATIENCE_SECONDS = 15.0
 def check(conf: cfg.ConfigOpts, stream: TextIO = sys.stdout) -> int:
     """Check the host, and print what was found; 1 if the agent cannot work here, else 0."""
     logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of is found anyway, in other words
-    found = Checkup(conf).run()
+    checkup = Checkup(conf)
+    found = checkup.run()
     if conf.brief:
         stream.write(findings.for_systemd(found))
     else:
         is_terminal = stream.isatty()
         width = shutil.get_terminal_size().columns if is_terminal else None
         stream.write(findings.for_people(found, width, colour=is_terminal and not os.environ.get("NO_COLOR")))
+        if checkup.snippet:
+            stream.write(f"\n{checkup.snippet}")
     return 0 if findings.is_well(found) else 1
 
 
@@ -62,6 +65,7 @@ class Checkup:
     :param hooks: libvirt's directory of hooks
     :param patience_seconds: how long to wait for an answer over the network
     :param root: of the file system in which the kernel shows its interrupts and CPUs
+    :ivar snippet: lines that nova.conf lacks for servers that Nova lays out on NUMA nodes
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Checkup:
         self._site: Site | None = None
         self._preview: Preview | None = None
         self._is_served = False
+        self.snippet = ""
 
     def run(self) -> list[Finding]:
         """Everything that was found, in the order in which an operator sets a host up."""
@@ -97,6 +102,7 @@ class Checkup:
             self._metrics,
             self._token,
             self._placement,
+            self._nova_numa,
             self._guests,
         )
         found = [finding for part in parts for finding in part()]
@@ -249,6 +255,22 @@ class Checkup:
             yield Finding(Level.ERROR, "Placement", str(error), remedy)
         except (exceptions.HypervisorError, PermissionError) as error:
             yield Finding(Level.ERROR, "servers", f"cannot be looked at: {error}", "run this as root")
+
+    def _nova_numa(self) -> Iterator[Finding]:
+        if self._site is None:
+            return
+        settings = self._site.settings
+        nodes = [node.id for node in self._site.cpus.topology.nodes]
+        try:
+            options = nova_numa.read_options(self._conf, settings.nova_dedicated)
+        except (ValueError, cfg.Error) as error:
+            yield Finding(Level.ERROR, "nova.conf", str(error))
+            return
+        templates = self._preview.templates if self._preview else {}
+        needing = sorted(name for name, template in templates.items() if template.needs_nova_numa)
+        yield from nova_numa.findings_of(options, nodes, settings.dedicated, needing)
+        if needing or options.nodes:  # other hosts need no line
+            self.snippet = nova_numa.snippet(options, nodes, settings.dedicated)
 
     def _machine(self) -> str:
         """The mark of this machine; empty if libvirt does not answer, which another part says."""

@@ -163,6 +163,33 @@ def test_nothing_is_changed(station: Station, cloud: PlacementService) -> None:
     assert cloud.client.traits(ROOT) == frozenset()
 
 
+def test_the_lines_that_novas_own_file_lacks(station: Station, cloud: PlacementService) -> None:
+    """They are printed as they are to be written, once a template is offered that needs them, and then taken."""
+    dpdk = {"name": "dpdk", "cells": [{"vcpus": "0", "cpus": "dedicated", "pages": "2MiB"}]}
+    TemplateStore(cloud.client).create(PinningTemplate.from_mapping(dpdk))
+    done = station.check()
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "lacks kongming_numa0, kongming_numa1, so that no servers with pages" in done.stdout
+    assert "as those of template dpdk" in done.stdout
+    lines = done.stdout.partition("The agent can work here.\n")[2]
+    assert "\n[neutron]\nphysnets = kongming_numa0,kongming_numa1\n" in lines
+    assert lines.endswith("[neutron_physnet_kongming_numa1]\nnuma_nodes = 1\n[compute]\ncpu_dedicated_set = 2,4\n")
+
+    with (station.directory / "agent.conf").open("a") as file:
+        file.write(lines)
+    again = subprocess.run(
+        [*AGENT, "--check", "--config-file", str(station.directory / "agent.conf")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert "leads Nova to the nodes of servers with pages or guest_numa: visible" in again.stdout
+    assert "[compute] cpu_dedicated_set is the dedicated pool" in again.stdout
+    assert again.stdout.endswith("The agent can work here.\n")
+
+
 def test_the_journals_lines(station: Station) -> None:
     """Every line has a priority; what is well is only counted."""
     done = station.check("--brief", dedicated_cpu_set="2,5")
