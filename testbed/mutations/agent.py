@@ -147,7 +147,7 @@ AGENT = (
     Mutation(
         "siblings-of-the-guest-are-put-anywhere",
         _LAYOUT,
-        "            if item.together and key not in requested:\n",
+        "            if item.together and item.guest not in requested:\n",
         "            if False:\n",
         "what a guest takes for threads of one core is on two",
         ("tests/unit/agent/decide/test_demands.py",),

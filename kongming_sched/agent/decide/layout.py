@@ -170,11 +170,12 @@ class _Builder:
         items = {item.demand.key: item for item in node.demands}
         # CPUs that a server asks for are handed to the allocator as if it were there: it stays if nothing else needs
         # them, and moves like any other guest if whole cores lack. Those that wait are where they are.
-        accepted = {uuid: item.pins for uuid, item in self.overrides.accepted.items() if uuid not in self.waiting}
-        requested = {key: pins for key, item in items.items() if (pins := accepted.get(item.guest))}
+        requested = {uuid: item.pins for uuid, item in self.overrides.accepted.items() if item.pins}
         demands = [
-            with_requested_cpus(item, requested[key]) if key in requested else item.demand
-            for key, item in items.items()
+            with_requested_cpus(item, requested[item.guest])
+            if item.guest in requested and item.guest not in self.waiting
+            else item.demand
+            for item in node.demands
         ]
         layout = allocate(node.cores, demands, node.blocked)
         for key, cpus in layout.pins.items():
@@ -182,7 +183,7 @@ class _Builder:
             if item.is_emulator:
                 self.emulators[item.guest] = layout.reserved[key]
                 continue
-            if item.together and key not in requested:
+            if item.together and item.guest not in requested:
                 cpus = put_together(cpus, layout.reserved[key], node.cores, item.together)
             self.pins[item.guest] |= {vcpu: CpuSet.of([cpu]) for vcpu, cpu in zip(item.vcpus, cpus, strict=True)}
         for key, reason in layout.unplaced.items():

@@ -145,6 +145,18 @@ def test_siblings_of_the_guest_are_where_its_metadata_asks_for() -> None:
     assert ({}, ["1", "2", "9", "10"]) == (layout.problems, list(map(str, layout.guests["a-a"].vcpus)))
 
 
+def test_siblings_of_the_guest_stay_apart_while_it_waits_for_cpus_of_another() -> None:
+    """It keeps the CPUs that it was granted before."""
+    open_one = replace(SAMPLES["pairs"], override=Override.PINS)
+    view = host(tenant("a", "pairs", [0], "1", "2", "9", "10", threads_per_core=2), tenant("b", "loose", [0], "3"))
+    asked = OverrideRequest({"kongming:cpus": "0:3;1:2;2:11;3:10"}, {"kongming:cpus": "0:1;1:2;2:9;3:10"})
+
+    layout = lay_out(replace(view, templates={**view.templates, "pairs": open_one}, overrides={"a-a": asked}))
+
+    assert "asks for host CPU 3, which server a-b has" in layout.problems["a-a"].text
+    assert ["1", "2", "9", "10"] == list(map(str, layout.guests["a-a"].vcpus))
+
+
 # On hosts of every shape
 
 
