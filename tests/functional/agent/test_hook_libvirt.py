@@ -221,7 +221,7 @@ def guest(site: Site, request: pytest.FixtureRequest) -> Iterator[Guest]:
 
 
 def test_pinned_before_it_runs(site: Site, guest: Guest) -> None:
-    """The guest has the agent's pins from the start, and the agent has nothing to do when it sees it."""
+    """The guest has the agent's pins from the start, and of QEMU's threads the agent moves none when it sees it."""
     site.save(guest)
     with site.agent() as agent:
         site.wait_for_node(agent)
@@ -233,7 +233,8 @@ def test_pinned_before_it_runs(site: Site, guest: Guest) -> None:
     arrival = log.index("incoming migration: ")
     assert {0: str(site.cpu)} == affinity.vcpus
     assert str(site.cpu) not in affinity.emulator.split(",")
-    assert " -> " not in log[arrival:]
+    moved = [line for line in log[arrival:].splitlines() if " -> " in line]
+    assert [] == [line for line in moved if "thread kvm-pit/" not in line]  # the kernel's own, which the XML cannot pin
     assert f"<vcpupin vcpu='0' cpuset='{site.cpu}'/>" in site.pins(guest)
 
 
