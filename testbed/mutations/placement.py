@@ -137,7 +137,7 @@ PLACEMENT = (
         "    if len(set(providers)) < len(providers):\n        return _TOGETHER\n",
         "",
         "two cells of a server land on one NUMA node",
-        ("tests/functional/test_filters.py",),
+        ("tests/functional/test_filters.py::test_a_host_without_a_good_candidate_is_rejected_with_a_reason",),
     ),
     Mutation(
         "surplus-traits-are-ignored",

@@ -33,7 +33,7 @@ SCHEDULER = (
         " for candidate in ordered] + others",
         " for candidate in ordered]",
         "the filter that orders candidates drops some",
-        _TEST_FILTERS,
+        ("tests/functional/test_filters.py::test_the_filter_that_orders_candidates_drops_none",),
     ),
     Mutation(
         "own-servers-do-not-count",

@@ -313,6 +313,11 @@ NODE_0, NODE_1, NODE_2 = (names.node_uuid(ROOT, node) for node in range(3))
             id="two cells on one node",
         ),
         pytest.param(
+            make_candidate({"_KONGMING0": NODE_1, "_KONGMING1": NODE_1}, {NODE_1: 3, ELSEWHERE: 1}),
+            "the cells are not each on a provider of their own below the host",
+            id="two cells on one node, and something else on another provider",
+        ),
+        pytest.param(
             make_candidate({"_KONGMING0": NODE_0, "_KONGMING1": NODE_2}, {NODE_0: 2, NODE_2: 1}),
             "_KONGMING1 is on node 2 and not where CUSTOM_KONGMING_NODE_1 is",
             id="not the node that is asked for",
@@ -341,6 +346,14 @@ def test_only_good_candidates_are_kept() -> None:
     host = make_host_state("c1", ROOT, (on(1), on(1, 1), {}, on(0)))
     assert [host] == list(KongmingTemplateFilter().filter_all([host], make_spec(GOLD)))
     assert [on(1), on(0)] == host.allocation_candidates
+
+
+def test_the_filter_that_orders_candidates_drops_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that do not honour the request come last; to reject them is for the other filter."""
+    monkeypatch.setattr(worker, "SNAPSHOT", AWAY)
+    host = make_host_state("c1", ROOT, [{}, on(1), on(1, 1)])
+    assert [host] == list(KongmingNumaFilter().filter_all([host], make_spec(GOLD)))
+    assert [on(1), {}, on(1, 1)] == host.allocation_candidates
 
 
 providers = st.sampled_from([ROOT, NODE_0, NODE_1, NODE_2, ELSEWHERE, "", "x"])
