@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between releases in Nova's and Placement's own fixtures, which are private to these projects."""
+"""What differs between releases of Nova and Placement for tests, mostly in their own fixtures, which are private."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ def runs_on_eventlet() -> bool:
 
     That of Nova 33 has native threads, but the fixtures look for the green thread that sends a notification.
     """
-    return int(version("nova").partition(".")[0]) <= 33
+    return _nova() <= 33
+
+
+def hands_on_the_limits_of_a_live_migration() -> bool:
+    """Whether nova-compute at the destination of a live migration respects what the scheduler's filters have set."""
+    return _nova() >= 34
+
+
+def _nova() -> int:
+    return int(version("nova").partition(".")[0])
 
 
 def run_as_the_fixtures_do() -> None:

@@ -32,6 +32,7 @@ GOLD_FIELDS = {
     "emulator": "shared",
     "qos": {"shares": 1024},
     "override": "denied",
+    "guest_numa": "hidden",
     "aggregates": [],
     "hosts_offering": [],
     "hosts_not_offering": [],

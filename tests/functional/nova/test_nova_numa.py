@@ -20,6 +20,7 @@ from kongming_sched.pools import HostCpus, HugePages
 from kongming_sched.scheduler import worker
 from kongming_sched.template import PinningTemplate
 from testbed import topologies
+from testbed.releases import fixtures
 from tests.functional.nova.cloud import POOLS, Cloud
 
 PAGE_KIB = 2048
@@ -172,16 +173,20 @@ class ActionsTest(NumaCloud):
                 self.assert_on(server, end)
 
     def is_moved_live_and_comes_back(self, node: int) -> None:
-        """Unshelving, live migration, and evacuation of a host that is down."""
+        """Unshelving, live migration, and evacuation of a host that is down.
+
+        Up to Nova 33 the conductor forgets the limits of a live migration before it asks the destination.
+        """
         (server,) = self.boot(self.add_flavor(self.on[node]))
         self._shelve_server(server)
         self.renew_snapshot()
         self._unshelve_server(server)
         self.assert_on(server, node)
-        home, away = self.away_from(server)
-        self.server, self.src, self.dest = server, self.computes[home], self.computes[away]
-        self.live_migrate(server, away)
-        self.assert_on(server, node)
+        if fixtures.hands_on_the_limits_of_a_live_migration():
+            home, away = self.away_from(server)
+            self.server, self.src, self.dest = server, self.computes[home], self.computes[away]
+            self.live_migrate(server, away)
+            self.assert_on(server, node)
         home, away = self.away_from(server)
         self.computes[home].stop()
         self.api.put_service_force_down(self.api.get_services(host=home, binary="nova-compute")[0]["id"], True)
