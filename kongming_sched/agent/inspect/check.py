@@ -277,10 +277,12 @@ class Checkup:
         return "" if self._hypervisor is None else self._hypervisor.machine_mark()
 
     def _guests(self) -> Iterator[Finding]:
-        if self._site is None:
+        if (site := self._site) is None:
             return
         try:
-            yield from of_guests(self._site.running(), self._preview, self._site.settings, self._site.cpus.pools)
+            running = site.running()
+            slow = site.hypervisor.slow_guests()
+            yield from of_guests(running, self._preview, site.settings, site.cpus.pools, slow)
         except (exceptions.HypervisorError, PermissionError) as error:
             yield Finding(Level.ERROR, "servers", f"cannot be looked at: {error}", "run this as root")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.inspect.disturbances import of_unmanaged
@@ -74,17 +75,27 @@ def _of_narrow_cores(preview: Preview) -> Iterator[Finding]:
 
 
 def of_guests(
-    running: Sequence[ObservedGuest], preview: Preview | None, settings: Settings, pools: HostPools
+    running: Sequence[ObservedGuest],
+    preview: Preview | None,
+    settings: Settings,
+    pools: HostPools,
+    slow: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Finding]:
     """Of the servers that run.
 
     :param preview: what the agent would do; None if Placement does not say what is claimed
+    :param slow: servers for which libvirt was too slow to say what can be done, by id, with the reason
     """
     mine = [guest for guest in running if guest.identity.request is not None]
     yield from (
         Finding(Level.WARN, "servers", f"server {guest}: {guest.identity.fault}", "the agent leaves it alone as it is")
         for guest in running
         if guest.identity.fault
+    )
+    yield from (
+        Finding(Level.WARN, "servers", f"server {guest}: {reason}", "see whether its QEMU and its storage work")
+        for guest in running
+        if (reason := slow.get(guest.domain.uuid)) and not guest.identity.fault
     )
     if preview is not None:
         for problem in preview.layout.problems.values():

@@ -15,7 +15,6 @@ from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.noise import read_noise
-from kongming_sched.agent.host.ports import Hypervisor
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect import disturbances
 from kongming_sched.agent.inspect.compare import KernelView
@@ -42,7 +41,7 @@ class Site:
 
     conf: cfg.ConfigOpts
     settings: Settings
-    hypervisor: Hypervisor
+    hypervisor: PromptHypervisor
     kernel: Host
     cpus: HostCpus
 

@@ -128,6 +128,10 @@ class Patience:
         self._backoff.record({_name(key): error}, ())
         return self._slow[key]
 
+    def slow_guests(self) -> dict[str, str]:
+        """Guests that are left alone now: id to the reason."""
+        return {uuid: reason for (uuid, _), reason in self._slow.items()}
+
     def next_seconds(self) -> float | None:
         """How long until a guest is due that was left alone, in seconds; None if there is none."""
         return _RETRY_SECONDS if self._has_left else self._backoff.next_seconds() or None
@@ -160,6 +164,10 @@ class PatientHypervisor:
         self._patience = patience
         self._progress = progress
         self._watch_seconds = watch_seconds
+
+    def slow_guests(self) -> dict[str, str]:
+        """Guests for which libvirt was slow and is not asked now: id to the reason."""
+        return self._patience.slow_guests()
 
     def host_name(self) -> str:  # noqa: D102
         return self._hypervisor.host_name()

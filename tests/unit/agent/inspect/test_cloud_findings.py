@@ -183,3 +183,14 @@ def test_cores_that_are_not_counted(offered: Sequence[str], narrow: str) -> None
     found = [(item.level, item.fact) for item in of_templates(preview(view)) if item.subject == "dedicated pool"]
     words = f"CPU 16-27 of node 0 is not counted: {narrow} can have whole cores here, so that the cores of 2 threads"
     assert [(Level.WARN, f"{words} are counted alone")] * bool(narrow) == found
+
+
+def test_guest_for_which_libvirt_is_slow() -> None:
+    """It could be read, and what the agent would do of it is not known; one that could not be read says so already."""
+    seen = [running("a"), running("b", fault="libvirt could not read it")]
+    slow = {"a": "libvirt could not answer", "b": "libvirt could not answer"}
+
+    found = [item.fact for item in of_guests(seen, None, SETTINGS, POOLS, slow)]
+
+    assert ["server b (b): libvirt could not read it", "server a (a): libvirt could not answer"] == found[:2]
+    assert 0 == sum("b (b): libvirt could not answer" in fact for fact in found)
