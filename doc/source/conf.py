@@ -53,7 +53,7 @@ html_title = "KongMing"
 html_last_updated_fmt = "%Y-%m-%d"
 html_copy_source = False
 html_theme_options = {
-    "analytics_tracking_code": "",  # nobody is told who reads this
+    "analytics_tracking_code": "",  # no service learns who reads this
     "display_badge": False,
     "root_title": "KongMing",
     "sidebar_mode": "toctree",

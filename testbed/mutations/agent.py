@@ -29,7 +29,7 @@ AGENT = (
         "kongming_sched/agent/decide/overfull.py",
         "        if used > inventory.capacity and (name == names.MEMORY_MB or size_kib):\n",
         "        if used > inventory.capacity and size_kib:\n",
-        "nobody is told that pools of huge pages have grown into memory that servers have claimed",
+        "pools of huge pages that have grown into memory that servers have claimed are not reported",
         ("tests/unit/agent/decide/test_overfull.py",),
     ),
     Mutation(

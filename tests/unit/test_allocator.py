@@ -460,10 +460,10 @@ def scatter(cores: Sequence[Core], demands: Sequence[Demand], rng: random.Random
         if each.takes_whole_cores:
             count = count_cpus(each.vcpus, each.threads, len(cores[0].cpus)) // len(cores[0].cpus)
             mine, free_cores = free_cores[:count], free_cores[count:]
-            seats = [rng.sample(list(core.cpus), len(core.cpus)) for core in mine]
-            pins = [seat for core in seats for seat in core][: each.vcpus]
+            shuffled = [rng.sample(list(core.cpus), len(core.cpus)) for core in mine]
+            pins = [cpu for threads in shuffled for cpu in threads][: each.vcpus]
             if each.threads is ThreadPolicy.ISOLATE:
-                pins = [seat[0] for seat in seats]
+                pins = [threads[0] for threads in shuffled]
             scattered.append(replace(each, present=tuple(pins)))
     free = [cpu for core in free_cores for cpu in core.cpus]
     rng.shuffle(free)

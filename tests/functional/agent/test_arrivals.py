@@ -68,7 +68,7 @@ def world(placement: PlacementService, tmp_path: Path) -> Destination:
 
 
 def test_told_what_it_would_get_if_it_ran(world: Destination) -> None:
-    """A guest on its way gets free CPUs of the node that it has claimed, and once it runs there is nothing to do."""
+    """A guest that migrates here gets free CPUs of the node that it has claimed; once it runs nothing is left to do."""
     specs = world.claim("coming", "gold", 0)
 
     answer = world.ask("coming", specs)
@@ -300,7 +300,7 @@ def test_what_is_no_guest_of_a_template(world: Destination, xml: str) -> None:
 
 
 def test_what_runs_here_already(world: Destination) -> None:
-    """A guest that runs is not on its way."""
+    """A guest that runs does not migrate here."""
     running = next(domain for domain in world.host.domains() if domain.uuid == world.servers["gold-1"])
 
     answer = world.agent.run(world.cpus, [running.xml]).answers[0]

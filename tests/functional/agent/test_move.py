@@ -158,7 +158,7 @@ def test_refused(world: World, case: str) -> None:
 
 
 def test_refused_while_it_migrates(world: World) -> None:
-    """Nobody touches a server that is on its way."""
+    """No server is touched that migrates."""
     world.host.migrating.add(world.servers["silver-1"])
 
     with pytest.raises(exceptions.MoveRefused, match="it is migrating or being saved; try again when that is over"):

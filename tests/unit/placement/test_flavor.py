@@ -186,7 +186,7 @@ def test_pages_are_taken_instead_of_memory() -> None:
 
 
 def test_visible_cells_are_nodes_of_the_guest() -> None:
-    """Nova is told of each one's vCPUs and memory; a shared cell is not pinned by Nova."""
+    """Nova's keys name the vCPUs and the memory of each; a shared cell is not pinned by Nova."""
     written = specs(wide({"vcpus": "0-1,4"}, {"vcpus": "2-3", "cpus": "shared", "node": 1}), memory_mb=1000)
     assert {
         "hw:numa_nodes": "2",

@@ -155,8 +155,8 @@ def test_idle_siblings_of_an_isolated_guest_are_its_own() -> None:
 
 def test_of_two_that_choose_the_same_cpu_the_one_that_is_there_has_it() -> None:
     """So that nobody takes a CPU away by writing its number."""
-    wish = {"kongming:cpus": "0:3;1:11"}
-    layout = lay_out(view((guest("a", "pair"), (0,)), (guest("b", "pair", "3", "11"), (0,)), a=wish, b=wish))
+    asked = {"kongming:cpus": "0:3;1:11"}
+    layout = lay_out(view((guest("a", "pair"), (0,)), (guest("b", "pair", "3", "11"), (0,)), a=asked, b=asked))
     assert ["3", "11"] == pins(layout, "b")
     assert "server b has" in layout.problems["a"].text
 
@@ -343,7 +343,7 @@ def hosts(draw: st.DrawFn) -> tuple[HostView, HostView]:
         for item, _ in guests
         if draw(st.booleans())
     }
-    return plain, replace(plain, overrides={name: wish for name, wish in requests.items() if wish.metadata})
+    return plain, replace(plain, overrides={name: asked for name, asked in requests.items() if asked.metadata})
 
 
 def owned(view: HostView, layout: HostLayout, name: str) -> CpuSet:
@@ -403,8 +403,8 @@ def settled(host: HostView, layout: HostLayout) -> HostView:
         for item in host.guests
     )
     requests = {
-        name: OverrideRequest(wish.metadata, layout.granted.get(name, wish.granted))
-        for name, wish in host.overrides.items()
+        name: OverrideRequest(asked.metadata, layout.granted.get(name, asked.granted))
+        for name, asked in host.overrides.items()
     }
     return replace(host, guests=guests, overrides=requests)
 
