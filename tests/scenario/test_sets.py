@@ -150,15 +150,16 @@ def test_pool_moves(host: Host) -> None:
     assert (before.pid, host.given) == (after.pid, after.emulator)
 
 
-def test_set_that_the_agent_gives_away_too(host: Host) -> None:
-    """The agent says so and does not start; the server keeps its CPU until the set is gone, and afterwards."""
+def test_sets_that_the_agent_gives_away_too(host: Host) -> None:
+    """The agent names both and does not start; the server keeps its CPU until the sets are gone, and afterwards."""
     before = host.guest(host.pinned)
 
     with suppress(subprocess.CalledProcessError):  # where the agent ends before tools/cloud does
-        # Nova does not start without a shared set either, for it has not pinned the servers that run.
-        nova: dict[str, CpuSet | None] = {"cpu_dedicated_set": host.given, "cpu_shared_set": host.kept}
-        host.configure(nova, {"shared_cpu_set": None})
+        host.configure({"cpu_dedicated_set": host.kept, "cpu_shared_set": host.given}, {})
 
     host.cloud.wait_for("the agent ends", lambda: not host.cloud.services.is_running(f"{host.name}-agent"))
-    assert "cpu_dedicated_set" in host.cloud.hosts.check(host.name)
+    found = host.cloud.hosts.check(host.name)
+    assert ["cpu_shared_set", "cpu_dedicated_set"] == [
+        name for name in ("cpu_shared_set", "cpu_dedicated_set") if f"[compute] {name}" in found
+    ]
     assert before == host.guest(host.pinned)
