@@ -91,12 +91,8 @@ class HostClaims:
 
     def _note_claims(self, host_state: Any, request: PinningRequest) -> None:
         """Add the claim of the server that the host was given since: Nova claims the first candidate."""
-        more = host_state.num_instances - self._instances
-        if more > 0:
-            self.servers += more
-            nodes = self.nodes_of((host_state.allocation_candidates or [None])[0], request)
-            if not isinstance(nodes, Mismatch):
-                self._claimed = add(self._claimed, nodes, request)
+        self._claimed = self.total(host_state, request)
+        self.servers += max(0, host_state.num_instances - self._instances)
         self._instances = host_state.num_instances
 
 

@@ -16,13 +16,12 @@ import os
 import socket
 import time
 import weakref
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kongming_sched.request import PinningRequest
 from kongming_sched.scheduler.host_claims import HostClaims
-from kongming_sched.scheduler.ordering import hash_fraction
+from kongming_sched.scheduler.ordering import hash_fraction, merge
 from kongming_sched.scheduler.snapshot import CloudView
 
 LIFETIME_SECONDS = 30.0
@@ -151,22 +150,16 @@ class Others:
 
     def __init__(self, choices: Sequence[Mapping[str, Claims]], are_choosing: bool) -> None:
         self.are_choosing = are_choosing
-        self._by_root: dict[str, list[Claims]] = {}
+        self._process = process_name() if are_choosing else ""
+        self._by_root: dict[str, Claims] = {}
         for choice in choices:
             for root_uuid, claims in choice.items():
-                self._by_root.setdefault(root_uuid, []).append(claims)
+                self._by_root[root_uuid] = merge(self.of(root_uuid), claims)
 
     def of(self, root_uuid: str) -> Claims:
         """What they take of the nodes of a host."""
-        all_claims = self._by_root.get(root_uuid)
-        if all_claims is None:
-            return _NONE
-        total: dict[int, Counter[str]] = {}
-        for claims in all_claims:
-            for node, amounts in claims.items():
-                total.setdefault(node, Counter()).update(amounts)
-        return total
+        return self._by_root.get(root_uuid, _NONE)
 
     def draw(self, root_uuid: str) -> float:
         """A number in [0, 1) for a host, another one in each worker; 0 while no other request is choosing."""
-        return hash_fraction(process_name(), root_uuid) if self.are_choosing else 0.0
+        return hash_fraction(self._process, root_uuid) if self.are_choosing else 0.0

@@ -38,7 +38,7 @@ SCHEDULER = (
     Mutation(
         "own-servers-do-not-count",
         _CLAIMS,
-        "self._claimed = add(self._claimed, nodes, request)",
+        "self._claimed = self.total(host_state, request)",
         "self._claimed = dict(self._claimed)",
         "servers of one request are all sent to the same node",
         _TEST_FILTERS,
