@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
+from kongming_sched.agent.host.helper_threads import helpers_of
 from kongming_sched.agent.host.ports import HelperPinner
 from kongming_sched.agent.model.actions import Kind, Unit
 from kongming_sched.agent.model.guest import HelperThread, ObservedGuest, RunningGuest, Threads
@@ -85,7 +86,7 @@ class HelperThreads:
         checked, self._checked = self._checked, {}
         for place, guest in enumerate(here):
             threads, known = guest.threads, checked.get(guest.uuid)
-            helpers = {**threads.helpers, **of_kernel.get(threads.pid, {})}
+            helpers = helpers_of(threads, of_kernel)
             is_turn = place % _PASSES == self._turn
             if known is None or is_turn or known.run != guest.run or known.emulator != threads.emulator:
                 due = helpers
@@ -103,7 +104,7 @@ class HelperThreads:
         :param emulator: the CPUs that it has now
         """
         followed = Followed()
-        helpers = {**threads.helpers, **self._kernel.kernel_threads().get(threads.pid, {})}
+        helpers = helpers_of(threads, self._kernel.kernel_threads())
         for thread in self._read(guest, helpers, followed):
             if thread.cpus <= threads.emulator and thread.cpus != emulator:
                 self._pin(guest, thread, emulator, threads.pid, followed)

@@ -12,11 +12,12 @@ import contextlib
 import errno
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from kongming_sched import exceptions
 from kongming_sched.agent.host.proc_files import group_of, listed_cpus, read_file, read_text
-from kongming_sched.agent.model.guest import HelperThread
+from kongming_sched.agent.model.guest import HelperThread, Threads
 from kongming_sched.cpuset import CpuSet
 
 _KTHREADD = 2
@@ -27,6 +28,14 @@ _NO_SETAFFINITY = 0x0400_0000
 """PF_NO_SETAFFINITY of include/linux/sched.h: sched_setaffinity(2) fails for such a thread."""
 _FLAGS = 6
 """Which field the flags are of those behind the name in /proc/PID/stat; see proc_pid_stat(5)."""
+
+
+def helpers_of(threads: Threads, of_kernel: Mapping[int, Mapping[int, str]]) -> dict[int, str]:
+    """The names of all helper threads of a guest, by the kernel's ids.
+
+    :param of_kernel: the id of each QEMU process to the kernel's own threads for it
+    """
+    return {**threads.helpers, **of_kernel.get(threads.pid, {})}
 
 
 class HelperReader:

@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.host.helper_threads import helpers_of
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.noise import read_noise
@@ -76,7 +77,7 @@ class Site:
         helpers: dict[str, list[HelperThread]] = {}
         for guest in (*managed, *others):
             with contextlib.suppress(exceptions.GuestGone, exceptions.KernelError):
-                names = {**guest.threads.helpers, **of_kernel.get(guest.threads.pid, {})}
+                names = helpers_of(guest.threads, of_kernel)
                 found = (self.kernel.helper(number, name) for number, name in sorted(names.items()))
                 helpers[guest.uuid] = [thread for thread in found if thread is not None]
                 if guest.identity.request is not None:
