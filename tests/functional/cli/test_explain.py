@@ -76,6 +76,11 @@ def add_flavor(nova: Nova, template: str, threads: int = 1, more: Mapping[str, s
     return specs
 
 
+def renew_snapshot(monkeypatch: pytest.MonkeyPatch, placement: PlacementService) -> None:
+    """Let the scheduler see all NUMA nodes as they are now."""
+    monkeypatch.setattr(scheduler_side, "SNAPSHOT", NodeSnapshot(lambda: placement.client, lambda: 300.0))
+
+
 def test_explain_gives_each_host_its_first_reason(
     openstack_with_nova: Shell, nova: Nova, hosts: dict[str, str]
 ) -> None:
@@ -151,10 +156,10 @@ def test_explain_agrees_with_the_scheduler(
     counted = sum(row["servers"] for row in openstack_with_nova.json("kongming explain --flavor f"))
     assert counted == 8
     scheduled = 0
-    monkeypatch.setattr(scheduler_side, "SNAPSHOT", NodeSnapshot(lambda: placement.client, lambda: 300.0))
+    renew_snapshot(monkeypatch, placement)
     while (request := Scheduler(placement, make_spec(specs), ())).hosts and request.schedule():
         scheduled += 1
-        monkeypatch.setattr(scheduler_side, "SNAPSHOT", NodeSnapshot(lambda: placement.client, lambda: 300.0))
+        renew_snapshot(monkeypatch, placement)
     assert counted == scheduled
     rows = openstack_with_nova.json("kongming explain --flavor f")
     assert {row["servers"] for row in rows} == {0}
@@ -254,7 +259,7 @@ def test_a_mix_gets_what_the_scheduler_gives_it(
     placed = Counter[str]()
     for _ in range(6):
         for template in wanted:
-            monkeypatch.setattr(scheduler_side, "SNAPSHOT", NodeSnapshot(lambda: placement.client, lambda: 300.0))
+            renew_snapshot(monkeypatch, placement)
             request = Scheduler(placement, make_spec(specs[template]))
             placed[template] += bool(request.hosts and request.schedule())
 
