@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kongming_sched import exceptions
+from kongming_sched.agent.act.pinning import Pinned
 from kongming_sched.agent.loop.parts import ReconcilerParts
+from kongming_sched.agent.model.actions import Action, Kind
 from kongming_sched.agent.model.guest import (
     Domain,
     Guest,
@@ -78,6 +80,11 @@ class Observation:
     def servers(self) -> list[str]:
         """The ids of the running guests that have a template, as far as is known."""
         return [guest.uuid for guest in (*self.guests, *self.unread)]
+
+    @property
+    def unread_servers(self) -> list[str]:
+        """The ids of the running guests that cannot be read now."""
+        return [guest.uuid for guest in self.unread]
 
 
 class Observer:
@@ -149,6 +156,14 @@ class Observer:
         problems = tuple(Problem(Reason.DOMAIN, server(guest), guest.identity.fault) for guest in unread)
         return RunningGuests(tuple(managed), tuple(unmanaged), tuple(unread), problems)
 
+    def remember(self, pinned: Pinned) -> None:
+        """Keep where a pass has left the threads of guests, for one of them may be unreadable from then on."""
+        for action in pinned.done:
+            if action.is_pin and (guest := self._last.get(action.guest)):
+                self._last[action.guest] = replace(guest, threads=_pinned_by(action, guest.threads))
+        for uuid in pinned.seen.keys() & self._last.keys():
+            self._last[uuid] = replace(self._last[uuid], threads=pinned.seen[uuid])
+
     def _unread(self, domain: Domain, fault: str, identity: Identity | None = None) -> ObservedGuest:
         """A guest that libvirt or the kernel cannot read, with what the other one says, or what was seen last.
 
@@ -204,6 +219,15 @@ class Observer:
             released,
             seen.unread,
         )
+
+
+def _pinned_by(pin: Action, threads: Threads) -> Threads:
+    """These threads after a pin of one of them."""
+    if pin.kind is Kind.EMULATOR:
+        return replace(threads, emulator=pin.cpus)
+    if pin.kind is Kind.VCPU:
+        return replace(threads, vcpus={**threads.vcpus, pin.index: pin.cpus})
+    return replace(threads, iothreads={**threads.iothreads, pin.index: pin.cpus})
 
 
 def _as_moved(last: ObservedGuest, domain: Domain) -> Threads:

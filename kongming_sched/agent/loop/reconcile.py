@@ -79,8 +79,7 @@ class Reconciler:
         # Placement first, for libvirt reports a guest that starts only when it has started, and has claimed.
         asked = self._ask_placement()
         seen = self._observer.observe(cpus, questions, self._evenly_limited)
-        unread = [guest.uuid for guest in seen.unread]
-        unmanaged = self._unmanaged.run(seen.unmanaged, unread, cpus, self._history, seen.released)
+        unmanaged = self._unmanaged.run(seen.unmanaged, seen.unread_servers, cpus, self._history, seen.released)
         decided = self._decide(seen, asked)
         problems = [*seen.problems, *unmanaged.problems]
         placement, pinning, answers = PlacementResult(), PinningResult(), dict(seen.incoming.refused)
@@ -165,6 +164,7 @@ class Reconciler:
         layout = lay_out(self._observer.view(seen, placement, others))
         pinner = self._pinner(seen, placement)
         pinned = pinner.run(layout, seen.guests, {}, others | layout.problems.keys())
+        self._observer.remember(pinned)
         self._parts.backoff.record(_texts(pinned.failed), ())
         return _with_subjects(seen.guests, pinned)
 
@@ -214,6 +214,7 @@ class Reconciler:
         except exceptions.HypervisorError:
             self._history.lose_track()
             raise
+        self._observer.remember(pinned)
         layout, wrong = pinned.layout, {**pinned.left, **pinned.failed}
         targets = {**layout.guests, **_only(decided.layout.guests, wrong)}
         guests = [guest for guest in seen.guests if guest.uuid in targets]  # the others have ended meanwhile
@@ -221,8 +222,7 @@ class Reconciler:
         settled = [guest for guest in guests if guest.uuid not in unsettled]
         settled_ids = {guest.uuid for guest in settled}
         pins = pins_of(guests, targets, pinned.done, pinned.seen)
-        unread = [guest.uuid for guest in seen.unread]
-        drift = self._history.record(guests, targets, pins, settled_ids, unread)
+        drift = self._history.record(guests, targets, pins, settled_ids, seen.unread_servers)
         self._evenly_limited = frozenset(guest.uuid for guest in settled if _is_evenly_limited(guest, layout))
         bound = [guest for guest in pinned.guests if guest.uuid in settled_ids]
         pages = {

@@ -84,7 +84,7 @@ def test_it_keeps_its_cpus(world: World, fault: Callable[[World, str], None]) ->
     assert [("2", "10"), ("3", "11")] == [world.pins()[name][:2] for name in ("second", "third")]
 
 
-@pytest.mark.parametrize("fault", [lose_xml, lose_threads, break_flavor])
+@FAULTS
 def test_it_keeps_the_cpus_that_it_has_just_got(world: World, fault: Callable[[World, str], None]) -> None:
     """It was seen last before the pass that pinned it, and is not where it was then."""
     world.boot("second", "silver", 0)
