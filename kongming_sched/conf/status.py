@@ -43,6 +43,7 @@ FILTER_SCHEDULER_OPTS = [
     cfg.ListOpt("enabled_filters", help="Nova's option of this name."),
     cfg.ListOpt("weight_classes", help="Nova's option of this name."),
 ]
+WORKAROUNDS_OPTS = [cfg.BoolOpt("disable_fallback_pcpu_query", default=False, help="Nova's option of this name.")]
 SCHEDULER_OPTS = [cfg.IntOpt("max_placement_results", default=1000, help="Nova's option of this name.")]
 PLACEMENT_OPTS = [
     cfg.IntOpt("allocation_conflict_retry_count", default=10, help="Placement's option of this name."),
@@ -58,6 +59,7 @@ def register_nova_opts(conf: cfg.ConfigOpts) -> None:
     """Register the options of nova.conf that are checked."""
     conf.register_opts(FILTER_SCHEDULER_OPTS, group="filter_scheduler")
     conf.register_opts(SCHEDULER_OPTS, group="scheduler")
+    conf.register_opts(WORKAROUNDS_OPTS, group="workarounds")
 
 
 def register_placement_opts(conf: cfg.ConfigOpts) -> None:

@@ -94,7 +94,11 @@ class Checks(upgradecheck.UpgradeCommands):
 
     def filters(self) -> Verdict:
         """Whether nova.conf loads and enables KongMing's filters and weighers, in the right order."""
-        return settings.of_filters(self._files.read_nova(), has_agent=bool(self._files.agent))
+        led: list[str] = []
+        with contextlib.suppress(exceptions.PlacementError):  # which another check reports
+            templates = self._cloud.templates.templates
+            led = sorted(name for name, stored in templates.items() if stored.template.needs_nova_numa)
+        return settings.of_filters(self._files.read_nova(), led, has_agent=bool(self._files.agent))
 
     def candidates(self) -> Verdict:
         """Whether Placement makes and Nova asks for enough candidates, for as many NUMA nodes as there are."""

@@ -30,6 +30,7 @@ class NovaFile:
     enabled_filters: tuple[str, ...] | None
     weight_classes: tuple[str, ...] | None
     max_placement_results: int
+    disable_fallback_pcpu_query: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Files:
                 _tuple(filters.enabled_filters),
                 _tuple(filters.weight_classes),
                 conf.scheduler.max_placement_results,
+                conf.workarounds.disable_fallback_pcpu_query,
             )
 
         return _read(self.nova, status_conf.register_nova_opts, read)

@@ -10,7 +10,7 @@ from kongming_sched.cloud.compute import Flavor
 from kongming_sched.status.files import AgentFile, NovaFile, PlacementFile
 from kongming_sched.status.verdict import Problem, Verdict, failure, warning
 from kongming_sched.template import PinningTemplate
-from kongming_sched.texts.counted import count
+from kongming_sched.texts.counted import count, first
 
 TEMPLATE_FILTER, NUMA_FILTER = "KongmingTemplateFilter", "KongmingNumaFilter"
 ALL_FILTERS = "kongming_sched.filters.all_filters"
@@ -19,6 +19,7 @@ NOVAS_WEIGHERS = "nova.scheduler.weights.all_weighers"
 
 _CANDIDATE_FILTERS = ("NUMATopologyFilter", "PciPassthroughFilter")
 """Nova's own filters that read candidates and drop some."""
+_OVERWRITES_LIMITS = "NUMATopologyFilter"
 
 
 def of_agent(file: AgentFile | None) -> Verdict:
@@ -36,9 +37,10 @@ def of_agent(file: AgentFile | None) -> Verdict:
     )
 
 
-def of_filters(file: NovaFile | None, *, has_agent: bool) -> Verdict:
+def of_filters(file: NovaFile | None, led: Sequence[str] = (), *, has_agent: bool) -> Verdict:
     """The check of the filters and weighers.
 
+    :param led: the templates whose servers Nova lays out itself, led by the filters
     :param has_agent: whether this is a compute node, whose nova.conf need not be the scheduler's
     """
     if file is None:
@@ -47,7 +49,7 @@ def of_filters(file: NovaFile | None, *, has_agent: bool) -> Verdict:
         fact = f"{_words(file.files)} does not set [filter_scheduler] enabled_filters"
         remedy = f"if nova-scheduler reads it, add {TEMPLATE_FILTER} and {NUMA_FILTER}; else run this where it runs"
         return Verdict.of("", [warning(fact, remedy)])
-    problems = [*_of_enabled_filters(file), *_of_weighers(file)]
+    problems = [*_of_enabled_filters(file, led), *_of_fallback(file, led), *_of_weighers(file)]
     return Verdict.of(f"{_words(file.files)} has KongMing's filters and weighers", problems)
 
 
@@ -106,11 +108,13 @@ def of_claims(file: PlacementFile | None) -> Verdict:
     return Verdict.of("", [failure(fact, "set it to 1; Nova repeats a claim that met another one")])
 
 
-def _of_enabled_filters(file: NovaFile) -> Iterator[Problem]:
+def _of_enabled_filters(file: NovaFile, led: Sequence[str]) -> Iterator[Problem]:
     where, enabled = _words(file.files), list(file.enabled_filters or ())
     missing = [name for name in (TEMPLATE_FILTER, NUMA_FILTER) if name not in enabled]
     if missing:
         fact = f"[filter_scheduler] enabled_filters of {where} lacks {' and '.join(missing)}"
+        if led and NUMA_FILTER in missing:
+            fact += f", so that Nova itself chooses the NUMA nodes of {_servers(led)}"
         yield failure(fact, "add them as the README's section on installing says, and start nova-scheduler anew")
     if ALL_FILTERS not in (file.available_filters or ()):
         fact = f"[filter_scheduler] available_filters of {where} lacks {ALL_FILTERS}"
@@ -119,9 +123,29 @@ def _of_enabled_filters(file: NovaFile) -> Iterator[Problem]:
         if TEMPLATE_FILTER in enabled and enabled.index(TEMPLATE_FILTER) > enabled.index(name):
             fact = f"{TEMPLATE_FILTER} stands behind {name} in enabled_filters of {where}"
             yield warning(fact, "put it in front: it drops candidates that the other need not read")
-        if NUMA_FILTER in enabled and enabled.index(NUMA_FILTER) < enabled.index(name):
-            fact = f"{NUMA_FILTER} stands in front of {name} in enabled_filters of {where}"
+    yield from _of_last_filter(where, enabled, led)
+
+
+def _of_last_filter(where: str, enabled: Sequence[str], led: Sequence[str]) -> Iterator[Problem]:
+    """Problems of filters behind the one that puts a host's candidates in order and leads Nova to the first."""
+    behind = enabled[enabled.index(NUMA_FILTER) + 1 :] if NUMA_FILTER in enabled else ()
+    for name in behind:
+        fact = f"{NUMA_FILTER} stands in front of {name} in enabled_filters of {where}"
+        if led and name == _OVERWRITES_LIMITS:
+            fact += f", which overwrites what leads Nova to the NUMA nodes of {_servers(led)}"
+            yield failure(fact, "put it behind, as the last filter, and start nova-scheduler anew")
+        elif name in _CANDIDATE_FILTERS:
             yield warning(fact, "put it behind: Nova claims the first candidate, which the other may drop")
+
+
+def _of_fallback(file: NovaFile, led: Sequence[str]) -> Iterator[Problem]:
+    """The problem of Nova's second query, for candidates with VCPU in place of PCPU."""
+    if led and not file.disable_fallback_pcpu_query:
+        fact = (
+            f"[workarounds] disable_fallback_pcpu_query is off in {_words(file.files)}: Nova asks Placement for the"
+            f" candidates of {_servers(led)} twice, and half of them take VCPU of the host in place of PCPU"
+        )
+        yield warning(fact, "set it to true for nova-scheduler, and start that anew")
 
 
 def _of_weighers(file: NovaFile) -> Iterator[Problem]:
@@ -148,6 +172,10 @@ def _of_results(nova: NovaFile, hosts: int, most: int, *, is_breadth_first: bool
     elif limit < most and not is_breadth_first:
         fact = f"{option} is less than the {most} candidates that a template may have: some hosts may be left out"
         yield warning(fact, f"set it to {most}, or Placement's generation strategy to breadth-first")
+
+
+def _servers(led: Sequence[str]) -> str:
+    return f"servers of template {first(led)}"
 
 
 def _words(files: Sequence[str]) -> str:

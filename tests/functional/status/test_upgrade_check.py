@@ -260,6 +260,21 @@ def test_settings_that_hurt(desk: Desk, changes: dict[str, str], check: str, cod
     assert "To do: " in results[check][1]
 
 
+def test_a_template_with_huge_pages_asks_for_an_option(desk: Desk, cloud: Cloud) -> None:
+    """Of the scheduler's nova.conf, as soon as the template is stored."""
+    check = "Filters and weighers of nova-scheduler"
+    store = TemplateStore(cloud.placement.client)
+    store.create(
+        PinningTemplate.from_mapping({"name": "dpdk", "cells": [{"vcpus": "0", "cpus": "dedicated", "pages": "2MiB"}]})
+    )
+    _, without = desk.check()
+    _, with_it = desk.check(max_placement_results="1000\n[workarounds]\ndisable_fallback_pcpu_query = true")
+    store.delete("dpdk")
+
+    assert (1, 0) == (without[check][0], with_it[check][0])
+    assert "servers of template dpdk twice" in without[check][1]
+
+
 def test_a_host_that_is_gone(desk: Desk, cloud: Cloud) -> None:
     """Its nodes are found, retired ones too, and the command that is named takes them away."""
     client = cloud.placement.client

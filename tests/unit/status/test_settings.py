@@ -65,6 +65,40 @@ def test_filters_and_weighers(changes: dict[str, object], code: Code, words: str
     assert (code, True) == (verdict.code, words in verdict.details)
 
 
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({}, Code.SUCCESS, "nova.conf has KongMing's filters and weighers"),
+        (
+            {"disable_fallback_pcpu_query": False},
+            Code.WARNING,
+            "disable_fallback_pcpu_query is off in nova.conf: Nova asks Placement for the candidates of servers of"
+            " template dpdk twice",
+        ),
+        (
+            {"enabled_filters": (settings.TEMPLATE_FILTER,)},
+            Code.FAILURE,
+            "lacks KongmingNumaFilter, so that Nova itself chooses the NUMA nodes of servers of template dpdk",
+        ),
+        (
+            {"enabled_filters": (settings.TEMPLATE_FILTER, settings.NUMA_FILTER, "NUMATopologyFilter")},
+            Code.FAILURE,
+            "stands in front of NUMATopologyFilter in enabled_filters of nova.conf, which overwrites what leads Nova",
+        ),
+        (
+            {"enabled_filters": (settings.TEMPLATE_FILTER, settings.NUMA_FILTER, "PciPassthroughFilter")},
+            Code.WARNING,
+            "KongmingNumaFilter stands in front of PciPassthroughFilter",
+        ),
+    ],
+)
+def test_a_template_that_nova_lays_out_needs_more(changes: dict[str, object], code: Code, words: str) -> None:
+    """A filter behind the last one undoes what leads Nova, and so does one that is not there."""
+    file = replace(replace(NOVA, disable_fallback_pcpu_query=True), **changes)  # type: ignore[arg-type]
+    verdict = settings.of_filters(file, ["dpdk"], has_agent=False)
+    assert (code, True) == (verdict.code, words in verdict.details)
+
+
 def test_a_compute_nodes_nova_conf_need_not_be_the_schedulers() -> None:
     """Where an agent is and the option is not set, it may well be another file that the scheduler reads."""
     verdict = settings.of_filters(replace(NOVA, enabled_filters=None), has_agent=True)
