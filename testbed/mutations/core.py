@@ -6,6 +6,7 @@ from __future__ import annotations
 from testbed.mutations.mutation import Mutation
 
 _ALLOCATOR = "kongming_sched/allocator.py"
+_CELL = "kongming_sched/clauses/cell.py"
 _TEMPLATE = "kongming_sched/template.py"
 _TEST_ALLOCATOR = ("tests/unit/test_allocator.py",)
 
@@ -60,7 +61,7 @@ CORE = (
     ),
     Mutation(
         "isolate-counts-no-siblings",
-        _TEMPLATE,
+        _CELL,
         "        return vcpus * threads_per_core\n",
         "        return vcpus\n",
         "Placement has room for more guests of whole cores than the host has cores",
@@ -68,7 +69,7 @@ CORE = (
     ),
     Mutation(
         "require-counts-half-cores",
-        _TEMPLATE,
+        _CELL,
         "return -(-vcpus // threads_per_core) * threads_per_core",
         "return vcpus",
         "an odd vCPU of a guest of whole cores claims half a core",

@@ -83,7 +83,7 @@ class Choices(_Generated):
 
 
 class Clauses(_Generated):
-    """The clauses of a class: ``.. kongming-clauses:: kongming_sched.template.TemplateCell``.
+    """The clauses of a class: ``.. kongming-clauses:: kongming_sched.clauses.cell.TemplateCell``.
 
     In another language than English the content has a sentence for each clause in a line of its own (``vcpus: ...``),
     the option ``head`` the titles of the four columns, and ``required`` the word for a clause that must not be left
