@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.pinning import Pinned
+from kongming_sched.agent.loop.observation import Observation, PlacementView
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.model.actions import Action, Kind
 from kongming_sched.agent.model.guest import (
@@ -24,73 +25,17 @@ from kongming_sched.agent.model.guest import (
 from kongming_sched.agent.model.problem import RELEASED_GUESTS, Problem, Reason, Subject, SubjectKind, server
 from kongming_sched.agent.model.view import HostView, RunningGuests
 from kongming_sched.agent.state.history import History
-from kongming_sched.agent.state.released import Released
-from kongming_sched.agent.state.reservations import IncomingMigrations
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement.client import Provider
-from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostCpus
-from kongming_sched.template import PinningTemplate
 
 _NO_THREADS = Threads({}, CpuSet())
-
-
-@dataclass(frozen=True, slots=True)
-class PlacementView:
-    """What Placement holds for a host.
-
-    :ivar root: the compute node's provider
-    :ivar states: the host's node providers, by provider id
-    :ivar templates: those that are offered to the host, by name
-    :ivar problems: the templates that cannot be read
-    """
-
-    root: Provider
-    states: Mapping[str, NodeState]
-    templates: Mapping[str, PinningTemplate]
-    problems: tuple[Problem, ...]
-
-    @property
-    def consumers(self) -> set[str]:
-        """The ids of all that has claimed something on the host."""
-        return {consumer for state in self.states.values() for consumer in state.allocations}
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What is seen on a host itself at one time.
-
-    :ivar guests: the running guests of templates
-    :ivar unmanaged: the running guests without a template
-    :ivar unread: the running guests that cannot be read now
-    :ivar incoming: the guests that migrate to it
-    :ivar released: which guests are to be left alone
-    :ivar problems: what cannot be read
-    """
-
-    cpus: HostCpus
-    guests: tuple[Guest, ...]
-    unmanaged: tuple[RunningGuest, ...]
-    unread: tuple[ObservedGuest, ...]
-    incoming: IncomingMigrations
-    released: Released
-    problems: tuple[Problem, ...]
-
-    @property
-    def servers(self) -> list[str]:
-        """The ids of the running guests that have a template, as far as is known."""
-        return [guest.uuid for guest in (*self.guests, *self.unread)]
-
-    @property
-    def unread_servers(self) -> list[str]:
-        """The ids of the running guests that cannot be read now."""
-        return [guest.uuid for guest in self.unread]
 
 
 class Observer:
     """Sees a host as it is, and changes nothing on it or in Placement.
 
     :param history: of the guests, which knows the CPUs that each was given
+    :ivar last_placement: what Placement said when it last answered; None if it never has
     """
 
     def __init__(self, parts: ReconcilerParts, history: History) -> None:
@@ -98,6 +43,7 @@ class Observer:
         self._history = history
         self._identities = Identities()
         self._last: dict[str, ObservedGuest] = {}
+        self.last_placement: PlacementView | None = None
 
     def observe(
         self,
@@ -196,7 +142,8 @@ class Observer:
         broken = (
             Problem(Reason.TEMPLATE, Subject(SubjectKind.TEMPLATE, error.name), str(error)) for error in stored.broken
         )
-        return PlacementView(root, states, templates, tuple(broken))
+        self.last_placement = PlacementView(root, states, templates, tuple(broken))
+        return self.last_placement
 
     def view(self, seen: Observation, placement: PlacementView, immovable: Collection[str] = frozenset()) -> HostView:
         """The host as decisions see it, with the incoming guests.

@@ -5,14 +5,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kongming_sched.agent.act import confine
 from kongming_sched.agent.act.beside import BesideGuests
+from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.loop.patience import Patience
+from kongming_sched.agent.settings import Settings
+from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import ReleasedFile
-from kongming_sched.agent.state.reservations import Reservations
+from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import Metadata
+from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 
@@ -43,3 +48,33 @@ class ReconcilerParts:
     unmanaged: UnmanagedGuests | None = None
     patience: Patience = field(default_factory=Patience)
     beside: BesideGuests | None = None
+
+
+def assemble(
+    settings: Settings,
+    client: PlacementClient,
+    name: str,
+    hypervisor: Hypervisor,
+    kernel: Kernel,
+    patience: Patience,
+    metadata: Metadata,
+) -> ReconcilerParts:
+    """The parts of the agent that runs, which keeps its files in the run directory.
+
+    :param name: of the host's provider in Placement
+    """
+    directory = settings.run_directory
+    confinement = Confinement(hypervisor, kernel, directory / confine.FILE_NAME)
+    return ReconcilerParts(
+        hypervisor,
+        kernel,
+        NodeRegistry(client, name, hypervisor.machine_mark()),
+        TemplateStore(client),
+        Backoff(settings.interval_seconds),
+        Reservations(directory / RESERVATIONS_NAME),
+        metadata,
+        ReleasedFile(directory / released.FILE_NAME),
+        UnmanagedGuests(hypervisor, kernel, confinement, settings.confine_unmanaged),
+        patience,
+        BesideGuests(kernel, directory, settings.move_irqs),
+    )

@@ -11,13 +11,15 @@ from kongming_sched import exceptions
 from kongming_sched.agent.act.beside import BesideGuests
 from kongming_sched.agent.act.definitions import Definitions
 from kongming_sched.agent.act.pages import MemoryCheck
-from kongming_sched.agent.act.pinning import Pinned, Pinner
+from kongming_sched.agent.act.pinning import Pinned
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.overfull import find_overfull
 from kongming_sched.agent.decide.preview import Preview
-from kongming_sched.agent.loop.observe import Observation, Observer, PlacementView
+from kongming_sched.agent.loop.observation import Observation, PlacementView
+from kongming_sched.agent.loop.observe import Observer
 from kongming_sched.agent.loop.parts import ReconcilerParts
+from kongming_sched.agent.loop.pinners import pinner_for
 from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.outcome import Answer, Outcome, PinningResult, PlacementResult, pins_of, pool_use
@@ -63,7 +65,6 @@ class Reconciler:
         self._definitions = Definitions(parts.hypervisor)
         self._evenly_limited: frozenset[str] = frozenset()
         self._met: frozenset[tuple[str, str]] = frozenset()
-        self._last: PlacementView | None = None
 
     def run(self, cpus: HostCpus, questions: Sequence[str] = ()) -> Outcome:
         """Observe the host, and do what is to be done.
@@ -137,7 +138,9 @@ class Reconciler:
         layout = lay_out(self._observer.view(seen, placement))
         nodes = tuple(self._parts.registry.complete(node, placement.root) for node in layout.tree.nodes)
         layout = replace(layout, tree=replace(layout.tree, nodes=nodes))
-        planned, actions, left = self._pinner(seen, placement).first_plan(layout, seen.guests)
+        planned, actions, left = pinner_for(self._parts, self._observer, seen, placement, self.guests).first_plan(
+            layout, seen.guests
+        )
         overfull = find_overfull(layout.tree, placement.states)
         problems = one_per_subject([*seen.problems, *placement.problems, *overfull])
         return Preview(
@@ -152,7 +155,7 @@ class Reconciler:
 
         :returns: the actions that hold, each with its guest
         """
-        placement, started = self._last, self._parts.hypervisor.take_started()
+        placement, started = self._observer.last_placement, self._parts.hypervisor.take_started()
         if placement is None or placement.consumers.isdisjoint(started):
             return ()
         # One without a claim of its own waits: what looks like it may be the claim of a server that has just gone.
@@ -162,7 +165,7 @@ class Reconciler:
         self._evenly_limited -= started
         others = {*self._parts.backoff.waiting(), *(guest.uuid for guest in seen.guests if guest.uuid not in known)}
         layout = lay_out(self._observer.view(seen, placement, others))
-        pinner = self._pinner(seen, placement)
+        pinner = pinner_for(self._parts, self._observer, seen, placement, self.guests)
         pinned = pinner.run(layout, seen.guests, {}, others | layout.problems.keys())
         self._observer.remember(pinned)
         self._parts.backoff.record(_texts(pinned.failed), ())
@@ -187,7 +190,7 @@ class Reconciler:
         result = PlacementResult()
         for attempt in range(_ATTEMPTS):
             try:
-                placement = self._last = _unless_error(asked) if attempt == 0 else self._observer.placement()
+                placement = _unless_error(asked) if attempt == 0 else self._observer.placement()
                 self._parts.reservations.forget_unclaimed(seen.incoming, placement.consumers)
                 layout = lay_out(self._observer.view(seen, placement))
                 if attempt == 0 and new & layout.problems.keys():
@@ -199,16 +202,17 @@ class Reconciler:
                 if error.status != 409 or attempt + 1 == _ATTEMPTS:
                     problem = Problem(Reason.PLACEMENT, PLACEMENT, str(error))
                     break
-        if self._last is None:
+        last = self._observer.last_placement
+        if last is None:
             return problem
-        layout = lay_out(self._observer.view(seen, self._last))
-        return _Decided(self._last, layout, replace(result, refusals=layout.tree.refusals), problem)
+        layout = lay_out(self._observer.view(seen, last))
+        return _Decided(last, layout, replace(result, refusals=layout.tree.refusals), problem)
 
     def _pin(self, seen: Observation, decided: _Decided) -> tuple[PinningResult, Iterable[Problem], dict[int, Answer]]:
         """Pin the guests that can be pinned now, then answer for the incoming ones."""
         subjects = {guest.uuid: server(guest) for guest in (*seen.guests, *seen.incoming.guests)}
         released = {guest.uuid for guest in seen.guests if seen.released.covers(*guest.run)}
-        pinner = self._pinner(seen, decided.placement)
+        pinner = pinner_for(self._parts, self._observer, seen, decided.placement, self.guests)
         try:
             pinned = pinner.run(decided.layout, seen.guests, self._failed_before(subjects, released), released)
         except exceptions.HypervisorError:
@@ -255,20 +259,6 @@ class Reconciler:
             for uuid, text in self._parts.backoff.waiting().items()
             if uuid in subjects and uuid not in released
         }
-
-    def _pinner(self, seen: Observation, placement: PlacementView) -> Pinner:
-        def lay_out_round(guests: tuple[Guest, ...], immovable: frozenset[str]) -> HostLayout:
-            return lay_out(self._observer.view(replace(seen, guests=guests), placement, immovable))
-
-        return Pinner(
-            self._parts.hypervisor,
-            self._parts.kernel,
-            lay_out_round,
-            self.guests,
-            (*seen.incoming.reserved.values(), *seen.unread),
-            seen.cpus.pools.dedicated,
-            seen.cpus.housekeeping,
-        )
 
 
 def _is_evenly_limited(guest: Guest, layout: HostLayout) -> bool:

@@ -12,18 +12,14 @@ from oslo_config import cfg
 from oslo_log import log
 
 from kongming_sched import exceptions
-from kongming_sched.agent.act import confine
-from kongming_sched.agent.act.beside import BesideGuests
-from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.follow_memory import Follower
 from kongming_sched.agent.act.mover import Mover
-from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.ports import Kernel, PlainHypervisor
 from kongming_sched.agent.ipc.listener import Question
 from kongming_sched.agent.loop.orders import Order, OrderAnswer, ReconcilerAccess, carry_out, parse_order
-from kongming_sched.agent.loop.parts import ReconcilerParts
+from kongming_sched.agent.loop.parts import assemble
 from kongming_sched.agent.loop.patience import Patience, PatientHypervisor
 from kongming_sched.agent.loop.presence import Presence
 from kongming_sched.agent.loop.reconcile import Reconciler
@@ -31,10 +27,7 @@ from kongming_sched.agent.loop.sign_of_life import SignOfLife
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind, one_per_subject
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
-from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
-from kongming_sched.agent.state.released import ReleasedFile
-from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
 from kongming_sched.agent.telemetry.log_report import LogReport
 from kongming_sched.agent.telemetry.systemd import Systemd
@@ -42,8 +35,6 @@ from kongming_sched.agent.telemetry.telemetry import Telemetry
 from kongming_sched.agent.triggers import base as triggers
 from kongming_sched.agent.triggers.event_sources import EventSources
 from kongming_sched.placement.client import PlacementClient
-from kongming_sched.placement.nodes import NodeRegistry
-from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.pools import HostCpus
 
 LOG = log.getLogger(__name__)
@@ -276,25 +267,10 @@ class Agent:
 
     def _make_reconciler(self) -> Reconciler:
         name = self._settings.host or self._hypervisor.host_name()
-        backoff = Backoff(self._settings.interval_seconds)
-        directory, host = self._settings.run_directory, self._kernel
-        metadata = Metadata(directory / METADATA_NAME)
+        metadata = Metadata(self._settings.run_directory / METADATA_NAME)
         sources = EventSources(self._conf, self._settings, name, self._wake.set, self._events, metadata)
         sources.start()
         self._event_sources = sources
         self._sign = SignOfLife(self._client, name)
-        confinement = Confinement(self._hypervisor, host, directory / confine.FILE_NAME)
-        parts = ReconcilerParts(
-            self._hypervisor,
-            host,
-            NodeRegistry(self._client, name, self._hypervisor.machine_mark()),
-            TemplateStore(self._client),
-            backoff,
-            Reservations(directory / RESERVATIONS_NAME),
-            metadata,
-            ReleasedFile(directory / released.FILE_NAME),
-            UnmanagedGuests(self._hypervisor, host, confinement, self._settings.confine_unmanaged),
-            self._patience,
-            BesideGuests(host, directory, self._settings.move_irqs),
-        )
+        parts = assemble(self._settings, self._client, name, self._hypervisor, self._kernel, self._patience, metadata)
         return Reconciler(parts)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was seen of a host at one time: its guests by libvirt and the kernel, and what Placement holds for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kongming_sched.agent.model.guest import Guest, ObservedGuest, RunningGuest
+from kongming_sched.agent.model.problem import Problem
+from kongming_sched.agent.state.released import Released
+from kongming_sched.agent.state.reservations import IncomingMigrations
+from kongming_sched.placement.client import Provider
+from kongming_sched.placement.tree import NodeState
+from kongming_sched.pools import HostCpus
+from kongming_sched.template import PinningTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementView:
+    """What Placement holds for a host.
+
+    :ivar root: the compute node's provider
+    :ivar states: the host's node providers, by provider id
+    :ivar templates: those that are offered to the host, by name
+    :ivar problems: the templates that cannot be read
+    """
+
+    root: Provider
+    states: Mapping[str, NodeState]
+    templates: Mapping[str, PinningTemplate]
+    problems: tuple[Problem, ...]
+
+    @property
+    def consumers(self) -> set[str]:
+        """The ids of all that has claimed something on the host."""
+        return {consumer for state in self.states.values() for consumer in state.allocations}
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is seen on a host itself at one time.
+
+    :ivar guests: the running guests of templates
+    :ivar unmanaged: the running guests without a template
+    :ivar unread: the running guests that cannot be read now
+    :ivar incoming: the guests that migrate to it
+    :ivar released: which guests are to be left alone
+    :ivar problems: what cannot be read
+    """
+
+    cpus: HostCpus
+    guests: tuple[Guest, ...]
+    unmanaged: tuple[RunningGuest, ...]
+    unread: tuple[ObservedGuest, ...]
+    incoming: IncomingMigrations
+    released: Released
+    problems: tuple[Problem, ...]
+
+    @property
+    def servers(self) -> list[str]:
+        """The ids of the running guests that have a template, as far as is known."""
+        return [guest.uuid for guest in (*self.guests, *self.unread)]
+
+    @property
+    def unread_servers(self) -> list[str]:
+        """The ids of the running guests that cannot be read now."""
+        return [guest.uuid for guest in self.unread]
