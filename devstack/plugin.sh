@@ -19,6 +19,7 @@ if is_service_enabled kongming; then
             ;;
         "stack extra")
             echo_summary "Starting KongMing"
+            configure_kongming_nova_compute
             start_kongming
             ;;
         "unstack ")

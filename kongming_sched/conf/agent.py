@@ -240,6 +240,12 @@ CLI_OPTS = [
         default=False,
         help="With --check: print only warnings and errors, and a summary, with priorities for systemd's journal.",
     ),
+    cfg.BoolOpt(
+        "nova-conf",
+        default=False,
+        help="Print the lines that nova.conf of this host needs for servers with huge pages or visible NUMA nodes, for"
+        " a further file that nova-compute reads last, and exit. Name the files that it reads before.",
+    ),
 ]
 """Options of the command line alone."""
 

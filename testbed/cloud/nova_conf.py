@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kongming_sched.nova_numa.markers import marker
 from testbed.cloud.ini import Sections, Value, credentials, database, token_checks
 from testbed.cloud.plan import LOOPBACK, Plan
 
@@ -22,6 +23,9 @@ FILTERS = [
 ]
 
 SCHEDULER_WORKERS = 2
+
+EMULATED_NODES = (0, 1)
+"""The NUMA nodes of the virtual machine in which hosts are emulated."""
 
 Conf = dict[str, dict[str, Value]]
 
@@ -67,15 +71,18 @@ def controller(plan: Plan) -> Sections:
         "quota": {"driver": "nova.quota.NoopQuotaDriver"},
         "conductor": {"workers": 1},
         "scheduler": {"workers": SCHEDULER_WORKERS},
-        "filter_scheduler": _filters() if plan.options.kongming else {},
+        **(_filters() if plan.options.kongming else {}),
     }
 
 
-def _filters() -> dict[str, Value]:
+def _filters() -> Conf:
     return {
-        "available_filters": ["nova.scheduler.filters.all_filters", "kongming_sched.filters.all_filters"],
-        "weight_classes": "nova.scheduler.weights.all_weighers,kongming_sched.weighers.all_weighers",
-        "enabled_filters": ",".join(FILTERS),
+        "filter_scheduler": {
+            "available_filters": ["nova.scheduler.filters.all_filters", "kongming_sched.filters.all_filters"],
+            "weight_classes": "nova.scheduler.weights.all_weighers,kongming_sched.weighers.all_weighers",
+            "enabled_filters": ",".join(FILTERS),
+        },
+        "workarounds": {"disable_fallback_pcpu_query": True},
     }
 
 
@@ -136,6 +143,9 @@ def libvirt_compute(plan: Plan, host: str, state: Path, privsep_helper: str, my_
     }
     if host in plan.emulated_hosts:
         conf["DEFAULT"]["disk_allocation_ratio"] = 16.0  # it has room for one server of 1 GB, which none makes use of
+    if plan.options.kongming and host in plan.emulated_hosts:
+        conf["neutron"] |= {"physnets": ",".join(map(marker, EMULATED_NODES))}
+        conf |= {f"neutron_physnet_{marker(node)}": {"numa_nodes": node} for node in EMULATED_NODES}
     # The hosts are one machine, which libvirt may call incompatible with itself where it is a guest.
     conf["workarounds"] = {"skip_cpu_compare_on_dest": True}
     conf |= {name: {"helper_command": privsep_helper} for name in ("nova_sys_admin", "privsep_osbrick")}

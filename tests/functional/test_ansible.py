@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
+from nova.conf import compute as compute_conf
+from nova.conf import neutron as neutron_conf
 from nova.conf import scheduler as nova_conf
+from nova.conf import workarounds as workarounds_conf
 from nova.scheduler import filters, weights
 from oslo_config import cfg
 from placement.conf import placement as placement_conf
@@ -155,9 +158,44 @@ def test_a_compute_node_gets_what_the_agent_reads(play: Play) -> None:
     assert changed(play.run(**COMPUTE)) == 0
 
 
+NFV = {
+    "kongming_nfv": True,
+    "kongming_parts": ["controller", "compute"],
+    "kongming_agent_options": {
+        # libvirt's test driver, whose host has two nodes and the CPUs 0, 2 and 4
+        "libvirt_uri": "test:///default",
+        "dedicated_cpu_set": "2,4",
+    },
+}
+
+
+def test_a_host_of_servers_with_huge_pages_gets_what_leads_nova(play: Play) -> None:
+    """Nova's own loader finds the real networks and the markers, and the second time nothing is changed."""
+    nova = play.home / "nova.conf"
+    nova.write_text("[neutron]\nphysnets = physnet1\n[compute]\ncpu_shared_set = 0\n")
+    given = NFV | {"kongming_nova_config_file": str(nova)}
+    assert changed(play.run(**given)) > 0
+    further = play.home / "nova.conf.d/91-kongming-numa.conf"
+    conf = read(nova, play.home / "nova.conf.d/90-kongming.conf", further)
+    for register in (compute_conf.register_opts, workarounds_conf.register_opts):
+        register(conf)
+    conf.register_opts(neutron_conf.neutron_opts, group="neutron")
+    neutron_conf.register_dynamic_opts(conf)
+    assert ["physnet1", "kongming_numa0", "kongming_numa1"] == conf.neutron.physnets
+    assert [{0}, {1}] == [set(conf[f"neutron_physnet_kongming_numa{node}"].numa_nodes) for node in (0, 1)]
+    assert ("2,4", "0") == (conf.compute.cpu_dedicated_set, conf.compute.cpu_shared_set)
+    assert conf.workarounds.disable_fallback_pcpu_query
+    assert "KongmingNumaFilter" == conf.filter_scheduler.enabled_filters[-1]
+    unit = (play.home / "units/kongming-agent.service.d/kongming.conf").read_text()
+    ours = play.home / "kongming/kongming-agent.conf"
+    assert f"kongming-agent --config-file {nova} --config-file {further} --config-file {ours}\n" in unit
+    assert changed(play.run(**given)) == 0
+
+
 def test_check_mode_changes_nothing(play: Play) -> None:
     """An operator sees first what would be done."""
-    assert changed(play.run("--check", **(CONTROLLER | COMPUTE | {"kongming_parts": ["controller", "compute"]}))) > 0
+    everything = CONTROLLER | COMPUTE | {"kongming_parts": ["controller", "compute"], "kongming_nfv": True}
+    assert changed(play.run("--check", **everything)) > 0
     assert play.written() == set()
 
 

@@ -10,7 +10,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from kongming_sched import exceptions, version
-from kongming_sched.agent.inspect import check
+from kongming_sched.agent.inspect import check, nova_conf
 from kongming_sched.agent.loop.service import Agent
 from kongming_sched.conf import agent as agent_conf
 from kongming_sched.texts.printable import clean_lines
@@ -42,6 +42,8 @@ def main(args: list[str] | None = None) -> int:
         conf = parse(args)
         if conf.check:
             return check.check(conf)
+        if conf.nova_conf:
+            return nova_conf.print_nova_conf(conf)
         log.setup(conf, "kongming")
         clean_log()
         agent = Agent(conf)

@@ -260,17 +260,17 @@ class Checkup:
         if self._site is None:
             return
         settings = self._site.settings
-        nodes = [node.id for node in self._site.cpus.topology.nodes]
+        cpus = self._site.cpus
         try:
-            options = nova_numa.read_options(self._conf, settings.nova_dedicated)
+            options = nova_numa.read_options(self._conf, settings)
         except (ValueError, cfg.Error) as error:
             yield Finding(Level.ERROR, "nova.conf", str(error))
             return
         templates = self._preview.templates if self._preview else {}
         needing = sorted(name for name, template in templates.items() if template.needs_nova_numa)
-        yield from nova_numa.findings_of(options, nodes, settings.dedicated, needing)
+        yield from nova_numa.findings_of(options, cpus, needing)
         if needing or options.nodes:  # other hosts need no line
-            self.snippet = nova_numa.snippet(options, nodes, settings.dedicated)
+            self.snippet = nova_numa.snippet(options, cpus)
 
     def _machine(self) -> str:
         """The mark of this machine; empty if libvirt does not answer, which another part says."""

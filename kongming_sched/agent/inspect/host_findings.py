@@ -113,7 +113,8 @@ def of_nova(settings: Settings, topology: HostTopology | None) -> Iterator[Findi
         fact = "[compute] cpu_dedicated_set is the dedicated pool: no other servers of hw:cpu_policy=dedicated may come"
         yield Finding(Level.OK, "nova.conf", fact)
         if not settings.nova_shared:
-            return  # so that Nova offers no CPU to servers without a template
+            yield from _of_pinned_alone(settings, topology)
+            return
     named = [f"{option} = {cpus}" for option, cpus in novas.items() if cpus]
     if named:
         state = "on" if settings.confine_unmanaged else "off"
@@ -132,6 +133,17 @@ def of_nova(settings: Settings, topology: HostTopology | None) -> Iterator[Findi
             "add the line 'confine_unmanaged = true' to [kongming_agent], which ends it at once; or set [compute]"
             f" cpu_shared_set = {left} in nova.conf, which holds for servers that start after nova-compute did",
         )
+
+
+def _of_pinned_alone(settings: Settings, topology: HostTopology | None) -> Iterator[Finding]:
+    """Of a host whose Nova has CPUs only for servers that it pins itself."""
+    left = topology.cpus - settings.dedicated - settings.shared if topology is not None else CpuSet()
+    if left:
+        fact = (
+            "[compute] has cpu_dedicated_set and no cpu_shared_set: Nova takes no servers without a template, and"
+            " nova-compute does not start beside servers of templates without pages or guest_numa: visible"
+        )
+        yield Finding(Level.WARN, "nova.conf", fact, f"set [compute] cpu_shared_set = {left}")
 
 
 def words_of_unmanaged(settings: Settings) -> str:

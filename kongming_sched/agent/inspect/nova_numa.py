@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from oslo_config import cfg
 
 from kongming_sched.agent.inspect.findings import Finding, Level
+from kongming_sched.agent.settings import Settings
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.nova_numa.markers import marker, node_of_marker
+from kongming_sched.pools import HostCpus
 from kongming_sched.texts.counted import first
 
 _SUBJECT = "nova.conf"
@@ -28,13 +30,15 @@ class NovaNumaOptions:
     physnets: tuple[str, ...]
     nodes: Mapping[str, tuple[int, ...]]
     cpu_dedicated_set: CpuSet
+    cpu_shared_set: CpuSet
     cpu_power_management: bool
 
 
-def read_options(conf: cfg.ConfigOpts, cpu_dedicated_set: CpuSet) -> NovaNumaOptions:
+def read_options(conf: cfg.ConfigOpts, settings: Settings) -> NovaNumaOptions:
     """The options in the files of the agent, if nova.conf is one of them.
 
     :param conf: parsed already
+    :param settings: of the same files
     """
     conf.register_opt(cfg.ListOpt("physnets", default=[]), group="neutron")
     conf.register_opt(cfg.BoolOpt("cpu_power_management", default=False), group="libvirt")
@@ -45,19 +49,17 @@ def read_options(conf: cfg.ConfigOpts, cpu_dedicated_set: CpuSet) -> NovaNumaOpt
             group = f"neutron_physnet_{name}"
             conf.register_opt(cfg.ListOpt("numa_nodes", default=[], item_type=cfg.types.Integer()), group=group)
             nodes[name] = tuple(conf[group].numa_nodes)
-    return NovaNumaOptions(physnets, nodes, cpu_dedicated_set, bool(conf.libvirt.cpu_power_management))
+    return NovaNumaOptions(
+        physnets, nodes, settings.nova_dedicated, settings.nova_shared, bool(conf.libvirt.cpu_power_management)
+    )
 
 
-def findings_of(
-    options: NovaNumaOptions, node_ids: Collection[int], dedicated: CpuSet, templates: Sequence[str]
-) -> Iterator[Finding]:
+def findings_of(options: NovaNumaOptions, cpus: HostCpus, templates: Sequence[str]) -> Iterator[Finding]:
     """Of the lines that lead Nova.
 
-    :param node_ids: the host's NUMA nodes
-    :param dedicated: the dedicated pool
     :param templates: those that are offered to the host and need the lines
     """
-    needed = {marker(node): (node,) for node in node_ids}
+    needed = _markers(cpus)
     for name in sorted(options.nodes.keys() - needed):
         fact = f"[neutron] physnets names {name}, and the host has no such node: nova-compute does not start"
         yield Finding(Level.WARN, _SUBJECT, fact, f"take {name} out, in the file that is read last")
@@ -71,24 +73,21 @@ def findings_of(
         )
     elif not wrong:
         yield Finding(Level.OK, _SUBJECT, f"leads Nova to the nodes of {_SERVERS}")
+    dedicated = cpus.pools.dedicated
     if dedicated and options.cpu_dedicated_set == dedicated and options.cpu_power_management:
         fact = "[libvirt] cpu_power_management turns CPUs of the dedicated pool off that Nova takes for unused"
         yield Finding(Level.WARN, _SUBJECT, fact, "set it to false")
 
 
-def snippet(options: NovaNumaOptions, node_ids: Collection[int], dedicated: CpuSet) -> str:
+def snippet(options: NovaNumaOptions, cpus: HostCpus) -> str:
     """The lines that nova.conf of this host lacks for servers that Nova lays out itself; empty if it lacks none."""
-    needed = {marker(node): (node,) for node in sorted(node_ids)}
     lines: list[str] = []
-    if any(options.nodes.get(name) != nodes for name, nodes in needed.items()) or options.nodes.keys() - needed:
-        others = [name for name in options.physnets if node_of_marker(name) is None]
-        lines += ["[neutron]", f"physnets = {','.join([*others, *needed])}"]
-        for name, nodes in needed.items():
-            lines += [f"[neutron_physnet_{name}]", f"numa_nodes = {nodes[0]}"]
-    if dedicated and not options.cpu_dedicated_set:
-        lines += ["[compute]", f"cpu_dedicated_set = {dedicated}"]
-    if dedicated and options.cpu_power_management:
-        lines += ["[libvirt]", "cpu_power_management = false"]
+    markers = _markers(cpus)
+    if options.nodes != markers:
+        lines += _marker_lines(options, markers)
+    if not options.cpu_dedicated_set:
+        lines += _pool_lines(options, cpus)
+    lines += _power_lines(options, cpus)
     if not lines:
         return ""
     head = [
@@ -96,3 +95,49 @@ def snippet(options: NovaNumaOptions, node_ids: Collection[int], dedicated: CpuS
         "# that of nova-scheduler needs [workarounds] disable_fallback_pcpu_query = true.",
     ]
     return "\n".join([*head, *lines, ""])
+
+
+def further_file(options: NovaNumaOptions, cpus: HostCpus) -> str:
+    """All lines for servers that Nova lays out itself, for a file that nova-compute reads after its others.
+
+    :param options: of the files that nova-compute reads before it
+    """
+    head = f"# For {_SERVERS}; printed by kongming-agent --nova-conf."
+    lines = [*_marker_lines(options, _markers(cpus)), *_pool_lines(options, cpus), *_power_lines(options, cpus)]
+    return "\n".join([head, *lines, ""])
+
+
+def _markers(cpus: HostCpus) -> dict[str, tuple[int, ...]]:
+    """The markers of a host, each with the node that it is near."""
+    return {marker(node): (node,) for node in sorted(node.id for node in cpus.topology.nodes)}
+
+
+def _marker_lines(options: NovaNumaOptions, markers: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """With the physical networks that are there: of several files the last one's list holds."""
+    others = [name for name in options.physnets if node_of_marker(name) is None]
+    lines = ["[neutron]", f"physnets = {','.join([*others, *markers])}"]
+    for name, nodes in markers.items():
+        lines += [f"[neutron_physnet_{name}]", f"numa_nodes = {nodes[0]}"]
+    return lines
+
+
+def _pool_lines(options: NovaNumaOptions, cpus: HostCpus) -> list[str]:
+    """The pool as Nova's own set, unless Nova has another one, beside which such servers float.
+
+    Where Nova has a set for servers that it pins and none for others, it takes none of the others, and does not start
+    where one is.
+    """
+    dedicated = cpus.pools.dedicated
+    if not dedicated or options.cpu_dedicated_set not in (CpuSet(), dedicated):
+        return []
+    lines = ["[compute]", f"cpu_dedicated_set = {dedicated}"]
+    left = cpus.topology.cpus - dedicated - cpus.pools.shared
+    if left and not options.cpu_shared_set:
+        lines.append(f"cpu_shared_set = {left}")
+    return lines
+
+
+def _power_lines(options: NovaNumaOptions, cpus: HostCpus) -> list[str]:
+    if not cpus.pools.dedicated or not options.cpu_power_management:
+        return []
+    return ["[libvirt]", "cpu_power_management = false"]

@@ -190,6 +190,41 @@ def test_the_lines_that_novas_own_file_lacks(station: Station, cloud: PlacementS
     assert again.stdout.endswith("The agent can work here.\n")
 
 
+def test_a_further_file_for_novas(station: Station) -> None:
+    """Is printed alone, with the networks and sets that are there, and the check then finds nothing lacking."""
+    station.configure(cpu_shared_set="0\n[neutron]\nphysnets = physnet1")
+    base = ["--config-file", str(station.directory / "agent.conf")]
+    further = station.directory / "91-kongming-numa.conf"
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*AGENT, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+
+    done = run("--nova-conf", *base)
+    further.write_text(done.stdout)
+    again = run("--check", *base, "--config-file", str(further))
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "[neutron]\nphysnets = physnet1,kongming_numa0,kongming_numa1\n" in done.stdout
+    assert done.stdout.endswith("[compute]\ncpu_dedicated_set = 2,4\n")
+    assert "leads Nova to the nodes of servers with pages or guest_numa: visible" in again.stdout
+    assert again.stdout.endswith("The agent can work here.\n")
+
+
+def test_a_host_whose_libvirt_is_silent_has_no_further_file(station: Station) -> None:
+    """For its nodes are not known; half a file would be worse than none."""
+    file = station.configure(libvirt_uri="qemu+unix:///system?socket=/nowhere")
+    done = subprocess.run(
+        [*AGENT, "--nova-conf", "--config-file", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (1, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith("kongming-agent: ")
+    assert "/nowhere" in done.stderr
+
+
 def test_the_journals_lines(station: Station) -> None:
     """Every line has a priority; what is well is only counted."""
     done = station.check("--brief", dedicated_cpu_set="2,5")

@@ -62,6 +62,14 @@ answer_enable_service() {
     done
 }
 
+answer_trueorfalse() {
+    case ${!2:-} in
+        1 | [yY]es | YES | [tT]rue | TRUE) echo True ;;
+        0 | [nN]o | NO | [fF]alse | FALSE) echo False ;;
+        *) echo "$1" ;;
+    esac
+}
+
 answer_get_python_exec_prefix() {
     echo "$DEVSTACK_VENV/bin"
 }
@@ -123,7 +131,7 @@ answer_iniadd() {
 # run_process and stop_process look for themselves whether the service is enabled.
 call() {
     case $1 in
-        is_service_enabled | get_python_exec_prefix) ;;
+        is_service_enabled | get_python_exec_prefix | trueorfalse) ;;
         run_process | stop_process)
             ! answer_is_service_enabled "$2" || record "$@"
             ;;

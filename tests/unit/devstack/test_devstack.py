@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nova.conf import compute as compute_conf
+from nova.conf import neutron as neutron_conf
 from nova.conf import scheduler as nova_conf
+from nova.conf import workarounds as workarounds_conf
 from nova.scheduler import filters, weights
 from oslo_config import cfg
 from placement.conf import placement as placement_conf
@@ -132,9 +135,10 @@ class DevStack:
         self.write(NOVA, "[filter_scheduler]\nenabled_filters = ComputeFilter,SameHostFilter\n")
         self.write(NOVA_CPU, "[compute]\ncpu_shared_set = 0-1\n")
         self.write(PLACEMENT, "[DEFAULT]\ndebug = True\n")
-        ours = self.path("/opt/stack/data/venv/bin/kongming-host")
-        ours.parent.mkdir(parents=True)
-        ours.symlink_to(Path(sys.executable).with_name("kongming-host"))
+        programs = self.path("/opt/stack/data/venv/bin")
+        programs.mkdir(parents=True)
+        for name in ("kongming-host", "kongming-agent"):
+            (programs / name).symlink_to(Path(sys.executable).with_name(name))
 
     def path(self, path: str) -> Path:
         """Where a file of the node is on this machine."""
@@ -404,6 +408,26 @@ def test_what_local_conf_does_not_say_stays_as_the_agent_has_it(devstack: Callab
     conf = agent_options(node)
     defaults = parse([])
     assert dict(defaults.kongming_agent) == dict(conf.kongming_agent)
+
+
+def test_nova_is_led_where_local_conf_asks_for_it(devstack: Callable[..., DevStack]) -> None:
+    """nova-compute reads what the agent says of this host, with the real networks, after stack.sh wrote its file."""
+    node = devstack(ALL, KONGMING_NFV="yes", KONGMING_DEDICATED_CPU_SET="2,4", KONGMING_SHARED_CPU_SET="")
+    # libvirt's test driver, whose host has two nodes and the CPUs 0, 2 and 4
+    driver = "[kongming_agent]\nlibvirt_uri = test:///default\n"
+    node.write(NOVA_CPU, f"{driver}[neutron]\nphysnets = public\n[compute]\ncpu_shared_set = 0\n")
+    for _ in range(2):
+        calls = node.stack()
+        assert ("restart_service", "devstack@n-cpu") in calls["stack extra"]
+        assert "run_process" == calls["stack extra"][-1][0]
+    conf = options(node.path(NOVA_CPU))
+    conf.register_opts(neutron_conf.neutron_opts, group="neutron")
+    neutron_conf.register_dynamic_opts(conf)
+    compute_conf.register_opts(conf)
+    assert ["public", "kongming_numa0", "kongming_numa1"] == conf.neutron.physnets
+    assert {1} == set(conf.neutron_physnet_kongming_numa1.numa_nodes)
+    assert ("2,4", "0") == (conf.compute.cpu_dedicated_set, conf.compute.cpu_shared_set)
+    assert options(node.path(NOVA), workarounds_conf.register_opts).workarounds.disable_fallback_pcpu_query
 
 
 def test_a_node_without_pools_is_warned_of(devstack: Callable[..., DevStack]) -> None:

@@ -190,7 +190,7 @@ def test_a_node_without_memory() -> None:
             "[compute] has neither cpu_shared_set nor cpu_dedicated_set, and confine_unmanaged is off: servers without",
         ),
         (
-            {"nova_dedicated": "1-3,5-7"},
+            {"nova_dedicated": "1-3,5-7", "dedicated": "1-3,5-7", "shared": "0,4"},
             Level.OK,
             "[compute] cpu_dedicated_set is the dedicated pool: no other servers",
         ),
@@ -231,6 +231,14 @@ def test_what_to_give_to_nova_is_named() -> None:
     """All CPUs but those of the pools."""
     [finding] = host_findings.of_nova(replace(SETTINGS, shared=CpuSet.parse("4")), one_node_smt2())
     assert "set [compute] cpu_shared_set = 0 in nova.conf" in finding.remedy
+
+
+def test_a_nova_that_pins_every_server_takes_no_others() -> None:
+    """It even refuses to start where one is, so that this is said before it is restarted."""
+    found = list(host_findings.of_nova(replace(SETTINGS, nova_dedicated=SETTINGS.dedicated), one_node_smt2()))
+    assert [Level.OK, Level.WARN] == [finding.level for finding in found]
+    assert "nova-compute does not start beside servers of templates without pages" in found[1].fact
+    assert "set [compute] cpu_shared_set = 0,4" == found[1].remedy
 
 
 @pytest.mark.parametrize(
