@@ -16,10 +16,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from kongming_sched import exceptions
+from kongming_sched.agent.host.cpu_groups import CpuGroup
 from kongming_sched.agent.host.helper_threads import HelperReader
 from kongming_sched.agent.host.huge_pages import read_huge_pages
 from kongming_sched.agent.host.proc_files import group_of, listed_cpus, read_text
@@ -37,7 +37,6 @@ _IOTHREAD_GROUP = re.compile(r"/iothread([0-9]{5,10})$", re.MULTILINE)
 _PAGES = re.compile(r"\bN([0-9]{1,5})=([0-9]{1,18})\b")
 _PAGE_SIZE_KB = re.compile(r"\bkernelpagesize_kB=([0-9]{1,12})\b")
 _PIDS = range(1, 2**22 + 1)
-_QUOTAS_US = range(-1, 2**63)
 _GUEST_FILE = re.compile(r"file=(/memfd:|/dev/(hugepages|shm)|\S*/libvirt/qemu/)")
 """Files that hold a guest's memory, where it is not anonymous."""
 
@@ -195,7 +194,7 @@ class Host:
         except OSError as error:
             raise exceptions.ControlGroupError(action, str(error)) from error
 
-    def _vcpu_groups(self, domain: Domain) -> dict[int, _CpuGroup]:
+    def _vcpu_groups(self, domain: Domain) -> dict[int, CpuGroup]:
         """The control group of each vCPU, which libvirt has put its thread in."""
         pid = self.find_pid(domain)
         mount, controller = (self._cgroup / "cpu", "cpu") if (self._cgroup / "cpu").is_dir() else (self._cgroup, "")
@@ -206,7 +205,7 @@ class Host:
                 if match := _VCPU_THREAD.fullmatch(read_text(f"{tasks}/{number}/comm").strip()):
                     path = group_of(f"{tasks}/{number}", controller)
                     if path.rpartition("/")[2] == f"vcpu{match[1]}":
-                        groups[int(match[1])] = _CpuGroup(mount / path.lstrip("/"))
+                        groups[int(match[1])] = CpuGroup(mount / path.lstrip("/"))
         return groups
 
     def find_pid(self, domain: Domain) -> int:
@@ -238,38 +237,6 @@ def _reading(domain: Domain, what: str) -> Iterator[None]:
         raise exceptions.GuestGone(domain.name) from error
     except (OSError, ValueError, exceptions.InvalidCpuSet) as error:
         raise exceptions.KernelError(f"read the {what} of {domain.name}", str(error)) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _CpuGroup:
-    """A control group of the controller cpu: version 2 has cpu.max, version 1 has cpu.cfs_quota_us."""
-
-    path: Path
-
-    def read_quota_us(self) -> int:
-        """The quota, -1 for none.
-
-        :raises FileNotFoundError: if the controller is not there
-        """
-        if (self.path / "cpu.max").exists():
-            quota = (self.path / "cpu.max").read_text().split()[0]
-            return -1 if quota == "max" else read_whole_number(quota, _QUOTAS_US)
-        return read_whole_number((self.path / "cpu.cfs_quota_us").read_text().strip(), _QUOTAS_US)
-
-    def write_quota_us(self, quota_us: int) -> None:
-        """Set the quota; written alone into cpu.max it leaves the period as it is.
-
-        :raises OSError: if the kernel refuses
-        """
-        if (self.path / "cpu.max").exists():
-            self._write("cpu.max", "max" if quota_us < 0 else str(quota_us))
-        else:
-            self._write("cpu.cfs_quota_us", str(quota_us))
-
-    def _write(self, file: str, text: str) -> None:
-        """Write to a file that must be there already."""
-        with (self.path / file).open("r+") as stream:
-            stream.write(text)
 
 
 def _unnamed_iothreads(tasks: str, numbers: Iterable[int], domain: Domain) -> list[tuple[int, int]]:
