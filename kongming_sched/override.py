@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kongming_sched import exceptions
+from kongming_sched.clauses.realtime import find_contention
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import NAME, CpuPolicy, Override, PinningTemplate, TemplateCell
@@ -141,6 +142,10 @@ def overriding_template(
     if len(other.cells) != len(template.cells):
         reason = f"the server has {len(template.cells)} cells and template {other.name!r} has {len(other.cells)}"
         raise exceptions.InvalidOverride(TEMPLATE_KEY, reason)
+    if other.realtime_vcpus != template.realtime_vcpus:
+        running, others = (found or "none" for found in (template.realtime_vcpus, other.realtime_vcpus))
+        reason = f"the server's real-time vCPUs are {running}, and those of template {other.name!r} are {others}"
+        raise exceptions.InvalidOverride(TEMPLATE_KEY, reason)
     if [cell.memory for cell in other.cells] != [cell.memory for cell in template.cells]:
         raise exceptions.InvalidOverride(
             TEMPLATE_KEY, f"template {other.name!r} takes the memory of other nodes than {template.name!r}"
@@ -184,6 +189,8 @@ def assign_cpus(template: PinningTemplate, pins: VcpuPins) -> tuple[CpuSet, ...]
                     raise exceptions.InvalidOverride(pins.key, f"host CPU {cpu} is named for two dedicated vCPUs")
                 taken |= CpuSet.of([cpu])
                 wanted[vcpu] = CpuSet.of([cpu])
+    if reason := find_contention(template.realtime_vcpus, dict(enumerate(wanted))):
+        raise exceptions.InvalidOverride(pins.key, reason)
     return tuple(wanted)
 
 

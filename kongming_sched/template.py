@@ -12,6 +12,8 @@ from kongming_sched.clauses.cell import TemplateCell as TemplateCell
 from kongming_sched.clauses.cell import count_cpus as count_cpus
 from kongming_sched.clauses.clause import Kind, Schema, Where, clause, read, write
 from kongming_sched.clauses.kinds import Choice, Part, Parts
+from kongming_sched.clauses.realtime import Realtime as Realtime
+from kongming_sched.clauses.realtime import find_contention
 from kongming_sched.clauses.text import Text
 from kongming_sched.clauses.words import CpuPolicy as CpuPolicy
 from kongming_sched.clauses.words import EmulatorPolicy as EmulatorPolicy
@@ -94,6 +96,14 @@ class PinningTemplate:
             "What the guest sees of NUMA: one node, or one for each cell, with its vCPUs and its share of the memory.",
         ),
     )
+    realtime: Realtime | None = field(
+        default=None,
+        metadata=clause(
+            Part(Realtime),
+            "The vCPUs that run in real time, with the server's memory locked; without it none do.",
+            blank=True,
+        ),
+    )
 
     @property
     def vcpus(self) -> int:
@@ -131,9 +141,14 @@ class PinningTemplate:
         return self.cells[0].pages
 
     @property
+    def realtime_vcpus(self) -> CpuSet:
+        """The vCPUs that run in real time."""
+        return self.realtime.vcpus if self.realtime else CpuSet()
+
+    @property
     def needs_nova_numa(self) -> bool:
-        """Whether Nova must know of the nodes, as it must for huge pages and for a guest that sees its nodes."""
-        return self.pages is not None or self.guest_numa is GuestNuma.VISIBLE
+        """Whether Nova must know of the nodes: for huge pages, for real time, and for a guest that sees its nodes."""
+        return self.pages is not None or self.guest_numa is GuestNuma.VISIBLE or self.realtime is not None
 
     @classmethod
     def from_mapping(cls: type[_Template], data: object) -> _Template:
@@ -146,6 +161,7 @@ class PinningTemplate:
         template = read(cls, data, where)
         _check_cells_together(template, where)
         _check_nova_numa(template, where)
+        _check_realtime(template, where)
         return template
 
     def to_mapping(self) -> dict[str, object]:
@@ -185,10 +201,12 @@ def _check_nova_numa(template: PinningTemplate, where: Where) -> None:
             first, other = template.pages or "missing", cell.pages or "missing"
             raise at.key("pages").error(f"is {other} and that of cell 0 is {first}; Nova gives a server one size")
         if cell.memory is not MemoryPolicy.STRICT and template.needs_nova_numa:
-            raise at.key("memory").error("must be strict with pages and with guest_numa: visible, for Nova binds it")
+            words = "must be strict with pages, with realtime and with guest_numa: visible, for Nova binds it"
+            raise at.key("memory").error(words)
     if template.guest_numa is GuestNuma.HIDDEN:
-        if template.pages and len(template.cells) > 1:
-            reason = "must be visible for pages in several cells: Nova puts what the guest sees as one node on one node"
+        if template.needs_nova_numa and len(template.cells) > 1:
+            what = "pages in" if template.pages else "realtime with"
+            reason = f"must be visible for {what} several cells: Nova puts what the guest sees as one node on one node"
             raise where.key("guest_numa").error(reason)
         return
     last = -1
@@ -198,3 +216,26 @@ def _check_nova_numa(template: PinningTemplate, where: Where) -> None:
         if last not in NODE_IDS:
             at = where.key("cells").item(index).key("node")
             raise at.error("with guest_numa: visible cells stand in ascending order of their nodes; exchange the cells")
+
+
+def _check_realtime(template: PinningTemplate, where: Where) -> None:
+    """The rules of real time: vCPUs with a CPU of their own, and one that is left for QEMU's own threads."""
+    if template.realtime is None:
+        return
+    pinned = CpuSet()
+    for index, cell in enumerate(template.cells):
+        if cell.cpus is CpuPolicy.SHARED:
+            reason = "cannot be shared with realtime, for Nova then gives every vCPU a host CPU of its own"
+            raise where.key("cells").item(index).key("cpus").error(reason)
+        pinned |= cell.vcpus
+        pins = dict(zip(cell.vcpus, cell.pins, strict=False))  # of explicit cells only
+        if reason := find_contention(template.realtime.vcpus, pins) or "":
+            raise where.key("cells").item(index).key("pins").error(reason)
+    at = where.key("realtime").key("vcpus")
+    if unknown := template.realtime.vcpus - pinned:
+        raise at.error(f"vCPU {unknown} is in no cell")
+    if template.emulator is not EmulatorPolicy.OWN and not pinned - template.realtime.vcpus:
+        raise at.error(
+            "leaves no dedicated vCPU on whose CPU QEMU's own threads can start, which would never run beside one that"
+            " runs in real time; leave vCPU 0 out, or write emulator: own"
+        )

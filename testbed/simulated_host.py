@@ -15,6 +15,7 @@ from typing import TypeVar
 from kongming_sched import exceptions
 from kongming_sched.agent.host.ports import read_domains
 from kongming_sched.agent.model.guest import Domain, DomainId, HelperThread, Threads
+from kongming_sched.agent.model.policy import ORDINARY, Policy, fifo
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import NO_HUGE_PAGES, PagesByNode
 from kongming_sched.topology import HostTopology
@@ -60,9 +61,16 @@ def domain_xml(
         ET.SubElement(tune, "emulatorpin", cpuset=str(pins.emulator))
         for iothread, cpus in pins.iothreads.items():
             ET.SubElement(tune, "iothreadpin", iothread=str(iothread), cpuset=str(cpus))
+        if realtime := realtime_vcpus(extra_specs):
+            ET.SubElement(tune, "vcpusched", vcpus=str(realtime), scheduler="fifo", priority="1")
     if memory_nodes:
         ET.SubElement(ET.SubElement(domain, "numatune"), "memory", mode=memory_mode, nodeset=memory_nodes)
     return ET.tostring(domain, encoding="unicode")
+
+
+def realtime_vcpus(extra_specs: Mapping[str, str]) -> CpuSet:
+    """The vCPUs that Nova runs in real time, with the priority 1 unless nova.conf has another."""
+    return CpuSet.parse(extra_specs["hw:cpu_realtime_mask"]) if "hw:cpu_realtime" in extra_specs else CpuSet()
 
 
 @dataclass
@@ -79,6 +87,7 @@ class _Running:
     scheduler: dict[str, int] = field(default_factory=lambda: dict(_DEFAULTS))
     quotas: dict[int, int] = field(default_factory=dict)
     helpers: dict[int, HelperThread] = field(default_factory=dict)
+    policies: dict[int, Policy] = field(default_factory=dict)
 
 
 class SimulatedHost:
@@ -131,7 +140,9 @@ class SimulatedHost:
         self._starts += 1
         self._started.add(uuid)
         name = f"instance-{uuid[-8:]}"
-        self._running[uuid] = _Running(name, extra_specs, [anywhere] * vcpus, anywhere, io, self._starts)
+        guest = _Running(name, extra_specs, [anywhere] * vcpus, anywhere, io, self._starts)
+        guest.policies = dict.fromkeys(range(vcpus), ORDINARY) | dict.fromkeys(realtime_vcpus(extra_specs), fifo(1))
+        self._running[uuid] = guest
 
     def respawn(self, uuid: str) -> None:
         """Reboot a guest the hard way: its XML is written anew."""
@@ -210,6 +221,10 @@ class SimulatedHost:
         """The quota of each vCPU."""
         guest = self._running[uuid]
         return [guest.quotas.get(vcpu, guest.scheduler["vcpu_quota"]) for vcpu in range(len(guest.vcpus))]
+
+    def policies_of(self, uuid: str) -> list[str]:
+        """The scheduling policy of each vCPU."""
+        return [str(policy) for _, policy in sorted(self._running[uuid].policies.items())]
 
     # LibvirtHypervisor
 
@@ -295,6 +310,12 @@ class SimulatedHost:
 
     def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None:
         self._call("set_vcpu_quota", lambda: self._guest(domain).quotas.__setitem__(vcpu, quota_us))
+
+    def vcpu_policies(self, domain: Domain) -> dict[int, Policy]:
+        return self._call("vcpu_policies", lambda: dict(self._guest(domain).policies))
+
+    def set_vcpu_policy(self, domain: Domain, vcpu: int, policy: Policy) -> None:
+        self._call("set_vcpu_policy", lambda: self._guest(domain).policies.__setitem__(vcpu, policy))
 
     # Plumbing
 

@@ -69,6 +69,8 @@ def present_cpu_policy(present: Mapping[str, str], template: PinningTemplate) ->
     is_pinned = all(cell.cpus is not CpuPolicy.SHARED for cell in template.cells)
     if present.get(TEMPLATE_KEY) != template.name or not following or not template.needs_nova_numa or not is_pinned:
         return None
+    if template.realtime:  # which leaves no choice
+        return None
     return NovaCpuPolicy.DEDICATED if CPU_POLICY_KEY in following else NovaCpuPolicy.SHARED
 
 

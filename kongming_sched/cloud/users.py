@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kongming_sched import exceptions
 from kongming_sched.cloud.compute import ComputeClient, Flavor
 from kongming_sched.cloud.nodes import threads_per_core
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.request import TEMPLATE_KEY, PinningRequest
 from kongming_sched.template import PinningTemplate
@@ -57,17 +58,24 @@ def describe(users: Iterable[User]) -> str:
 
 def has_same_demand(old: PinningTemplate, new: PinningTemplate) -> bool:
     """Whether servers take the same of the same nodes, and see the same of them, by both templates, on any host."""
-    return (old.vcpus, old.guest_numa) == (new.vcpus, new.guest_numa) and all(
+    return _of_nova(old) == _of_nova(new) and all(
         cell_requests(old, _ANY_MEMORY_MB, threads) == cell_requests(new, _ANY_MEMORY_MB, threads)
         for threads in _ANY_THREADS
     )
 
 
+def _of_nova(template: PinningTemplate) -> tuple[object, ...]:
+    """What Nova, and not the agent, gives a server, beside what it claims of a node."""
+    return template.vcpus, template.guest_numa, template.realtime_vcpus
+
+
 def already_asks_for(flavor: Flavor, template: PinningTemplate) -> bool:
-    """Whether a flavor's extra specs take what the template takes. They may require more traits."""
+    """Whether a flavor's extra specs take what the template takes, and ask Nova for the same. They may require more."""
     try:
         request = PinningRequest.from_extra_specs(flavor.extra_specs)
         if request is None or flavor.vcpus != template.vcpus or len(request.cells) != len(template.cells):
+            return False
+        if (request.nova_numa.realtime if request.nova_numa else CpuSet()) != template.realtime_vcpus:
             return False
         threads = threads_per_core(trait for cell in request.cells for trait in cell.required)
         wanted = cell_requests(template, flavor.memory_mb, threads)

@@ -21,7 +21,19 @@ from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 PAGE_SIZE_KEY = "hw:mem_page_size"
 NODES_KEY = "hw:numa_nodes"
 CPU_POLICY_KEY = "hw:cpu_policy"
+REALTIME_KEY = "hw:cpu_realtime"
+REALTIME_MASK_KEY = "hw:cpu_realtime_mask"
+EMULATOR_KEY = "hw:emulator_threads_policy"
+LOCKED_KEY = "hw:locked_memory"
+_OF_REALTIME = (REALTIME_KEY, REALTIME_MASK_KEY, EMULATOR_KEY)
+_MASK = re.compile(r"[0-9]{1,4}(?:-[0-9]{1,4})?(?:,[0-9]{1,4}(?:-[0-9]{1,4})?)*")
+"""CPUs that are named one by one: Nova also takes masks that name those which are left out."""
 _OF_CELL = re.compile(r"hw:numa_(cpus|mem)\.([0-9]{1,3})")
+
+
+_ISOLATE = "isolate"
+_TRUE = frozenset(("1", "t", "true", "on", "y", "yes"))
+"""What oslo.utils, and so Nova, takes for yes."""
 
 
 class NovaCpuPolicy(StrEnum):
@@ -50,11 +62,16 @@ class NovaNuma:
 
     :ivar page_kib: the size of its pages in KiB; None for those of the usual size
     :ivar cells: a node of the guest for each cell of the template, in the same order
+    :ivar realtime: the vCPUs that run in real time
+    :ivar has_own_emulator: whether Nova sets a CPU aside for QEMU's own threads, as it does for real-time servers whose
+        template gives these one
     """
 
     page_kib: int | None
     cpu_policy: NovaCpuPolicy
     cells: tuple[GuestCell, ...]
+    realtime: CpuSet = CpuSet()
+    has_own_emulator: bool = False
 
     def extra_specs(self, *, visible: bool) -> dict[str, str]:
         """The keys that make Nova lay a server out so.
@@ -71,6 +88,17 @@ class NovaNuma:
                 specs[f"hw:numa_mem.{index}"] = str(cell.memory_mb)
         if self.cpu_policy is NovaCpuPolicy.DEDICATED:
             specs[CPU_POLICY_KEY] = str(self.cpu_policy)
+        return specs | self._realtime_specs()
+
+    def _realtime_specs(self) -> dict[str, str]:
+        """The keys of real time. Nova locks the memory then, and takes the key for it with a size of pages only."""
+        if not self.realtime:
+            return {}
+        specs = {REALTIME_KEY: "true", REALTIME_MASK_KEY: str(self.realtime)}
+        if self.page_kib is not None:
+            specs[LOCKED_KEY] = "true"
+        if self.has_own_emulator:
+            specs[EMULATOR_KEY] = _ISOLATE
         return specs
 
 
@@ -87,14 +115,44 @@ def following_keys(extra_specs: Mapping[str, str], cells: int, page_kib: int | N
     of_cells = {f"hw:numa_{what}.{index}" for what in ("cpus", "mem") for index in range(cells)}
     if cells and extra_specs.get(NODES_KEY) == str(cells) and of_cells <= extra_specs.keys():
         following |= {NODES_KEY, *of_cells}
+    is_one_node = cells == 1 or NODES_KEY in following
+    if is_one_node and extra_specs.get(CPU_POLICY_KEY) == NovaCpuPolicy.DEDICATED and _has_realtime(extra_specs):
+        following |= {REALTIME_KEY, REALTIME_MASK_KEY}
+        if extra_specs.get(EMULATOR_KEY) == _ISOLATE:
+            following.add(EMULATOR_KEY)
+        if PAGE_SIZE_KEY in following and _is_true(extra_specs.get(LOCKED_KEY, "")):
+            following.add(LOCKED_KEY)
     if following and extra_specs.get(CPU_POLICY_KEY) == NovaCpuPolicy.DEDICATED:
         following.add(CPU_POLICY_KEY)
     return frozenset(following)
 
 
-def is_key(key: str) -> bool:
-    """Whether an extra spec is of those that may follow from a template."""
-    return key in (PAGE_SIZE_KEY, NODES_KEY, CPU_POLICY_KEY) or _OF_CELL.fullmatch(key) is not None
+def possible_keys(extra_specs: Mapping[str, str]) -> frozenset[str]:
+    """The keys of a flavor that may follow from a template, if it is not known which do."""
+    keys = {PAGE_SIZE_KEY, NODES_KEY, CPU_POLICY_KEY, *_OF_REALTIME}
+    if REALTIME_KEY in extra_specs:  # operators lock the memory of other servers, too
+        keys.add(LOCKED_KEY)
+    return frozenset(key for key in extra_specs if key in keys or _OF_CELL.fullmatch(key))
+
+
+def check_locked(extra_specs: Mapping[str, str]) -> None:
+    """See that a flavor of real-time servers does not say that their memory is not locked.
+
+    :raises InvalidRequest: if it does
+    """
+    if not _is_true(extra_specs.get(LOCKED_KEY, "true")):
+        reason = f"is {quote(extra_specs[LOCKED_KEY])}, and the memory of real-time servers is locked; unset it"
+        raise exceptions.InvalidRequest(LOCKED_KEY, reason)
+
+
+def _has_realtime(extra_specs: Mapping[str, str]) -> bool:
+    """Whether a flavor says which vCPUs run in real time, in the way in which it is written here."""
+    mask = extra_specs.get(REALTIME_MASK_KEY, "")
+    return _is_true(extra_specs.get(REALTIME_KEY, "")) and _MASK.fullmatch(mask) is not None
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in _TRUE
 
 
 def read_nova_numa(extra_specs: Mapping[str, str], memory_mb: Sequence[int], page_kib: int | None) -> NovaNuma | None:
@@ -111,14 +169,30 @@ def read_nova_numa(extra_specs: Mapping[str, str], memory_mb: Sequence[int], pag
     if page_kib is not None and PAGE_SIZE_KEY not in extra_specs:
         reason = f"is missing, and the flavor takes pages of {size_name(page_kib)}"
         raise exceptions.InvalidRequest(PAGE_SIZE_KEY, reason)
+    realtime = _read_realtime(extra_specs)
     if NODES_KEY in extra_specs:
-        cells = [_read_cell(extra_specs, index, memory) for index, memory in enumerate(memory_mb)]
-        return NovaNuma(page_kib, policy, tuple(cells))
-    if page_kib is None:
+        cells = tuple(_read_cell(extra_specs, index, memory) for index, memory in enumerate(memory_mb))
+    elif page_kib is None and not realtime:
         return None
-    if len(memory_mb) > 1:
+    elif len(memory_mb) > 1:
         raise exceptions.InvalidRequest(NODES_KEY, "is missing, and the flavor takes pages on several nodes")
-    return NovaNuma(page_kib, policy, (GuestCell(None, memory_mb[0]),))
+    else:
+        cells = (GuestCell(None, memory_mb[0]),)
+    return NovaNuma(page_kib, policy, cells, realtime, bool(realtime) and EMULATOR_KEY in extra_specs)
+
+
+def _read_realtime(extra_specs: Mapping[str, str]) -> CpuSet:
+    """The vCPUs that run in real time.
+
+    :raises InvalidRequest: if these are none, or their memory is not locked
+    """
+    if REALTIME_KEY not in extra_specs:
+        return CpuSet()
+    check_locked(extra_specs)
+    try:
+        return CpuSet.parse(extra_specs[REALTIME_MASK_KEY])
+    except exceptions.InvalidCpuSet as error:
+        raise exceptions.InvalidRequest(REALTIME_MASK_KEY, error.reason) from error
 
 
 def _read_cell(extra_specs: Mapping[str, str], index: int, memory_mb: int) -> GuestCell:

@@ -7,7 +7,14 @@ import re
 from collections.abc import Mapping
 
 from kongming_sched import exceptions
-from kongming_sched.nova_numa.keys import CPU_POLICY_KEY, GuestCell, NovaCpuPolicy, NovaNuma, is_key
+from kongming_sched.nova_numa.keys import (
+    CPU_POLICY_KEY,
+    GuestCell,
+    NovaCpuPolicy,
+    NovaNuma,
+    check_locked,
+    possible_keys,
+)
 from kongming_sched.placement import names
 from kongming_sched.request import (
     GROUP,
@@ -19,7 +26,15 @@ from kongming_sched.request import (
     find_following,
     why_clash,
 )
-from kongming_sched.template import NAME, CpuPolicy, GuestNuma, MemoryPolicy, PinningTemplate, TemplateCell
+from kongming_sched.template import (
+    NAME,
+    CpuPolicy,
+    EmulatorPolicy,
+    GuestNuma,
+    MemoryPolicy,
+    PinningTemplate,
+    TemplateCell,
+)
 
 ROOT_VCPU = "resources:VCPU"
 GROUP_POLICY = "group_policy"
@@ -130,6 +145,8 @@ def extra_specs(
             "resources:MEMORY_MB",
             "must not be 0: Nova only finds hosts that give something of their own; unset it",
         )
+    if template.realtime:
+        check_locked(present)
     specs = {TEMPLATE_KEY: template.name, ROOT_VCPU: "0"}
     if numa := _nova_numa(template, memory_mb, cpu_policy):
         specs |= numa.extra_specs(visible=template.guest_numa is GuestNuma.VISIBLE)
@@ -156,16 +173,21 @@ def _nova_numa(template: PinningTemplate, memory_mb: int, cpu_policy: NovaCpuPol
     is_pinned = all(cell.cpus is not CpuPolicy.SHARED for cell in template.cells)
     if not template.needs_nova_numa:
         if cpu_policy is NovaCpuPolicy.DEDICATED:
-            reason = f"cannot be dedicated, for template {template.name!r} has neither pages nor guest_numa: visible"
+            reason = (
+                f"cannot be dedicated, for template {template.name!r} has no pages, realtime or guest_numa: visible"
+            )
             raise exceptions.InvalidRequest(CPU_POLICY_KEY, reason)
         return None
     if cpu_policy is NovaCpuPolicy.DEDICATED and not is_pinned:
         raise exceptions.InvalidRequest(CPU_POLICY_KEY, "cannot be dedicated, for the template has shared cells")
+    if template.realtime and cpu_policy is NovaCpuPolicy.SHARED:
+        raise exceptions.InvalidRequest(CPU_POLICY_KEY, "cannot be shared, for the template has realtime")
     policy = cpu_policy or (NovaCpuPolicy.DEDICATED if is_pinned else NovaCpuPolicy.SHARED)
     page_kib = template.pages.kib if template.pages else None
     shares = share_memory(template, memory_mb)
     cells = [GuestCell(cell.vcpus, share) for cell, share in zip(template.cells, shares, strict=True)]
-    return NovaNuma(page_kib, policy, tuple(cells))
+    has_own_emulator = template.realtime is not None and template.emulator is EmulatorPolicy.OWN
+    return NovaNuma(page_kib, policy, tuple(cells), template.realtime_vcpus, has_own_emulator)
 
 
 def owned_keys(present: Mapping[str, str]) -> list[str]:
@@ -176,7 +198,7 @@ def owned_keys(present: Mapping[str, str]) -> list[str]:
         return sorted(owned & present.keys())
     # A flavor whose change was interrupted names no valid template, and may lack some of the keys that belong together.
     is_whole = TEMPLATE_KEY not in present or NAME.fullmatch(present[TEMPLATE_KEY]) is not None
-    owned |= find_following(present) if is_whole else set(filter(is_key, present))
+    owned |= find_following(present) if is_whole else set(possible_keys(present))
     if present.get(ROOT_VCPU) == "0":
         owned.add(ROOT_VCPU)
     if present.get(GROUP_POLICY) == "none" and len(_groups(present, ours=False)) < 2:

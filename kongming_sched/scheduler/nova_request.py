@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 from nova.scheduler import utils as scheduler_utils
+from nova.virt import hardware
 
 from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
@@ -38,7 +39,7 @@ def pinning_request(spec: Any) -> PinningRequest | None:
         else:
             reason = f"cannot be combined with a NUMA topology of Nova's own, {_OF_IMAGE}"
         raise exceptions.InvalidRequest(TEMPLATE_KEY, reason)
-    if difference := _difference(topology, request.nova_numa):
+    if difference := _difference(topology, request.nova_numa) or _realtime_difference(spec, request.nova_numa):
         raise exceptions.InvalidRequest(
             TEMPLATE_KEY, f"Nova's NUMA topology of the server has {difference}, {_OF_IMAGE}"
         )
@@ -46,8 +47,8 @@ def pinning_request(spec: Any) -> PinningRequest | None:
 
 
 _OF_IMAGE = (
-    "which the image's properties or the flavor ask for (hw_numa_*, hw_cpu_policy, hw_mem_page_size, hw:pmem); unset"
-    " them, or use another image"
+    "which the image's properties or the flavor ask for (hw_numa_*, hw_cpu_policy, hw_cpu_realtime_mask,"
+    " hw_mem_page_size, hw:pmem); unset them, or use another image"
 )
 
 
@@ -58,8 +59,8 @@ def _difference(topology: Any, numa: NovaNuma) -> str | None:
     """
     if len(topology.cells) != len(numa.cells):
         return f"{len(topology.cells)} nodes instead of {len(numa.cells)}"
-    if topology.emulator_threads_isolated:
-        return "a CPU for the emulator's threads"
+    if topology.emulator_threads_isolated != numa.has_own_emulator:
+        return f"{'no' if numa.has_own_emulator else 'a'} CPU for the emulator's threads"
     for index, (cell, wanted) in enumerate(zip(topology.cells, numa.cells, strict=True)):
         if cell.memory != wanted.memory_mb:
             return f"{cell.memory} MiB on node {index} instead of {wanted.memory_mb}"
@@ -72,6 +73,18 @@ def _difference(topology: Any, numa: NovaNuma) -> str | None:
         if wanted.vcpus is not None and cell.total_cpus != set(wanted.vcpus):
             return f"vCPU {CpuSet.of(cell.total_cpus)} on node {index} instead of {wanted.vcpus}"
     return None
+
+
+def _realtime_difference(spec: Any, numa: NovaNuma) -> str | None:
+    """Which vCPUs run in real time by a server's image instead of those of its flavor; None if there is no such image.
+
+    An image's mask comes before that of the flavor.
+    """
+    image = spec.image if "image" in spec else None
+    if not numa.realtime or image is None:
+        return None
+    found = CpuSet.of(hardware.get_realtime_cpu_constraint(spec.flavor, image) or ())
+    return None if found == numa.realtime else f"vCPU {found} in real time instead of {numa.realtime}"
 
 
 def valid_request(spec: Any) -> PinningRequest | None:

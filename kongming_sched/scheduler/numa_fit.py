@@ -90,14 +90,16 @@ class NumaFit:
         alone = objects.NUMATopologyLimits(
             cpu_allocation_ratio=limits.cpu_allocation_ratio, ram_allocation_ratio=limits.ram_allocation_ratio
         )
+        policy = self._topology.emulator_threads_policy if "emulator_threads_policy" in self._topology else None
+        policies = [policy, *[None] * len(nodes)]  # the first cell has the emulator
         return all(
             hardware.numa_fit_instance_to_host(
                 objects.NUMATopology(cells=[by_id[node]]),
-                objects.InstanceNUMATopology(cells=[cell]),
+                objects.InstanceNUMATopology(cells=[cell], emulator_threads_policy=policy),
                 limits=alone,
                 provider_mapping=None,
             )
-            for cell, node in zip(self._topology.cells, nodes, strict=True)
+            for cell, node, policy in zip(self._topology.cells, nodes, policies, strict=False)
         )
 
     def _clear(self) -> None:

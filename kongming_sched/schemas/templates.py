@@ -25,8 +25,9 @@ def file_schema(template: type[PinningTemplate] = PinningTemplate) -> Schema:
         " them. Some rules no schema can say, and the command checks them too: that the cells' vCPUs are disjoint and"
         " without a gap, that no host CPU and no node stands in two cells, that each vCPU of an explicit cell has pins,"
         " that a set leaves some CPU and no range runs backwards, that a quota is for a vCPU that there is, that all"
-        " cells have pages of one size, in several cells only with guest_numa: visible, and that with either of them"
-        " memory is strict and, where the guest sees its nodes, the cells stand in ascending order of theirs.",
+        " cells have pages of one size, in several cells only with guest_numa: visible, that with either of them, or"
+        " with realtime, memory is strict and, where the guest sees its nodes, the cells stand in ascending order of"
+        " theirs, and that real-time vCPUs have a host CPU each and leave one for QEMU's own threads.",
         "$defs": {"cpu_set": CPU_SET_DEFINITION},
     }
 

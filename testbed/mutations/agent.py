@@ -250,4 +250,20 @@ AGENT = (
         "a guest that has claimed after Placement was asked is left for the next pass",
         ("tests/functional/agent/test_started.py",),
     ),
+    Mutation(
+        "real-time-on-housekeeping-cpus",
+        "kongming_sched/agent/decide/policies.py",
+        "if vcpu in layout.realtime and cpus <= dedicated",
+        "if vcpu in layout.realtime",
+        "a real-time vCPU that is kept on the housekeeping CPUs starves the host's services",
+        ("tests/unit/agent/decide/test_policies.py",),
+    ),
+    Mutation(
+        "emulator-beside-real-time-vcpus",
+        "kongming_sched/agent/decide/layout.py",
+        "for vcpu in pins if vcpu not in template.realtime_vcpus",
+        "for vcpu in pins",
+        "QEMU's own threads are on CPUs where they never run",
+        ("tests/unit/agent/decide/test_layout.py",),
+    ),
 )

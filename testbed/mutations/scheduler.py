@@ -102,9 +102,17 @@ SCHEDULER = (
     Mutation(
         "topology-of-an-image",
         "kongming_sched/scheduler/nova_request.py",
-        "    if difference := _difference(topology, request.nova_numa):\n",
-        "    if difference := None:\n",
+        "if difference := _difference(topology, request.nova_numa) or",
+        "if difference := None or",
         "Nova lays a server out as its image says, and not as its flavor has claimed",
+        ("tests/unit/scheduler/test_nova_request.py",),
+    ),
+    Mutation(
+        "image-names-other-real-time-vcpus",
+        "kongming_sched/scheduler/nova_request.py",
+        "return None if found == numa.realtime else",
+        "return None if found else",
+        "an image's mask makes other vCPUs real-time ones than the template says",
         ("tests/unit/scheduler/test_nova_request.py",),
     ),
 )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -15,7 +15,15 @@ from kongming_sched.clauses.text import Text
 from kongming_sched.cpuset import MAX_CPU, CpuSet
 from kongming_sched.page_sizes import PageSize
 from kongming_sched.qos import QUOTA_US, Qos, VcpuQos, group_quotas
-from kongming_sched.template import CpuPolicy, GuestNuma, MemoryPolicy, PinningTemplate, TemplateCell
+from kongming_sched.template import (
+    CpuPolicy,
+    EmulatorPolicy,
+    GuestNuma,
+    MemoryPolicy,
+    PinningTemplate,
+    Realtime,
+    TemplateCell,
+)
 from kongming_sched.texts.whole_number import NODE_IDS
 
 T = TypeVar("T")
@@ -37,7 +45,7 @@ def cpu_sets(max_cpu: int = 300, min_size: int = 0) -> st.SearchStrategy[CpuSet]
 def keys() -> list[str]:
     """The keys that a file can have."""
     return sorted(
-        {clause.name for part in (PinningTemplate, TemplateCell, Qos, VcpuQos) for clause in clauses_of(part)}
+        {clause.name for part in (PinningTemplate, TemplateCell, Qos, VcpuQos, Realtime) for clause in clauses_of(part)}
     )
 
 
@@ -102,9 +110,21 @@ def templates(draw: st.DrawFn, template: type[PinningTemplate] = PinningTemplate
         given = {"pages": numa["pages"]} | ({"memory": MemoryPolicy.STRICT} if any(numa.values()) else {})
         cells.append(_cell(draw, cell_class(template), CpuSet.of(vcpus[start:end]), index, node, given))
     guest_numa = numa["guest_numa"] or GuestNuma.HIDDEN
-    return objects(
-        draw, template, name=draw(names()), cells=tuple(cells), qos=draw(qos(len(vcpus))), guest_numa=guest_numa
-    )
+    drawn = {"qos": draw(qos(len(vcpus))), "guest_numa": guest_numa, **_realtime(draw, cells, guest_numa)}
+    return objects(draw, template, name=draw(names()), cells=tuple(cells), **drawn)
+
+
+def _realtime(draw: st.DrawFn, cells: Sequence[TemplateCell], guest_numa: GuestNuma) -> dict[str, Any]:
+    """Which vCPUs run in real time, if the cells admit that; QEMU's own threads have a CPU if no vCPU is left."""
+    pinned = CpuSet.union(cell.vcpus for cell in cells if cell.cpus is CpuPolicy.DEDICATED)
+    is_alone = len(cells) == 1 or guest_numa is GuestNuma.VISIBLE
+    is_strict = all(cell.cpus is not CpuPolicy.SHARED and cell.memory is MemoryPolicy.STRICT for cell in cells)
+    if not (pinned and is_alone and is_strict and draw(st.booleans())):
+        return {"realtime": None}
+    vcpus = CpuSet.of(draw(st.sets(st.sampled_from(list(pinned)), min_size=1)))
+    is_all = vcpus == CpuSet.union(cell.vcpus for cell in cells)
+    emulator = {"emulator": EmulatorPolicy.OWN} if is_all else {}
+    return {"realtime": objects(draw, Realtime, vcpus=vcpus), **emulator}
 
 
 @st.composite

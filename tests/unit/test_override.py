@@ -14,15 +14,19 @@ from kongming_sched.template import PinningTemplate
 from tests.unit.strategies import cpu_sets
 
 
-def template(name: str, *cells: dict[str, object], override: str = "allowed") -> PinningTemplate:
+def template(name: str, *cells: dict[str, object], override: str = "allowed", **more: object) -> PinningTemplate:
     """A template that is open to servers."""
-    return PinningTemplate.from_mapping({"name": name, "cells": list(cells), "override": override})
+    return PinningTemplate.from_mapping({"name": name, "cells": list(cells), "override": override, **more})
 
 
 PAIR = template("pair", {"vcpus": "0-1", "cpus": "dedicated"})
 TRIPLE = template("triple", {"vcpus": "0-2", "cpus": "dedicated"})
 EXACT = template("exact", {"vcpus": "0-1", "cpus": "explicit", "pins": {0: "5-6", 1: "9-11,^10"}})
 SHARED = template("shared", {"vcpus": "0-1", "cpus": "shared"})
+RAN = template("ran", {"vcpus": "0-1", "cpus": "dedicated"}, realtime={"vcpus": "1"})
+RAN_EXACT = template(
+    "ran", {"vcpus": "0-1", "cpus": "explicit", "pins": {0: "5-6", 1: "9"}}, realtime={"vcpus": "1", "priority": 2}
+)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +121,8 @@ def test_seats(of: PinningTemplate, text: str, pins: list[str]) -> None:
             "host CPU 7 is none of those that template 'exact' sets aside for vCPU 0-1, which are 5-6,9,11",
             id="outside",
         ),
+        pytest.param(RAN_EXACT, "0:5;1:9,5", "vCPU 1 runs in real time, which needs a single host CPU", id="floats"),
+        pytest.param(RAN_EXACT, "0:9;1:9", "on CPU 9, where vCPU 0 would never run", id="both"),
     ],
 )
 def test_no_seats(of: PinningTemplate, text: str, reason: str) -> None:
@@ -165,6 +171,15 @@ def test_no_seats(of: PinningTemplate, text: str, reason: str) -> None:
             template("loose", {"vcpus": "0-1", "cpus": "dedicated", "memory": "none"}),
             "template 'loose' takes the memory of other nodes than 'pair'",
             id="other memory",
+        ),
+        pytest.param(
+            PAIR, RAN, "the server's real-time vCPUs are none, and those of template 'ran' are 1", id="real time"
+        ),
+        pytest.param(
+            RAN,
+            PAIR,
+            "the server's real-time vCPUs are 1, and those of template 'pair' are none",
+            id="none",
         ),
     ],
 )

@@ -145,6 +145,11 @@ def visible(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "guest_numa": "visible"}
 
 
+def realtime(vcpus: str, priority: int = 1, **changes: Any) -> dict[str, Any]:
+    """A template of one cell of two vCPUs, of which these run in real time."""
+    return {**one_cell(**changes), "realtime": {"vcpus": vcpus, "priority": priority}}
+
+
 WRONG = [
     pytest.param(None, "", id="nothing at all"),
     pytest.param([GOLD], "", id="a list"),
@@ -242,6 +247,21 @@ WRONG = [
     pytest.param(visible(two_cells({"node": 1}, {"node": 0})), "cells[1].node", id="visible nodes out of order"),
     pytest.param(visible(two_cells({}, {"node": 0})), "cells[1].node", id="no node before the first"),
     pytest.param(visible(two_cells({"node": 255}, {})), "cells[1].node", id="no node after the last"),
+    pytest.param(realtime("1", 0), "realtime.priority", id="a priority below those of real time"),
+    pytest.param(realtime("1", 100), "realtime.priority", id="a priority above those of real time"),
+    pytest.param({**realtime("1"), "realtime": {"priority": 1}}, "realtime.vcpus", id="no vCPUs in real time"),
+    pytest.param(realtime("2"), "realtime.vcpus", id="a vCPU in real time that is in no cell"),
+    pytest.param(realtime("0-1"), "realtime.vcpus", id="all vCPUs in real time"),
+    pytest.param({**realtime("0-1"), "emulator": "cell"}, "realtime.vcpus", id="all of them, with the emulator there"),
+    pytest.param(realtime("1", cpus="shared"), "cells[0].cpus", id="a shared cell in real time"),
+    pytest.param(realtime("1", memory="none"), "cells[0].memory", id="real time with memory anywhere"),
+    pytest.param(
+        realtime("1", cpus="explicit", pins={0: "5", 1: "6-7"}), "cells[0].pins", id="a real-time vCPU that floats"
+    ),
+    pytest.param(
+        realtime("1", cpus="explicit", pins={0: "5-6", 1: "6"}), "cells[0].pins", id="a vCPU beside a real-time one"
+    ),
+    pytest.param({**two_cells({}, {}), "realtime": {"vcpus": "1"}}, "guest_numa", id="real time on two hidden nodes"),
 ]
 
 
@@ -258,6 +278,26 @@ def test_a_refusal_names_the_template() -> None:
     """Of many templates in one file, the operator reads which one is wrong."""
     with pytest.raises(InvalidTemplate, match=r"template 'gold' at qos\.shares: 1 is not a whole number from 2"):
         PinningTemplate.from_mapping(gold(qos={"shares": 1}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(realtime("1"), id="one vCPU is left"),
+        pytest.param({**realtime("0-1"), "emulator": "own"}, id="the emulator has a CPU"),
+        pytest.param(realtime("1", cpus="explicit", pins={0: "5-6", 1: "7"}), id="on a CPU that the template names"),
+        pytest.param({**visible(two_cells({}, {})), "realtime": {"vcpus": "1"}}, id="a visible node"),
+    ],
+)
+def test_real_time_needs_nova(data: dict[str, Any]) -> None:
+    """It locks the memory, which it does for servers that it lays out itself."""
+    assert PinningTemplate.from_mapping(data).needs_nova_numa
+
+
+def test_the_remedy_where_no_vcpu_is_left() -> None:
+    """Is one of two."""
+    with pytest.raises(InvalidTemplate, match="leave vCPU 0 out, or write emulator: own"):
+        PinningTemplate.from_mapping(realtime("0-1"))
 
 
 @given(templates())

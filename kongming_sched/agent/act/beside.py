@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What else runs on the CPUs of guests, once these are pinned: threads that libvirt does not pin, and interrupts."""
+"""What else there is to guests that are pinned: real time, threads that libvirt does not pin, and interrupts."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kongming_sched.agent.act.helpers import HelperThreads, intruders
 from kongming_sched.agent.act.interrupts import FILE_NAME, Interrupts
-from kongming_sched.agent.host.ports import HelperPinner
+from kongming_sched.agent.act.realtime import set_policies
+from kongming_sched.agent.host.ports import KernelBeside
 from kongming_sched.agent.model.actions import Unit
 from kongming_sched.agent.model.guest import ObservedGuest
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind, server
+from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet
 
 _HOST = Subject(SubjectKind.HOST)
@@ -32,26 +34,35 @@ class Cleared:
 
 
 class BesideGuests:
-    """Clears the CPUs of guests.
+    """Runs vCPUs in real time, and clears the CPUs of guests.
 
     :param directory: of the agent's files; None to keep everything in memory
     :param moves_irqs: whether interrupts are kept off the CPUs of real-time guests
     """
 
-    def __init__(self, kernel: HelperPinner, directory: Path | None = None, moves_irqs: bool = False) -> None:
+    def __init__(self, kernel: KernelBeside, directory: Path | None = None, moves_irqs: bool = False) -> None:
+        self._kernel = kernel
         self._threads = HelperThreads(kernel)
         self._interrupts = Interrupts(directory and directory / FILE_NAME)
         self._moves_irqs = moves_irqs
 
-    def run(self, guests: Sequence[ObservedGuest], units: Iterable[Unit], dedicated: CpuSet) -> Cleared:
-        """Move what is in the way.
+    def run(
+        self,
+        guests: Sequence[ObservedGuest],
+        units: Iterable[Unit],
+        dedicated: CpuSet,
+        layouts: Mapping[str, GuestLayout],
+    ) -> Cleared:
+        """Set scheduling policies, and move what is in the way.
 
         :param guests: those that are looked after, with their threads as they are now
         :param units: the threads of all guests of templates
+        :param layouts: server id to how a guest should be
         """
+        policies = set_policies(self._kernel, guests, layouts, dedicated)
         followed = self._threads.run(guests)
-        done = [(server(guest), what) for guest, what in followed.done]
-        problems = intruders(followed, units, dedicated)
+        done = [(server(guest), what) for guest, what in (*policies.done, *followed.done)]
+        problems = intruders(followed, units, dedicated) | policies.problems
         free = realtime_cpus(guests, dedicated) if self._moves_irqs else CpuSet()
         try:
             done += [(_HOST, what) for what in self._interrupts.run(free)]

@@ -195,12 +195,14 @@ class _Builder:
         vcpus = tuple(pins[vcpu] for vcpu in range(template.vcpus))
         emulator = self.emulators.get(guest.uuid, self.housekeeping)
         if template.emulator is EmulatorPolicy.CELL:
-            emulator = CpuSet.union(vcpus)
+            # Beside a real-time vCPU these threads would never run.
+            emulator = CpuSet.union(pins[vcpu] for vcpu in pins if vcpu not in template.realtime_vcpus)
         scheduler, quotas = self.scheduler(guest), {}
         if scheduler and (own := template.qos.own_quotas_us):
             # libvirt has one quota for all vCPUs and would write it over those of single ones, so it is not set at all.
             quotas = dict.fromkeys(range(template.vcpus), scheduler.pop("vcpu_quota")) | own
-        return GuestLayout(vcpus, emulator, self.memory_nodes(guest), scheduler, quotas)
+        realtime = dict.fromkeys(template.realtime.vcpus, template.realtime.priority) if template.realtime else {}
+        return GuestLayout(vcpus, emulator, self.memory_nodes(guest), scheduler, quotas, realtime)
 
     def memory_nodes(self, guest: Guest) -> CpuSet:
         """The nodes to bind a guest's memory to; empty if nothing is to be done."""

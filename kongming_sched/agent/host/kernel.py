@@ -22,13 +22,14 @@ from kongming_sched import exceptions
 from kongming_sched.agent.host.cpu_groups import CpuGroup
 from kongming_sched.agent.host.helper_threads import HelperReader
 from kongming_sched.agent.host.huge_pages import read_huge_pages
-from kongming_sched.agent.host.proc_files import group_of, listed_cpus, read_text
+from kongming_sched.agent.host.policies import read_policies, set_policy
+from kongming_sched.agent.host.proc_files import VCPU_THREAD, group_of, listed_cpus, read_text, vcpu_tasks
 from kongming_sched.agent.model.guest import Domain, HelperThread, Threads
+from kongming_sched.agent.model.policy import Policy
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import HugePages
 from kongming_sched.texts.whole_number import read_whole_number
 
-_VCPU_THREAD = re.compile(r"CPU ([0-9]{1,5})/(?:KVM|TCG)")
 _IO_THREAD = re.compile(r"IO iothread([0-9]{1,4})")
 """A longer id does not fit into the name of a thread, of 15 characters, and QEMU gives such a thread no name."""
 _LONG_IOTHREAD = re.compile(r"<iothread id=['\"][0-9]{5}")
@@ -77,7 +78,7 @@ class Host:
         with _reading(domain, "threads"):
             for number in sorted(os.listdir(tasks)):  # noqa: PTH208  # a host has thousands of threads, and is asked often
                 thread = read_text(f"{tasks}/{number}/comm").strip()
-                if match := _VCPU_THREAD.fullmatch(thread):
+                if match := VCPU_THREAD.fullmatch(thread):
                     vcpus[int(match[1])] = _affinity(f"{tasks}/{number}")
                 elif match := _IO_THREAD.fullmatch(thread):
                     iothreads[int(match[1])] = _affinity(f"{tasks}/{number}")
@@ -121,7 +122,7 @@ class Host:
         pid = self.find_pid(domain)
         with _reading(domain, "memory nodes"):
             for task in sorted((self._proc / str(pid) / "task").iterdir()):
-                match = _VCPU_THREAD.fullmatch(read_text(f"{task}/comm").strip())
+                match = VCPU_THREAD.fullmatch(read_text(f"{task}/comm").strip())
                 if match and match[1] == "0":
                     return listed_cpus(str(task), b"Mems_allowed_list:")
         raise exceptions.GuestGone(domain.name)
@@ -194,18 +195,36 @@ class Host:
         except OSError as error:
             raise exceptions.ControlGroupError(action, str(error)) from error
 
+    def vcpu_policies(self, domain: Domain) -> dict[int, Policy]:
+        """The scheduling policy of each vCPU.
+
+        :raises GuestGone: if the guest's process is not there
+        :raises KernelError: if it cannot be read
+        """
+        pid = self.find_pid(domain)
+        with _reading(domain, "scheduling policies"):
+            return read_policies(f"{self._proc}/{pid}/task")
+
+    def set_vcpu_policy(self, domain: Domain, vcpu: int, policy: Policy) -> None:
+        """Run a vCPU by another scheduling policy.
+
+        :raises GuestGone: if the guest's process is not there
+        :raises KernelError: if the kernel refuses
+        """
+        pid = self.find_pid(domain)
+        with _reading(domain, "threads"):
+            set_policy(f"{self._proc}/{pid}/task", vcpu, policy, self._cgroup, domain.name)
+
     def _vcpu_groups(self, domain: Domain) -> dict[int, CpuGroup]:
         """The control group of each vCPU, which libvirt has put its thread in."""
         pid = self.find_pid(domain)
         mount, controller = (self._cgroup / "cpu", "cpu") if (self._cgroup / "cpu").is_dir() else (self._cgroup, "")
         groups = {}
         with _reading(domain, "control groups"):
-            tasks = f"{self._proc}/{pid}/task"
-            for number in os.listdir(tasks):  # noqa: PTH208  # as in threads()
-                if match := _VCPU_THREAD.fullmatch(read_text(f"{tasks}/{number}/comm").strip()):
-                    path = group_of(f"{tasks}/{number}", controller)
-                    if path.rpartition("/")[2] == f"vcpu{match[1]}":
-                        groups[int(match[1])] = CpuGroup(mount / path.lstrip("/"))
+            for vcpu, task in vcpu_tasks(f"{self._proc}/{pid}/task"):
+                path = group_of(task, controller)
+                if path.rpartition("/")[2] == f"vcpu{vcpu}":
+                    groups[vcpu] = CpuGroup(mount / path.lstrip("/"))
         return groups
 
     def find_pid(self, domain: Domain) -> int:

@@ -10,6 +10,7 @@ from typing import Protocol
 from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.guest import Domain, DomainId, HelperThread, Threads
+from kongming_sched.agent.model.policy import Policy
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.pools import PagesByNode
 from kongming_sched.topology import HostTopology
@@ -77,7 +78,18 @@ class ThreadKernel(ThreadReader, HelperPinner, Protocol):
     """All that concerns the threads of guests."""
 
 
-class Kernel(ThreadKernel, MemoryReader, Protocol):
+class PolicyKernel(Protocol):
+    """By which policies the kernel runs the vCPUs of guests; see Host."""
+
+    def vcpu_policies(self, domain: Domain) -> dict[int, Policy]: ...  # noqa: D102
+    def set_vcpu_policy(self, domain: Domain, vcpu: int, policy: Policy) -> None: ...  # noqa: D102
+
+
+class KernelBeside(HelperPinner, PolicyKernel, Protocol):
+    """What the agent sets beside the pins of guests."""
+
+
+class Kernel(ThreadKernel, MemoryReader, PolicyKernel, Protocol):
     """All that the agent needs of /proc and /sys; see Host."""
 
     def default_shares(self) -> int: ...  # noqa: D102

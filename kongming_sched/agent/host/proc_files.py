@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+from collections.abc import Iterator
 
 from kongming_sched.cpuset import CpuSet
+
+VCPU_THREAD = re.compile(r"CPU ([0-9]{1,5})/(?:KVM|TCG)")
+"""How QEMU names the thread of a vCPU."""
 
 
 def read_file(path: str) -> bytes:
@@ -39,6 +44,17 @@ def read_text(path: str) -> str:
     :raises OSError: if it cannot be read
     """
     return os.fsdecode(read_file(path))
+
+
+def vcpu_tasks(tasks: str) -> Iterator[tuple[int, str]]:
+    """Each vCPU with the path of its thread.
+
+    :param tasks: the path of the threads of QEMU's process
+    :raises OSError: if a thread cannot be read
+    """
+    for number in os.listdir(tasks):  # noqa: PTH208  # a host has thousands of threads, and is asked often
+        if match := VCPU_THREAD.fullmatch(read_text(f"{tasks}/{number}/comm").strip()):
+            yield int(match[1]), f"{tasks}/{number}"
 
 
 def group_of(task: str, controller: str) -> str:

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from kongming_sched.agent.decide.policies import wanted_policies, wrong_policies
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.model.actions import Unit
 from kongming_sched.agent.model.guest import Guest, HelperThread, ObservedGuest, Threads, libvirt_pins
+from kongming_sched.agent.model.policy import Policy
 from kongming_sched.cpuset import CpuSet
 
 
@@ -39,10 +41,12 @@ class KernelView:
 
     :ivar memory: server id to the NUMA nodes that the guest's memory may lie on
     :ivar helpers: server id to the guest's other threads
+    :ivar policies: server id to the scheduling policy of each vCPU
     """
 
     memory: Mapping[str, CpuSet] = field(default_factory=dict)
     helpers: Mapping[str, Sequence[HelperThread]] = field(default_factory=dict)
+    policies: Mapping[str, Mapping[int, Policy]] = field(default_factory=dict)
 
 
 def compare(
@@ -88,6 +92,7 @@ class _Comparer:
                 yield _row(subject, unit, pins, self._online, unit.target, self._intruder(unit))
         target = self._preview.layout.guests[guest.uuid].emulator
         yield from self._helpers(guest, str(target), pins, guest.threads.emulator)
+        yield from self._policies(subject, guest, self._kernel.policies.get(guest.uuid, {}))
         yield from self._memory(subject, guest, self._kernel.memory.get(guest.uuid))
 
     def other(self, guest: ObservedGuest, is_kept_off: bool) -> Iterator[Comparison]:
@@ -137,6 +142,23 @@ class _Comparer:
         for (cpus, fault), names in lines.items():
             words = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(names.items()))
             yield Comparison(f"server {guest}", f"threads {words}", placement, libvirt, str(cpus), fault)
+
+    def _policies(self, subject: str, guest: Guest, found: Mapping[int, Policy]) -> Iterator[Comparison]:
+        """The scheduling policies of a guest of which a vCPU runs in real time, or should, those of one kind together.
+
+        libvirt knows the one that it has set at the start, and not the one that the agent has set since.
+        """
+        layout = self._preview.layout.guests[guest.uuid]
+        wanted = wanted_policies(guest, layout, self._preview.cpus.pools.dedicated)
+        wrong = wrong_policies(wanted, found)
+        lines: dict[tuple[Policy, Policy, bool], CpuSet] = {}
+        for vcpu, policy in sorted(found.items()):
+            if vcpu in wrong or (vcpu in wanted and policy.is_realtime):
+                line = wanted[vcpu], policy, vcpu in wrong
+                lines[line] = lines.get(line, CpuSet()) | CpuSet.of([vcpu])
+        for (right, policy, is_wrong), vcpus in lines.items():
+            fault = f"the kernel runs it by {policy}, and it belongs to {right}" if is_wrong else ""
+            yield Comparison(subject, f"policy of vCPU {vcpus}", str(right), "", str(policy), fault)
 
     def _memory(self, subject: str, guest: Guest, kernel: CpuSet | None) -> Iterator[Comparison]:
         """The binding of its memory, where there is one or should be one."""

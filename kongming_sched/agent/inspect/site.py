@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from kongming_sched.agent.inspect.prompt import PromptHypervisor
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Guest, HelperThread, ObservedGuest, Threads, identify_or_fault
+from kongming_sched.agent.model.policy import Policy
 from kongming_sched.agent.settings import Settings, placement_adapter, read_files, read_settings
 from kongming_sched.agent.state import released
 from kongming_sched.agent.state.backoff import Backoff
@@ -75,6 +76,7 @@ class Site:
         of_kernel = self.kernel.kernel_threads()
         memory: dict[str, CpuSet] = {}
         helpers: dict[str, list[HelperThread]] = {}
+        policies: dict[str, Mapping[int, Policy]] = {}
         for guest in (*managed, *others):
             with contextlib.suppress(exceptions.GuestGone, exceptions.KernelError):
                 names = helpers_of(guest.threads, of_kernel)
@@ -82,7 +84,8 @@ class Site:
                 helpers[guest.uuid] = [thread for thread in found if thread is not None]
                 if guest.identity.request is not None:
                     memory[guest.uuid] = self.kernel.memory_nodes(guest.domain)
-        return KernelView(memory, helpers)
+                    policies[guest.uuid] = self.kernel.vcpu_policies(guest.domain)
+        return KernelView(memory, helpers, policies)
 
     def noise(self, running: Sequence[ObservedGuest]) -> list[disturbances.Disturbance]:
         """What disturbs the CPUs of the dedicated pool.

@@ -234,7 +234,7 @@ class Reconciler:
             for uuid, text in self._memory.run(bound, layout.guests, seen.cpus.topology.memory_nodes).items()
         }
         looked_after = [guest for guest in pinned.guests_now() if guest.uuid not in released]
-        cleared = self._beside.run(looked_after, pins.after, seen.cpus.pools.dedicated)
+        cleared = self._beside.run(looked_after, pins.after, seen.cpus.pools.dedicated, targets)
         self._parts.backoff.record(_texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
         answers = self._parts.reservations.reserve(
             seen.incoming, layout.guests, _texts(layout.problems), pinned.occupancy, pinner.housekeeping

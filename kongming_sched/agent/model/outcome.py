@@ -186,8 +186,8 @@ class PinningResult:
     :ivar drift: what something else has changed of guests since the agent left it right
     :ivar released: guests that are left alone, because an administrator has released them
     :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
-    :ivar cleared: threads that were moved to where their guest's emulator is, and interrupts, in words, each with its
-        guest or the host
+    :ivar cleared: vCPUs with another scheduling policy, threads that were moved to where their guest's emulator is, and
+        interrupts, in words, each with its guest or the host
     """
 
     done: tuple[tuple[Subject, Action], ...] = ()

@@ -114,6 +114,7 @@ class GuestLayout:
     :ivar memory_nodes: host NUMA nodes for its memory; empty if that is to stay as it is
     :ivar scheduler: libvirt's scheduler parameters
     :ivar quotas: the quota of each vCPU, if the template has one for single vCPUs; ``scheduler`` then has none
+    :ivar realtime: the priority of each vCPU that runs in real time
     """
 
     vcpus: tuple[CpuSet, ...]
@@ -121,6 +122,7 @@ class GuestLayout:
     memory_nodes: CpuSet = field(default_factory=CpuSet)
     scheduler: Mapping[str, int] = field(default_factory=dict)
     quotas: Mapping[int, int] = field(default_factory=dict)
+    realtime: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def cpus(self) -> CpuSet:

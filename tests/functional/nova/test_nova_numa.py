@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 from unittest import mock
+from xml.etree import ElementTree
 
+import fixtures
 from nova import context as nova_context
 from nova import objects
 from nova.conf import neutron as neutron_conf
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt.libvirt.driver import LibvirtDriver
 
 from kongming_sched.nova_numa.markers import marker
 from kongming_sched.placement.nodes import NodeRegistry
@@ -20,13 +23,15 @@ from kongming_sched.pools import HostCpus, HugePages
 from kongming_sched.scheduler import worker
 from kongming_sched.template import PinningTemplate
 from testbed import topologies
-from testbed.releases import fixtures
+from testbed.releases import fixtures as releases
 from tests.functional.nova.cloud import POOLS, Cloud
 
 PAGE_KIB = 2048
 PAGES = 512
 """Huge pages on each node: as many as four servers of 256 MiB take."""
 NODE_KB = 8390000
+OTHER_MASK = "5f3c1e9a-0b7d-4e28-8c61-d2a4f7b0936e"
+ONE_IS_LEFT = {"hw_cpu_realtime_mask": "^0"}
 DISKS = "nova.virt.libvirt.driver.LibvirtDriver.migrate_disk_and_power_off"
 OTHER_IMAGE = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
 
@@ -121,6 +126,75 @@ class CreateTest(NumaCloud):
         self.assert_on(server, 0, 1)
 
 
+def xml_of_starts(test: NumaCloud) -> list[ElementTree.Element]:
+    """What Nova hands to libvirt for each server that starts from now on; the fake libvirt forgets most of it."""
+    found: list[ElementTree.Element] = []
+    make = LibvirtDriver._get_guest_xml
+
+    def note(*args: Any, **kwargs: Any) -> str:
+        xml: str = make(*args, **kwargs)
+        found.append(ElementTree.fromstring(xml))
+        return xml
+
+    test.useFixture(fixtures.MockPatchObject(LibvirtDriver, "_get_guest_xml", note))
+    return found
+
+
+class RealtimeTest(NumaCloud):
+    """Real-time servers on one host."""
+
+    def start(self, node: int, **clauses: object) -> ElementTree.Element:
+        """Start a server of a template on a node; gives the XML with which it starts."""
+        cells = [{"vcpus": "0-1", "cpus": "dedicated", "node": node}]
+        template = PinningTemplate.from_mapping({"name": f"ran{node}", "cells": cells, **clauses})
+        TemplateStore(self.client).create(template)
+        self.add_host("c1", template)
+        starts = xml_of_starts(self)
+        (server,) = self.boot(self.add_flavor(template))
+        self.assert_on(server, node)
+        (xml,) = starts
+        return xml
+
+    def assert_realtime(self, xml: ElementTree.Element, vcpus: str) -> None:
+        """These vCPUs start in real time with Nova's only priority, and the memory is locked."""
+        sched = xml.find("cputune/vcpusched")
+        assert sched is not None
+        assert {"vcpus": vcpus, "scheduler": "fifo", "priority": "1"} == sched.attrib
+        assert xml.find("memoryBacking/locked") is not None
+
+    def test_the_emulator_starts_on_the_cpu_of_the_vcpu_that_is_left(self) -> None:
+        """And the server is on node 1, as its template says."""
+        xml = self.start(1, realtime={"vcpus": "1", "priority": 5})
+        self.assert_realtime(xml, "1")
+        pins = {pin.get("vcpu"): pin.get("cpuset") for pin in xml.iterfind("cputune/vcpupin")}
+        emulator = xml.find("cputune/emulatorpin")
+        assert emulator is not None
+        assert pins["0"] == emulator.get("cpuset")
+        assert set(pins.values()) <= {"5", "6", "7"}
+
+    def test_the_emulator_starts_on_its_own_cpu(self) -> None:
+        """Which Nova counts as it is claimed, so that a node of three dedicated CPUs takes two vCPUs."""
+        xml = self.start(0, realtime={"vcpus": "0-1"}, emulator="own")
+        self.assert_realtime(xml, "0-1")
+        emulator = xml.find("cputune/emulatorpin")
+        assert emulator is not None
+        pins = [str(pin.get("cpuset")) for pin in xml.iterfind("cputune/vcpupin")]
+        assert ["1", "2", "3"] == sorted([*pins, str(emulator.get("cpuset"))])
+
+    def test_an_image_with_another_mask(self) -> None:
+        """Gets no host; the log says why."""
+        template = PinningTemplate.from_mapping(
+            {"name": "ran", "cells": [{"vcpus": "0-2", "cpus": "dedicated"}], "realtime": {"vcpus": "2"}}
+        )
+        TemplateStore(self.client).create(template)
+        self.add_host("c1", template)
+        self.glance.create(None, dict(self.glance.image1, id=OTHER_MASK, properties=ONE_IS_LEFT))
+        server = self._build_server(flavor_id=self.add_flavor(template), networks="none", image_uuid=OTHER_MASK)
+        self.renew_snapshot()
+        self._wait_for_state_change(self.api.post_server({"server": server}), "ERROR")
+        assert "has vCPU 1-2 in real time instead of 2" in self.stdlog.logger.output
+
+
 class UnmarkedTest(NumaCloud):
     """A host whose nova.conf lacks a marker."""
 
@@ -182,7 +256,7 @@ class ActionsTest(NumaCloud):
         self.renew_snapshot()
         self._unshelve_server(server)
         self.assert_on(server, node)
-        if fixtures.hands_on_the_limits_of_a_live_migration():
+        if releases.hands_on_the_limits_of_a_live_migration():
             home, away = self.away_from(server)
             self.server, self.src, self.dest = server, self.computes[home], self.computes[away]
             self.live_migrate(server, away)

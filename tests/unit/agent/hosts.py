@@ -51,6 +51,7 @@ TEMPLATES = {
         template("own", {"vcpus": "0", "cpus": "dedicated"}, emulator="own"),
         template("apart", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}, emulator="own"),
         template("loose", {"vcpus": "0", "cpus": "dedicated", "memory": "none"}),
+        template("ran", {"vcpus": "0-1", "cpus": "dedicated"}, realtime={"vcpus": "1", "priority": 5}),
         template("twin", {"vcpus": "0", "cpus": "dedicated"}, {"vcpus": "1", "cpus": "dedicated"}),
     )
 }

@@ -8,7 +8,7 @@ import pytest
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.exceptions import InvalidRequest
 from kongming_sched.nova_numa.keys import GuestCell, NovaCpuPolicy, NovaNuma
-from kongming_sched.request import CellRequest, PinningRequest, find_clash
+from kongming_sched.request import CellRequest, PinningRequest, find_clash, find_following
 
 ONE_CELL = {
     "kongming:template": "dpdk",
@@ -30,6 +30,20 @@ TWO_CELLS = {
     "resources_KONGMING1:CUSTOM_KONGMING_PCPU": "1",
     "resources_KONGMING1:CUSTOM_KONGMING_MEMORY_MB": "85",
 }
+
+REALTIME = {
+    "kongming:template": "ran",
+    "hw:cpu_policy": "dedicated",
+    "hw:cpu_realtime": "true",
+    "hw:cpu_realtime_mask": "1-3",
+    "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "4",
+    "resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB": "256",
+}
+
+
+def without(specs: dict[str, str], *keys: str) -> dict[str, str]:
+    """All but these keys."""
+    return {key: value for key, value in specs.items() if key not in keys}
 
 
 def numa_of(specs: dict[str, str]) -> NovaNuma | None:
@@ -55,6 +69,33 @@ def test_visible_nodes_are_those_of_the_cells() -> None:
     """Each with its vCPUs and its memory, pinned by Nova at the start."""
     cells = (GuestCell(CpuSet.parse("0-1"), 171), GuestCell(CpuSet.parse("2"), 85))
     assert NovaNuma(None, NovaCpuPolicy.DEDICATED, cells) == numa_of(TWO_CELLS)
+
+
+def test_real_time_makes_one_node() -> None:
+    """With the vCPUs that run in real time, and Nova's own CPU for the emulator where the flavor asks for that."""
+    cells = (GuestCell(None, 256),)
+    expected = NovaNuma(None, NovaCpuPolicy.DEDICATED, cells, CpuSet.parse("1-3"))
+    assert expected == numa_of(REALTIME | {"hw:cpu_realtime": "yes"})
+    own = REALTIME | {"hw:cpu_realtime_mask": "0-3", "hw:emulator_threads_policy": "isolate"}
+    assert NovaNuma(None, NovaCpuPolicy.DEDICATED, cells, CpuSet.parse("0-3"), has_own_emulator=True) == numa_of(own)
+
+
+def test_locked_memory_of_real_time() -> None:
+    """May be said of huge pages; that it is not locked is refused."""
+    paged = REALTIME | {"hw:mem_page_size": "2MB", "resources_KONGMING0:CUSTOM_KONGMING_PAGES_2MIB": "128"}
+    paged = without(paged, "resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB")
+    following = {"hw:mem_page_size", "hw:cpu_policy", "hw:cpu_realtime", "hw:cpu_realtime_mask"}
+    assert following == find_following(paged)
+    assert {*following, "hw:locked_memory"} == find_following(paged | {"hw:locked_memory": "True"})
+    with pytest.raises(InvalidRequest, match="is 'false', and the memory of real-time servers is locked") as caught:
+        numa_of(paged | {"hw:locked_memory": "false"})
+    assert "hw:locked_memory" == caught.value.key
+
+
+def test_memory_that_an_operator_locks_is_no_matter() -> None:
+    """Of a flavor without real time."""
+    assert numa_of(ONE_CELL) == numa_of(ONE_CELL | {"hw:locked_memory": "true"})
+    assert "hw:locked_memory" not in find_following(ONE_CELL | {"hw:locked_memory": "true"})
 
 
 def test_a_flavor_without_such_keys_makes_none() -> None:
@@ -87,6 +128,19 @@ def test_a_group_counts_its_memory() -> None:
         pytest.param(TWO_CELLS | {"hw:cpu_policy": "mixed"}, "hw:cpu_policy", id="another CPU policy"),
         pytest.param(TWO_CELLS | {"hw:cpu_thread_policy": "isolate"}, "hw:cpu_thread_policy", id="a thread policy"),
         pytest.param(TWO_CELLS | {"resources:PCPU": "3"}, "resources:PCPU", id="PCPU"),
+        pytest.param(without(REALTIME, "hw:cpu_policy"), "hw:cpu_realtime", id="real time without pinning"),
+        pytest.param(REALTIME | {"hw:cpu_realtime": "no"}, "hw:cpu_policy", id="no real time"),
+        pytest.param(without(REALTIME, "hw:cpu_realtime_mask"), "hw:cpu_policy", id="real time without its vCPUs"),
+        pytest.param(REALTIME | {"hw:cpu_realtime_mask": "^0"}, "hw:cpu_policy", id="a mask of those that do not"),
+        pytest.param(
+            REALTIME | {"hw:emulator_threads_policy": "share"},
+            "hw:emulator_threads_policy",
+            id="an emulator elsewhere",
+        ),
+        pytest.param(
+            REALTIME | {"resources_KONGMING1:CUSTOM_KONGMING_PCPU": "1"}, "hw:cpu_policy", id="real time on two nodes"
+        ),
+        pytest.param(TWO_CELLS | {"hw:cpu_realtime_mask": "1"}, "hw:cpu_realtime_mask", id="a mask alone"),
     ],
 )
 def test_what_contradicts_the_groups_clashes(specs: dict[str, str], key: str) -> None:
@@ -106,6 +160,7 @@ def test_large_is_refused_with_its_reason() -> None:
 @pytest.mark.parametrize(
     ("specs", "key", "reason"),
     [
+        pytest.param(REALTIME | {"hw:cpu_realtime_mask": "3-1"}, "hw:cpu_realtime_mask", "", id="a mask backwards"),
         pytest.param(
             {key: value for key, value in ONE_CELL.items() if key != "hw:mem_page_size"},
             "hw:mem_page_size",

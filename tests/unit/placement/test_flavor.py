@@ -197,6 +197,58 @@ def test_visible_cells_are_nodes_of_the_guest() -> None:
     } == _novas(written)
 
 
+def realtime(vcpus: str, emulator: str = "shared", **cell: object) -> PinningTemplate:
+    """A template of one cell of four vCPUs, of which these run in real time."""
+    cells = [{"vcpus": "0-3", "cpus": "dedicated", **cell}]
+    data = {"name": "ran", "cells": cells, "emulator": emulator, "realtime": {"vcpus": vcpus, "priority": 7}}
+    return PinningTemplate.from_mapping(data)
+
+
+@pytest.mark.parametrize(
+    ("template", "more"),
+    [
+        pytest.param(realtime("1-3"), {"hw:cpu_realtime_mask": "1-3"}, id="one vCPU is left"),
+        pytest.param(
+            realtime("0-3", "own"),
+            {"hw:cpu_realtime_mask": "0-3", "hw:emulator_threads_policy": "isolate"},
+            id="the emulator has its own CPU",
+        ),
+        pytest.param(
+            realtime("1,3", pages="2MiB"),
+            {"hw:cpu_realtime_mask": "1,3", "hw:mem_page_size": "2MB", "hw:locked_memory": "true"},
+            id="Nova takes the key of locked memory with pages",
+        ),
+    ],
+)
+def test_real_time_is_for_nova_to_start(template: PinningTemplate, more: dict[str, str]) -> None:
+    """It knows no priority of single servers, so that the agent sets that."""
+    expected = {"hw:cpu_policy": "dedicated", "hw:cpu_realtime": "true", **more}
+    assert expected == _novas(specs(template))
+
+
+@pytest.mark.parametrize(
+    ("template", "present"),
+    [(realtime("1-3"), {"hw:locked_memory": "no"}), (realtime("1-3", pages="2MiB"), {"hw:locked_memory": "false"})],
+    ids=["usual pages", "huge pages"],
+)
+def test_memory_that_shall_not_be_locked_contradicts_real_time(
+    template: PinningTemplate, present: dict[str, str]
+) -> None:
+    """The key is named."""
+    with pytest.raises(InvalidRequest, match="the memory of real-time servers is locked; unset it") as caught:
+        specs(template, present)
+    assert "hw:locked_memory" == caught.value.key
+
+
+def test_an_interrupted_change_leaves_no_key_of_real_time() -> None:
+    """Locked memory that an operator wants of other servers stays."""
+    written = specs(realtime("1-3", "own", pages="2MiB")) | {"kongming:template": "(being changed)"}
+    assert {} == _novas({key: value for key, value in written.items() if key not in owned_keys(written)})
+    paged = specs(make({"vcpus": "0", "pages": "2MiB"}))
+    present = paged | {"kongming:template": "(being changed)", "hw:locked_memory": "true"}
+    assert "hw:locked_memory" not in owned_keys(present)
+
+
 def test_nova_need_not_pin() -> None:
     """For hosts whose pool is in none of Nova's sets."""
     template = make({"vcpus": "0", "pages": "2MiB"})
@@ -204,10 +256,16 @@ def test_nova_need_not_pin() -> None:
     assert {"hw:mem_page_size": "2MB"} == _novas(written)
 
 
+def test_nova_must_pin_what_runs_in_real_time() -> None:
+    """It refuses the keys otherwise."""
+    with pytest.raises(InvalidRequest, match="cannot be shared, for the template has realtime"):
+        extra_specs(realtime("1-3"), {}, vcpus=4, memory_mb=256, cpu_policy=NovaCpuPolicy.SHARED)
+
+
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        pytest.param(make({"vcpus": "0"}), "has neither pages nor guest_numa: visible", id="Nova knows no node"),
+        pytest.param(make({"vcpus": "0"}), "has no pages, realtime or guest_numa: visible", id="Nova knows no node"),
         pytest.param(
             make({"vcpus": "0", "cpus": "shared", "pages": "2MiB"}), "the template has shared cells", id="a shared cell"
         ),

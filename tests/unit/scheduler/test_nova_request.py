@@ -30,7 +30,9 @@ def spec_of(template: PinningTemplate, memory_mb: int = 1024, **image: Any) -> o
     specs = flavor.extra_specs(template, {}, vcpus=template.vcpus, memory_mb=memory_mb)
     novas = objects.Flavor(name="f", vcpus=template.vcpus, memory_mb=memory_mb, extra_specs=specs)
     meta = objects.ImageMeta(properties=objects.ImageMetaProps(**image))
-    spec: objects.RequestSpec = make_spec(specs, numa_topology=hardware.numa_get_constraints(novas, meta))
+    topology = hardware.numa_get_constraints(novas, meta)
+    spec: objects.RequestSpec = make_spec(specs, numa_topology=topology, image=meta)
+    spec.flavor = novas
     return spec
 
 
@@ -79,6 +81,48 @@ def test_a_cell_that_differs_is_refused(change: dict[str, Any], reason: str) -> 
     for name, value in change.items():
         setattr(spec.numa_topology.cells[0], name, value)
     with pytest.raises(exceptions.InvalidRequest, match=reason):
+        pinning_request(spec)
+
+
+RAN = PinningTemplate.from_mapping(
+    {"name": "ran", "cells": [{"vcpus": "0-3", "cpus": "dedicated"}], "realtime": {"vcpus": "2-3"}}
+)
+ALL = PinningTemplate.from_mapping(
+    {
+        "name": "ran",
+        "cells": [{"vcpus": "0-3", "cpus": "dedicated"}],
+        "realtime": {"vcpus": "0-3"},
+        "emulator": "own",
+    }
+)
+
+
+@pytest.mark.parametrize("template", [RAN, ALL], ids=["one vCPU is left", "the emulator has its own CPU"])
+def test_real_time_follows_from_the_flavor(template: PinningTemplate) -> None:
+    """Nova takes the keys, and makes of them what the request says."""
+    request = pinning_request(spec_of(template))
+    assert request is not None
+    assert request.nova_numa is not None
+    assert template.realtime_vcpus == request.nova_numa.realtime
+
+
+def test_an_image_may_name_the_same_vcpus_for_real_time() -> None:
+    """In other words."""
+    assert pinning_request(spec_of(RAN, hw_cpu_realtime_mask="^0-1")) is not None
+
+
+def test_an_image_that_names_others_is_refused() -> None:
+    """Nova would take its mask instead of the flavor's."""
+    with pytest.raises(exceptions.InvalidRequest, match="has vCPU 1-3 in real time instead of 2-3") as caught:
+        pinning_request(spec_of(RAN, hw_cpu_realtime_mask="^0"))
+    assert "hw_cpu_realtime_mask" in caught.value.reason
+
+
+def test_an_emulator_without_the_cpu_of_its_own_is_refused() -> None:
+    """As after a change of the flavor beside its servers."""
+    spec = spec_of(ALL)
+    spec.numa_topology.emulator_threads_policy = None
+    with pytest.raises(exceptions.InvalidRequest, match="has no CPU for the emulator's threads"):
         pinning_request(spec)
 
 

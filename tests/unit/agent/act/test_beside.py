@@ -49,12 +49,12 @@ def test_interrupts_go_when_it_comes_and_come_when_it_goes(root: Path) -> None:
     """The host is the subject of what is done; when the option is turned off they come back as well."""
     mover = BesideGuests(Kernel(), root / "run", moves_irqs=True)
 
-    cleared = mover.run([realtime("1")], [], POOLS.dedicated)
+    cleared = mover.run([realtime("1")], [], POOLS.dedicated, {})
     without = read(root)[24]
-    mover.run([], [], POOLS.dedicated)
+    mover.run([], [], POOLS.dedicated, {})
     back = read(root)[24]
-    mover.run([realtime("1")], [], POOLS.dedicated)
-    BesideGuests(Kernel(), root / "run").run([realtime("1")], [], POOLS.dedicated)
+    mover.run([realtime("1")], [], POOLS.dedicated, {})
+    BesideGuests(Kernel(), root / "run").run([realtime("1")], [], POOLS.dedicated, {})
 
     host = Subject(SubjectKind.HOST)
     assert ((host, "interrupt 24 (eth0-24): CPU 0-15 -> 0-8,10-15"),) == cleared.done
@@ -65,7 +65,7 @@ def test_what_cannot_be_written_down(root: Path) -> None:
     """Is a problem of the host."""
     (root / "run").write_text("in the way")
 
-    cleared = BesideGuests(Kernel(), root / "run", moves_irqs=True).run([realtime("1")], [], POOLS.dedicated)
+    cleared = BesideGuests(Kernel(), root / "run", moves_irqs=True).run([realtime("1")], [], POOLS.dedicated, {})
 
     (problem,) = cleared.problems.values()
     assert (Reason.HOST, Subject(SubjectKind.HOST)) == (problem.reason, problem.subject)
@@ -82,7 +82,7 @@ def test_unit_that_does_not_let_it(root: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(interrupts, "move_interrupt", refuse)
     mover = BesideGuests(Kernel(), root / "run", moves_irqs=True)
 
-    problems = [mover.run([realtime("1")], [], POOLS.dedicated).problems[""] for _ in range(2)]
+    problems = [mover.run([realtime("1")], [], POOLS.dedicated, {}).problems[""] for _ in range(2)]
 
     text = (
         "move_irqs is on, and the agent cannot move interrupts: [Errno 30] Read-only file system:"

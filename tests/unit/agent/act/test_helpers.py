@@ -12,6 +12,7 @@ from kongming_sched import exceptions
 from kongming_sched.agent.act.helpers import HelperThreads, intruders
 from kongming_sched.agent.model.actions import Kind, Unit
 from kongming_sched.agent.model.guest import Domain, HelperThread, Identity, ObservedGuest, Threads
+from kongming_sched.agent.model.policy import Policy
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.cpuset import CpuSet
 
@@ -30,6 +31,8 @@ class Kernel:
     of_kernel: dict[int, dict[int, str]] = field(default_factory=dict)
     read: list[int] = field(default_factory=list)
     unreadable: frozenset[int] = frozenset()
+    policies: dict[int, Policy] = field(default_factory=dict)
+    refuses_realtime: bool = False
 
     def add(self, number: int, name: str, cpus: CpuSet, *, is_bound: bool = False) -> None:
         self.found[number] = HelperThread(number, name, cpus, is_bound)
@@ -47,6 +50,14 @@ class Kernel:
         if thread.is_bound:
             raise exceptions.KernelError(f"let {thread} run on CPU {cpus} only", "Invalid argument")
         self.found[thread.number] = replace(thread, cpus=cpus)
+
+    def vcpu_policies(self, domain: Domain) -> dict[int, Policy]:  # noqa: ARG002  # of the only guest
+        return dict(self.policies)
+
+    def set_vcpu_policy(self, domain: Domain, vcpu: int, policy: Policy) -> None:
+        if self.refuses_realtime and policy.is_realtime:
+            raise exceptions.KernelError(f"run vCPU {vcpu} of {domain.name} by {policy}", "Operation not permitted")
+        self.policies[vcpu] = policy
 
     def cpus(self) -> dict[int, CpuSet]:
         return {number: thread.cpus for number, thread in self.found.items()}

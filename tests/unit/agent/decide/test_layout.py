@@ -321,3 +321,21 @@ def test_pages_that_were_not_claimed() -> None:
         running = guest("a", template(old), "1", "2")
         layout = lay_out(replace(view([template(new)], (running, 0)), cpus=pools))
         assert {"a": reason} == texts(layout)
+
+
+def test_real_time() -> None:
+    """Each of these vCPUs has the template's priority, and the emulator keeps off their CPUs."""
+    ran = template({**GOLD, "emulator": "cell", "realtime": {"vcpus": "1", "priority": 5}})
+
+    layout = lay_out(view([ran], (guest("a", ran, "1", "2"), 0))).guests["a"]
+
+    assert (["1", "2"], "1", {1: 5}) == (pins(layout), str(layout.emulator), layout.realtime)
+
+
+def test_no_real_time_without_a_place() -> None:
+    """Such a guest is on CPUs that the host needs."""
+    ran = template({**GOLD, "realtime": {"vcpus": "1"}})
+
+    layout = lay_out(view([ran], (guest("a", ran, "0-7", "0-7"), 7))).guests["a"]
+
+    assert (["0,4", "0,4"], {}) == (pins(layout), layout.realtime)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.inspect.compare import Comparison, KernelView, compare
 from kongming_sched.agent.model.guest import Domain, HelperThread, Identity, ObservedGuest, Threads, libvirt_pins
+from kongming_sched.agent.model.policy import ORDINARY, fifo
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.cpuset import CpuSet
 from tests.unit.agent.hosts import EVERYWHERE, Tenant, domain_xml, host, preview, tenant
@@ -258,3 +259,29 @@ def test_emulator_on_dedicated_cpus_of_another_guest() -> None:
     found = faults(compare(seen(odd, DB), [], KernelView()))
 
     assert any(what == "emulator" and "CPU 2 is used by server db (a-db) too" in fault for _, what, fault in found)
+
+
+RAN = tenant("ran", "ran", [0], "1", "9")
+
+
+def policies_of(found: list[Comparison]) -> list[tuple[str, str, str, str]]:
+    """The lines of scheduling policies."""
+    return [(item.what, item.placement, item.kernel, item.fault) for item in found if item.what.startswith("policy")]
+
+
+def test_policies_of_a_real_time_guest() -> None:
+    """Those that run in real time, or should; libvirt need not know of the priority."""
+    right = KernelView(policies={"a-ran": {0: ORDINARY, 1: fifo(5)}})
+    assert [("policy of vCPU 1", "SCHED_FIFO 5", "SCHED_FIFO 5", "")] == policies_of(compare(seen(RAN), [], right))
+    wrong = KernelView(policies={"a-ran": {0: fifo(2), 1: fifo(1)}})
+    first, second = "the kernel runs it by SCHED_FIFO 2", "the kernel runs it by SCHED_FIFO 1"
+    assert [
+        ("policy of vCPU 0", "SCHED_OTHER", "SCHED_FIFO 2", f"{first}, and it belongs to SCHED_OTHER"),
+        ("policy of vCPU 1", "SCHED_FIFO 5", "SCHED_FIFO 1", f"{second}, and it belongs to SCHED_FIFO 5"),
+    ] == policies_of(compare(seen(RAN), [], wrong))
+
+
+def test_policies_of_all_others_have_no_line() -> None:
+    """As none of them runs in real time."""
+    view = KernelView(policies={"a-web": {0: ORDINARY, 1: ORDINARY}})
+    assert [] == policies_of(compare(seen(WEB), [], view))

@@ -45,6 +45,7 @@ BASE: dict[str, object] = {"vcpus": "0-3", "threads": "isolate"}
     [
         pytest.param(make(BASE, emulator="cell", override="allowed", qos={"shares": 9}), True, id="emulator and QoS"),
         pytest.param(make(BASE | {"threads": "any"}), False, id="fewer CPUs"),
+        pytest.param(make(BASE, realtime={"vcpus": "1-3"}), False, id="real time"),
         pytest.param(make(BASE | {"threads": "require"}), False, id="another way of counting"),
         pytest.param(make(BASE | {"vcpus": "0-4"}), False, id="more vCPUs"),
         pytest.param(make(BASE | {"memory": "none"}), False, id="memory is not counted"),
@@ -70,6 +71,15 @@ def test_demand_is_what_servers_take_of_nodes(new: PinningTemplate, same: bool) 
 def test_servers_may_follow_a_template_of_the_same_demand(old: PinningTemplate, new: PinningTemplate) -> None:
     """Other CPUs, other vCPUs in a cell, a policy that counts alike."""
     assert has_same_demand(old, new)
+
+
+def test_the_priority_of_real_time_may_change() -> None:
+    """The agent sets it; which vCPUs run in real time Nova must know at the start."""
+    old = make(BASE, realtime={"vcpus": "1-3"})
+    assert has_same_demand(old, make(BASE, realtime={"vcpus": "1-3", "priority": 9}))
+    other = make(BASE, realtime={"vcpus": "2-3"})
+    assert not has_same_demand(old, other)
+    assert not already_asks_for(user(old), other)
 
 
 @given(templates(), st.sampled_from([2, 4]))
