@@ -82,11 +82,16 @@ class HostPools:
 
 @dataclass(frozen=True, slots=True)
 class HostCpus:
-    """The CPUs and huge pages of a host, and the pools that the options make of its CPUs."""
+    """The CPUs and huge pages of a host, and the pools that the options make of its CPUs.
+
+    :ivar why_not_led: what keeps Nova from being led to the nodes of servers that it lays out itself; empty if nothing
+        does
+    """
 
     topology: HostTopology
     pools: HostPools
     huge_pages: PagesByNode = field(default_factory=dict)
+    why_not_led: str = ""
     _widths: Mapping[int, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -30,6 +30,10 @@ _CLASHES = re.compile(
 )
 
 
+SIZES_OF_NOVAS_CHOICE = ("large", "any")
+"""Values of ``hw:mem_page_size`` that leave the size to Nova."""
+
+
 class NumaStrategy(StrEnum):
     """Which NUMA node of a host a server takes when several fit."""
 
@@ -122,7 +126,7 @@ def find_following(extra_specs: Mapping[str, str]) -> frozenset[str]:
 
 def why_clash(key: str, extra_specs: Mapping[str, str]) -> str:
     """Why a key that clashes does so, and what to do."""
-    if key == PAGE_SIZE_KEY and extra_specs[key] in ("large", "any"):
+    if key == PAGE_SIZE_KEY and extra_specs[key] in SIZES_OF_NOVAS_CHOICE:
         return (
             f"is {extra_specs[key]}, which sticks to the size that Nova tries first; unset it, and name the size in the"
             " template's cells, as in pages: 2MiB"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from kongming_sched import exceptions
 from kongming_sched.api.bound import DEFAULT_SECONDS, MARGIN_SECONDS, Bound, Burst
 from kongming_sched.clashes import cpus_of_option, find_clashes
 from kongming_sched.conf import agent as agent_conf
+from kongming_sched.conf import nova_markers
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.nova_numa.markers import why_not_led
 from kongming_sched.pools import (
     NO_HUGE_PAGES,
     HostCpus,
@@ -45,6 +47,8 @@ class Settings:
     :ivar metrics_token_file: with the token that a request for metrics must show; None if none has to
     :ivar lock_name: one agent of this name runs on a machine
     :ivar reserved_pages: huge pages that Nova's options keep for others than servers
+    :ivar markers: physical networks that lead Nova to NUMA nodes, each with the nodes that it is near; None if that is
+        not known
     """
 
     dedicated: CpuSet
@@ -68,6 +72,7 @@ class Settings:
     refuse_starts_without_agent: bool = True
     reserved_pages: tuple[ReservedPages, ...] = ()
     move_irqs: bool = False
+    markers: Mapping[str, tuple[int, ...]] | None = None
 
     def host_cpus(self, topology: HostTopology, huge_pages: PagesByNode = NO_HUGE_PAGES) -> HostCpus:
         """A host's CPUs with the pools that the options ask for.
@@ -91,7 +96,9 @@ class Settings:
             self.reserved_memory_mb,
             self.reserved_pages,
         )
-        return HostCpus(topology, pools, huge_pages)
+        nodes = [node.id for node in topology.nodes]
+        not_led = "" if self.markers is None else why_not_led(nodes, self.markers)
+        return HostCpus(topology, pools, huge_pages, not_led)
 
     def clashes(self) -> Iterator[exceptions.ConfigurationError]:
         """An error for each pair of options by which Nova gives away the same CPUs."""
@@ -141,6 +148,7 @@ def parse_settings(conf: cfg.ConfigOpts) -> Settings:
         options.refuse_starts_without_agent,
         parse_reserved(conf.reserved_huge_pages),
         options.move_irqs,
+        nova_markers.read_markers(conf),
     )
 
 

@@ -18,6 +18,7 @@ from kongming_sched.cloud.capacity import HostRoom, NodeRoom
 from kongming_sched.cloud.hosts import pick, read_bare_hosts, read_hosts, taken_of_host
 from kongming_sched.cloud.nodes import amounts
 from kongming_sched.cloud.obstacles import Kind, Obstacle, find_obstacle
+from kongming_sched.cloud.pages import of_devices
 from kongming_sched.placement import names
 from kongming_sched.request import PinningRequest
 from kongming_sched.texts.printable import clean_lines
@@ -62,6 +63,8 @@ class Explain(Lister):
             warn_of_flaw(self.log, flavor, lambda name: self._template(name).template)
             if limit := find_limit(flavor, request, hosts):
                 self.log.warning("%s", clean_lines(f"flavor {flavor.name}: {limit}"))
+            if devices := of_devices(flavor.extra_specs):
+                self.log.warning("%s", clean_lines(f"flavor {flavor.name} {devices}"))
             rows = self._judge(hosts, request, taken_of_host(flavor))
         except (exceptions.InvalidRequest, exceptions.InvalidTraits, exceptions.TemplateNotFound) as error:
             rows = [(host, 0, Obstacle(Kind.FLAVOR, str(error))) for host in hosts]

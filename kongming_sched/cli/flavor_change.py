@@ -13,9 +13,12 @@ from kongming_sched.cli.command import Change
 from kongming_sched.cloud import extra_specs
 from kongming_sched.cloud.compute import Flavor
 from kongming_sched.cloud.nodes import read_nodes
+from kongming_sched.cloud.pages import find_shortage
 from kongming_sched.nova_numa.keys import NovaCpuPolicy
+from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.request import STRATEGY_KEY, NumaStrategy
 from kongming_sched.template import PinningTemplate
+from kongming_sched.texts.printable import clean_lines
 from kongming_sched.texts.whole_number import THREADS_PER_CORE, whole_number_argument
 
 
@@ -79,6 +82,10 @@ class SetFlavor(Change):
             policy = NovaCpuPolicy(parsed_args.nova_cpu_policy)
         wanted = extra_specs.wanted_extra_specs(flavor, template, threads, strategy, parsed_args.group_policy, policy)
         steps = extra_specs.steps_to_set(flavor.extra_specs, wanted)
+        if template.pages:
+            cells = cell_requests(template, flavor.memory_mb, threads)
+            if shortage := find_shortage(cells, read_nodes(self.placement)):
+                self.log.warning("%s", clean_lines(f"flavor {flavor.name}: {shortage}"))
         return _plan(flavor, steps, wanted, lambda: extra_specs.carry_out(self.compute, flavor, steps))
 
     def _threads_per_core(self, template: PinningTemplate) -> int:

@@ -57,11 +57,7 @@ def find_obstacle(
     trait = names.template_trait(request.template)
     offering = {node: room for node, room in host.nodes.items() if trait in room.traits}
     if not offering:
-        where = (
-            "its nodes do not offer it: its agent's log says why"
-            if is_offered
-            else "the host is in none of the template's aggregates"
-        )
+        where = _why_not_offered(host, request) if is_offered else "the host is in none of the template's aggregates"
         return Obstacle(Kind.NO_TEMPLATE, f"template {request.template!r}: {where}")
     for index, cell in enumerate(request.cells):
         if found := _obstacle_to_cell(cell, offering):
@@ -71,6 +67,19 @@ def find_obstacle(
         return Obstacle(Kind.CELLS, f"each of the {count} cells fits on some node, and not all on different ones")
     lacking = host.lacking(of_host)
     return Obstacle(Kind.HOST, lacking) if lacking else None
+
+
+def _why_not_offered(host: HostRoom, request: PinningRequest) -> str:
+    """Why no node offers a template that is offered to the host, as far as Placement shows it."""
+    for index, cell in enumerate(request.cells):
+        size_kib = cell.page_kib
+        if size_kib and not any(room.capacity.get(names.pages_class(size_kib)) for room in host.nodes.values()):
+            size = size_name(size_kib)
+            return (
+                f"cell {index} asks for huge pages of {size}, and no node has any; reserve them on the host, or name"
+                " another size in the template"
+            )
+    return "its nodes do not offer it: 'kongming-agent --check' on the host and its agent's log say why"
 
 
 def _obstacle_to_cell(cell: CellRequest, nodes: Mapping[int, NodeRoom]) -> Obstacle | None:
@@ -115,7 +124,11 @@ def _too_little(name: str, need: int, right: Mapping[int, NodeRoom], left: Mappi
     which = "any node" if len(left) == len(right) else "a node with enough of the rest"
     size_kib = names.page_size_of(name)
     words = f"huge pages of {size_name(size_kib)}" if size_kib else _WORDS.get(name, name)
-    return f"needs {need} {words} on one node, and the most that is free on {which} is {max(0, most)} (node {node})"
+    fact = f"needs {need} {words} on one node, and the most that is free on {which} is {max(0, most)} (node {node})"
+    largest = max(room.capacity.get(name, 0) for room in left.values())
+    if size_kib and 0 < largest < need:
+        fact += f"; no node has more than {largest} in all: reserve more on the host, or give the flavor less memory"
+    return fact
 
 
 def _kind_of(name: str) -> Kind:

@@ -18,6 +18,7 @@ from kongming_sched.nova_numa.keys import (
 from kongming_sched.placement import names
 from kongming_sched.request import (
     GROUP,
+    SIZES_OF_NOVAS_CHOICE,
     STRATEGY_KEY,
     TEMPLATE_KEY,
     CellRequest,
@@ -69,7 +70,8 @@ def share_memory(template: PinningTemplate, memory_mb: int) -> tuple[int, ...]:
     unit_mb = -(-template.pages.kib // 1024) if template.pages else 1
     units, rest = divmod(memory_mb, unit_mb)
     if rest:
-        reason = f"{memory_mb} MiB of memory make no whole number of pages of {template.pages}, which are {unit_mb} MiB"
+        near = " or ".join(str(number * unit_mb) for number in (units, units + 1) if number)
+        reason = f"{memory_mb} MiB of memory are no whole number of pages of {template.pages}; make it {near} MiB"
         raise exceptions.InvalidRequest("ram", reason)
     shares = [units * len(cell.vcpus) // template.vcpus for cell in template.cells]
     for index in range(units - sum(shares)):
@@ -138,7 +140,9 @@ def extra_specs(
     """
     if vcpus != template.vcpus:
         raise exceptions.InvalidRequest(
-            "vcpus", f"the flavor has {vcpus} vCPUs and template {template.name!r} has {template.vcpus}"
+            "vcpus",
+            f"the flavor has {vcpus} vCPUs and template {template.name!r} has {template.vcpus}; make a flavor of"
+            f" {template.vcpus}, or name a template of {vcpus}",
         )
     if present.get("resources:MEMORY_MB") == "0":
         raise exceptions.InvalidRequest(
@@ -152,7 +156,7 @@ def extra_specs(
         specs |= numa.extra_specs(visible=template.guest_numa is GuestNuma.VISIBLE)
     others = {key: value for key, value in present.items() if specs.get(key) != value}
     if clash := find_clash(others):
-        raise exceptions.InvalidRequest(clash, why_clash(clash, present).replace("one of them", "it first"))
+        raise exceptions.InvalidRequest(clash, _why_other(clash, present, specs, template))
     for cell in cell_requests(template, memory_mb, threads_per_core):
         specs |= {f"resources{cell.group}:{name}": str(amount) for name, amount in cell.resources.items()}
         specs |= {f"trait{cell.group}:{trait}": "required" for trait in sorted(cell.required)}
@@ -163,6 +167,16 @@ def extra_specs(
         # share a provider, which would be forbidden too.
         specs[GROUP_POLICY] = "none" if _has_other_groups(present) else "isolate"
     return specs
+
+
+def _why_other(key: str, present: Mapping[str, str], wanted: Mapping[str, str], template: PinningTemplate) -> str:
+    """Why a key of a flavor that has none of its template's keys yet clashes, and what to do."""
+    if key not in wanted or present[key] in SIZES_OF_NOVAS_CHOICE:
+        return why_clash(key, present).replace("one of them", "it first")
+    return (
+        f"is {present[key]}, and {wanted[key]} follows from template {template.name!r} and the flavor's memory; unset"
+        " it first, or change the template"
+    )
 
 
 def _nova_numa(template: PinningTemplate, memory_mb: int, cpu_policy: NovaCpuPolicy | None) -> NovaNuma | None:

@@ -219,6 +219,8 @@ class _Offers:
         cell = template.cells[index]
         if cell.node not in (None, node.id):
             return f"the template asks for node {cell.node}"
+        if template.needs_nova_numa and self.cpus.why_not_led:
+            return self.cpus.why_not_led
         if lack := lack_of_memory(self.cpus, cell, node):
             return lack
         if cell.cpus is CpuPolicy.SHARED and (have := len(self.pools.shared & node.cpus)) < len(cell.vcpus):

@@ -62,8 +62,7 @@ class NumaFit:
                 tried[key] = self._fit(host, limits, mappings, host_state.pci_stats)
             if tried[key] == [*nodes] and (len(nodes) == 1 or self._fits_alone(host, limits, nodes)):
                 return Choice(position, limits)
-        words = " or ".join(",".join(map(str, nodes)) for nodes in sorted(tried)[:8])
-        return f"Nova's own fit does not put the server on node {words}, where Placement has room for it"
+        return self._why_none(host_state, sorted(tried))
 
     def _fit(self, host: Any, limits: Any, mappings: Any, pci_stats: Any) -> list[int] | None:
         """The node of each cell, as Nova chooses them; None if the server does not fit."""
@@ -78,6 +77,30 @@ class NumaFit:
             provider_mapping=mappings,
         )
         return None if fitted is None else [cell.id for cell in fitted.cells]
+
+    def _why_none(self, host_state: Any, tried: Sequence[tuple[int, ...]]) -> str:
+        """Why Nova takes none of the nodes that were tried."""
+        words = " or ".join(",".join(map(str, nodes)) for nodes in tried[:8])
+        if self._pci_requests and any(self._fits_without_devices(host_state, nodes) for nodes in tried):
+            named = sorted({request.alias_name for request in self._pci_requests if request.alias_name})
+            devices = f"device of alias {' or '.join(named)}" if named else "device for a port of the server"
+            return (
+                f"no free {devices} is near node {words}, where Placement has room for the server; see [pci] of that"
+                " host's nova.conf, or let hw:pci_numa_affinity_policy be preferred"
+            )
+        return f"Nova's own fit does not put the server on node {words}, where Placement has room for it"
+
+    def _fits_without_devices(self, host_state: Any, nodes: Sequence[int]) -> bool:
+        self._clear()
+        return (
+            hardware.numa_fit_instance_to_host(
+                host_state.numa_topology,
+                self._topology,
+                limits=self._limits(host_state, nodes),
+                provider_mapping=None,
+            )
+            is not None
+        )
 
     def _fits_alone(self, host: Any, limits: Any, nodes: Sequence[int]) -> bool:
         """Whether each cell fits on its node by itself.

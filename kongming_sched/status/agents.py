@@ -126,9 +126,10 @@ def _could_offer(template: PinningTemplate, nodes: list[Node], templates: Templa
     """Whether a host's node can certainly honour a template, by what Placement shows of it.
 
     That is known only for templates with one dedicated cell: Placement shows neither which explicit CPUs a host has nor
-    the size of its shared pool. Nor does it show how many of the CPUs are on whole cores, before some are offered.
+    the size of its shared pool. Nor does it show how many of the CPUs are on whole cores, before some are offered, and
+    whether nova.conf leads Nova to the nodes.
     """
-    if len(template.cells) != 1 or template.cells[0].cpus is not CpuPolicy.DEDICATED:
+    if len(template.cells) != 1 or template.cells[0].cpus is not CpuPolicy.DEDICATED or template.needs_nova_numa:
         return False
     enabled = [node for node in nodes if not node.is_disabled]
     if takes_whole_cores(template):

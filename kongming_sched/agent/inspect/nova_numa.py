@@ -10,8 +10,9 @@ from oslo_config import cfg
 
 from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.settings import Settings
+from kongming_sched.conf import nova_markers
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.nova_numa.markers import marker, node_of_marker
+from kongming_sched.nova_numa.markers import markers_of, node_of_marker
 from kongming_sched.pools import HostCpus
 from kongming_sched.texts.counted import first
 
@@ -40,17 +41,14 @@ def read_options(conf: cfg.ConfigOpts, settings: Settings) -> NovaNumaOptions:
     :param conf: parsed already
     :param settings: of the same files
     """
-    conf.register_opt(cfg.ListOpt("physnets", default=[]), group="neutron")
+    nodes = nova_markers.read_markers(conf)
     conf.register_opt(cfg.BoolOpt("cpu_power_management", default=False), group="libvirt")
-    physnets = tuple(conf.neutron.physnets)
-    nodes: dict[str, tuple[int, ...]] = {}
-    for name in physnets:
-        if node_of_marker(name) is not None:
-            group = f"neutron_physnet_{name}"
-            conf.register_opt(cfg.ListOpt("numa_nodes", default=[], item_type=cfg.types.Integer()), group=group)
-            nodes[name] = tuple(conf[group].numa_nodes)
     return NovaNumaOptions(
-        physnets, nodes, settings.nova_dedicated, settings.nova_shared, bool(conf.libvirt.cpu_power_management)
+        tuple(conf.neutron.physnets),
+        nodes,
+        settings.nova_dedicated,
+        settings.nova_shared,
+        bool(conf.libvirt.cpu_power_management),
     )
 
 
@@ -108,8 +106,7 @@ def further_file(options: NovaNumaOptions, cpus: HostCpus) -> str:
 
 
 def _markers(cpus: HostCpus) -> dict[str, tuple[int, ...]]:
-    """The markers of a host, each with the node that it is near."""
-    return {marker(node): (node,) for node in sorted(node.id for node in cpus.topology.nodes)}
+    return markers_of([node.id for node in cpus.topology.nodes])
 
 
 def _marker_lines(options: NovaNumaOptions, markers: Mapping[str, tuple[int, ...]]) -> list[str]:

@@ -190,6 +190,27 @@ def test_the_lines_that_novas_own_file_lacks(station: Station, cloud: PlacementS
     assert again.stdout.endswith("The agent can work here.\n")
 
 
+def test_what_nova_is_led_by_is_wrong(station: Station, cloud: PlacementService) -> None:
+    """No marker, and one too many: each is named with the remedy, and the template is not offered meanwhile."""
+    visible = {"name": "seen", "guest_numa": "visible", "cells": [{"vcpus": "0", "cpus": "dedicated"}]}
+    TemplateStore(cloud.client).create(PinningTemplate.from_mapping(visible))
+    without = station.findings()
+    foreign = "0\n[neutron]\nphysnets = kongming_numa0,kongming_numa1,kongming_numa2"
+    for node in range(3):
+        foreign += f"\n[neutron_physnet_kongming_numa{node}]\nnuma_nodes = {node}"
+    foreign += "\n[compute]"
+    too_many = station.findings(cpu_shared_set=foreign)
+    right = station.findings(cpu_shared_set=foreign.replace(",kongming_numa2", ""))
+    TemplateStore(cloud.client).delete("seen")
+
+    (lacking,) = [fact for fact in without["templates"] if "seen cannot be honoured here" in fact]
+    assert "node 0: nova.conf lacks kongming_numa0, kongming_numa1, by which Nova is led to the nodes" in lacking
+    (refused,) = [fact for fact in too_many["templates"] if "seen cannot be honoured here" in fact]
+    assert "nova.conf names kongming_numa2 in [neutron] physnets, and the host has no such node" in refused
+    assert any("kongming_numa2, and the host has no such node: nova-comp" in fact for fact in too_many["nova.conf"])
+    assert any("seen" in fact and "can be honoured here" in fact for fact in right["templates"])
+
+
 def test_a_further_file_for_novas(station: Station) -> None:
     """Is printed alone, with the networks and sets that are there, and the check then finds nothing lacking."""
     station.configure(cpu_shared_set="0\n[neutron]\nphysnets = physnet1")

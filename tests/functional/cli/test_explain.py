@@ -87,7 +87,7 @@ def test_explain_gives_each_host_its_first_reason(
     """Hosts with room say how many servers they take."""
     assert hosts
     add_flavor(nova, "duo")
-    why = "template 'duo': its nodes do not offer it: its agent's log says why"
+    why = "template 'duo': its nodes do not offer it: 'kongming-agent --check' on the host and its agent's log say why"
     bare = "no NUMA node takes servers of templates: see 'openstack kongming host show'"
     assert openstack_with_nova.json("kongming explain --flavor f") == [
         {"host": "bare", "servers": 0, "obstacle": "no node", "reason": bare},

@@ -40,6 +40,7 @@ def make_node(
 
 
 FOUR = {names.PCPU: 4, names.MEMORY_MB: 1024}
+PAGES = names.pages_class(2048)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,25 @@ FOUR = {names.PCPU: 4, names.MEMORY_MB: 1024}
             make_host(make_node(traits="X"), make_node(traits="X")),
             make_request(FOUR),
             Kind.NO_TEMPLATE,
-            "template 'gold': its nodes do not offer it: its agent's log says why",
+            "template 'gold': its nodes do not offer it: 'kongming-agent --check' on the host and its agent's log say"
+            " why",
             id="no template",
+        ),
+        pytest.param(
+            make_host(NodeRoom({}, frozenset(), {PAGES: 8})),
+            make_request({names.PCPU: 1, names.pages_class(1048576): 1}),
+            Kind.NO_TEMPLATE,
+            "template 'gold': cell 0 asks for huge pages of 1GiB, and no node has any; reserve them on the host, or"
+            " name another size in the template",
+            id="pages of another size",
+        ),
+        pytest.param(
+            make_host(NodeRoom({names.PCPU: 4, PAGES: 3}, frozenset({GOLD}), {PAGES: 3})),
+            make_request({names.PCPU: 1, PAGES: 4}),
+            Kind.MEMORY,
+            "cell 0: needs 4 huge pages of 2MiB on one node, and the most that is free on any node is 3 (node 0); no"
+            " node has more than 3 in all: reserve more on the host, or give the flavor less memory",
+            id="more pages than there are",
         ),
         pytest.param(
             make_host(make_node(), make_node()),

@@ -163,7 +163,8 @@ def test_no_memory_is_lost(template: PinningTemplate, units: int) -> None:
 
 def test_memory_that_makes_no_whole_pages_is_refused() -> None:
     """The flavor's memory is named, and the size of a page."""
-    with pytest.raises(InvalidRequest, match=r"2049 MiB of memory make no whole number of pages of 2MiB") as caught:
+    words = r"2049 MiB of memory are no whole number of pages of 2MiB; make it 2048 or 2050 MiB"
+    with pytest.raises(InvalidRequest, match=words) as caught:
         share_memory(make({"vcpus": "0", "pages": "2MiB"}), 2049)
     assert "ram" == caught.value.key
 
@@ -376,8 +377,8 @@ def test_every_group_asks_for_something(template: PinningTemplate, units: int) -
 @pytest.mark.parametrize(
     ("present", "vcpus", "key", "reason"),
     [
-        pytest.param({}, 3, "vcpus", "the flavor has 3 vCPUs and template 'gold' has 4", id="too few vCPUs"),
-        pytest.param({}, 5, "vcpus", "the flavor has 5 vCPUs and template 'gold' has 4", id="too many vCPUs"),
+        pytest.param({}, 3, "vcpus", "has 3 vCPUs and template 'gold' has 4; make a flavor of 4", id="too few vCPUs"),
+        pytest.param({}, 5, "vcpus", "'gold' has 4; make a flavor of 4, or name a template of 5", id="too many vCPUs"),
         pytest.param(
             {"resources:MEMORY_MB": "0"}, 4, "resources:MEMORY_MB", "must not be 0", id="nothing left on the root"
         ),

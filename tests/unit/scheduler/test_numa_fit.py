@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from nova import objects
+from nova.pci import stats
 from nova.scheduler import host_manager
 from nova.virt import hardware
 
@@ -155,6 +156,30 @@ def test_a_host_without_nodes_is_refused() -> None:
     host = make_host()
     host.numa_topology = None
     assert "nova-compute reports no NUMA nodes" == choose(host, make_server([4]), (0,))
+
+
+@pytest.mark.parametrize(
+    ("alias", "expected"),
+    [("nic", "no free device of alias nic is near node 1"), (None, "no free device for a port of the server is near")],
+)
+def test_a_device_that_the_node_has_not_is_named(alias: str | None, expected: str) -> None:
+    """The node would do without it, so that it is not the CPUs that lack."""
+    request = objects.InstancePCIRequest(count=1, alias_name=alias, spec=[{"vendor_id": "8086"}])
+    host = make_host()
+    host.pci_stats = stats.PciDeviceStats(host.numa_topology)
+    spec = make_server([4], pci_requests=objects.InstancePCIRequests(requests=[request]))
+    found = str(choose(host, spec, (1,)))
+    assert found.startswith(expected)
+    assert "let hw:pci_numa_affinity_policy be preferred" in found
+
+
+def test_what_does_not_fit_without_its_device_either_is_not_put_down_to_it() -> None:
+    """Its CPUs lack first."""
+    host = make_host()
+    host.pci_stats = stats.PciDeviceStats(host.numa_topology)
+    request = objects.InstancePCIRequest(count=1, alias_name="nic", spec=[{"vendor_id": "8086"}])
+    spec = make_server([9], pci_requests=objects.InstancePCIRequests(requests=[request]))
+    assert str(choose(host, spec, (1,))).startswith("Nova's own fit does not put the server on node 1")
 
 
 def test_the_request_stays_as_it_is() -> None:
