@@ -6,6 +6,8 @@ from __future__ import annotations
 from keystoneauth1 import loading
 from oslo_config import cfg
 
+from kongming_sched.conf import reporting
+
 GROUP = cfg.OptGroup("kongming_agent", title="The agent on a compute node")
 PLACEMENT = "placement"
 NOVA = "kongming_nova"
@@ -176,32 +178,6 @@ keeps it from changing anything of the kernel, so that it needs ``ProtectKernelT
 """,
     ),
     cfg.StrOpt(
-        "metrics_address",
-        default="127.0.0.1",
-        help="""
-The address at which Prometheus may fetch the agent's metrics.
-
-The metrics contain the names of servers, and every user of this host may read them unless ``metrics_token_file`` is
-set. For any address but this host's own, put a proxy with TLS in front.
-""",
-    ),
-    cfg.PortOpt(
-        "metrics_port",
-        default=19119,
-        help="The port of the metrics; 0 disables them.",
-    ),
-    cfg.StrOpt(
-        "metrics_token_file",
-        default="",
-        help="""
-A file with the token that a request for metrics must show, as ``Authorization: Bearer TOKEN``. Prometheus does so with
-``credentials_file`` under ``authorization`` of its ``scrape_configs``. Empty for no token.
-
-Only its owner and its group may have access to the file. It is read after each pass of the agent, so that a new token
-needs no new start; if it cannot be read the metrics are not served.
-""",
-    ),
-    cfg.StrOpt(
         "lock_name",
         default="kongming-agent",
         advanced=True,
@@ -212,6 +188,7 @@ socket.
 Change it only where one machine stands for several hosts, as in a test.
 """,
     ),
+    *reporting.OPTS,
 ]
 
 NOVA_COMPUTE_OPTS = [
