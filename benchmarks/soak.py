@@ -66,6 +66,8 @@ dedicated_cpu_set = {dedicated}
 shared_cpu_set = 8,12
 housekeeping_cpu_set = 0,4
 run_directory = {directory}/run
+history_file = {directory}/history.jsonl
+history_max_mb = 1
 metrics_port = {metrics_port}
 [kongming_nova]
 auth_type = none

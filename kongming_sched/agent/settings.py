@@ -46,6 +46,8 @@ class Settings:
     :ivar metrics_port: 0 for no metrics
     :ivar metrics_token_file: with the token that a request for metrics must show; None if none has to
     :ivar lock_name: one agent of this name runs on a machine
+    :ivar history_file: to which each change of a server is written; None for none
+    :ivar history_max_mb: the size at which the next one is begun, in MiB
     :ivar reserved_pages: huge pages that Nova's options keep for others than servers
     :ivar markers: physical networks that lead Nova to NUMA nodes, each with the nodes that it is near; None if that is
         not known
@@ -73,6 +75,8 @@ class Settings:
     reserved_pages: tuple[ReservedPages, ...] = ()
     move_irqs: bool = False
     markers: Mapping[str, tuple[int, ...]] | None = None
+    history_file: Path | None = None
+    history_max_mb: int = 10
 
     def host_cpus(self, topology: HostTopology, huge_pages: PagesByNode = NO_HUGE_PAGES) -> HostCpus:
         """A host's CPUs with the pools that the options ask for.
@@ -149,6 +153,8 @@ def parse_settings(conf: cfg.ConfigOpts) -> Settings:
         parse_reserved(conf.reserved_huge_pages),
         options.move_irqs,
         nova_markers.read_markers(conf),
+        Path(options.history_file) if options.history_file else None,
+        options.history_max_mb,
     )
 
 

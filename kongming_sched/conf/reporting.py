@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of the agent for what it reports."""
+"""Options of the agent for what it reports: its metrics, and the history of its changes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,26 @@ A file with the token that a request for metrics must show, as ``Authorization: 
 
 Only its owner and its group may have access to the file. It is read after each pass of the agent, so that a new token
 needs no new start; if it cannot be read the metrics are not served.
+""",
+    ),
+    cfg.StrOpt(
+        "history_file",
+        default="/var/log/kongming/history.jsonl",
+        help="""
+The file to which the agent writes each change of a server, one JSON object a line, with the reason for it; empty for no
+history. ``kongming-host history`` shows it.
+
+Nothing is written as long as its directory does not exist.
+""",
+    ),
+    cfg.IntOpt(
+        "history_max_mb",
+        default=10,
+        min=1,
+        max=1000,
+        help="""
+Size of ``history_file``, in MiB, at which the next one is begun. Four older ones are kept, ``history_file.1`` being the
+newest of them.
 """,
     ),
 ]

@@ -159,6 +159,7 @@ def write_agent_file(plan: Plan, host: str) -> None:
     hypervisor = LibvirtHypervisor(libvirt_uri(plan, host))
     pools = choose_pools(hypervisor.topology())
     hypervisor.close()
+    is_emulated = host in plan.emulated_hosts
     sections: ini.Sections = {
         "kongming_agent": {
             "dedicated_cpu_set": str(pools.dedicated),
@@ -166,9 +167,10 @@ def write_agent_file(plan: Plan, host: str) -> None:
             "reserved_memory_mb": RESERVED_MEMORY_MB,
             "interval_seconds": 2,
             # An emulated host has no library for messages.
-            "triggers": "libvirt,timer" if host in plan.emulated_hosts else "libvirt,timer,notifications",
+            "triggers": "libvirt,timer" if is_emulated else "libvirt,timer,notifications",
             "metrics_port": 0,  # each agent of this machine would want the same one
             "lock_name": configuration_folder(plan, host),  # and so the hosts, which are one machine
+            "history_file": "" if is_emulated else configuration_folder(plan, host) / "history.jsonl",
         }
     }
     ini.write(configuration_folder(plan, host) / "kongming-agent.conf", sections)

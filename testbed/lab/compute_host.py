@@ -89,6 +89,7 @@ class ComputeHost:
             "libvirt_uri": URI,
             "run_directory": self.directory / f"{name}.run",
             "lock_name": self.directory / name,
+            "history_file": self.directory / f"{name}.jsonl",
             "reserved_memory_mb": 0,
             "interval_seconds": 2,
             "metrics_port": 0,

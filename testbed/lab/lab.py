@@ -33,6 +33,7 @@ libvirt_uri = {uri}
 interval_seconds = 2
 run_directory = {directory}/run
 lock_name = {directory}
+history_file = {directory}/history.jsonl
 """
 
 

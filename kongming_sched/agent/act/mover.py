@@ -16,7 +16,7 @@ from kongming_sched.agent.decide.move import Move, decide_move, guest_to_move
 from kongming_sched.agent.decide.plan import plan
 from kongming_sched.agent.host.ports import Hypervisor
 from kongming_sched.agent.model.outcome import Outcome
-from kongming_sched.agent.model.problem import PLACEMENT, Problem, server
+from kongming_sched.agent.model.problem import PLACEMENT, Problem, Subject, server
 from kongming_sched.agent.model.view import HostView, RunningGuests
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import Claim, PlacementClient
@@ -29,6 +29,7 @@ class HostAccess(Protocol):
     def guests(self) -> RunningGuests: ...  # noqa: D102
     def reconcile(self) -> Outcome: ...  # noqa: D102
     def reset_backoff(self, server: str) -> None: ...  # noqa: D102
+    def note_claim(self, server: Subject, before: str, after: str) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,11 @@ class Mover:
             self._client.replace_claim(moved)
         except exceptions.PlacementError as error:
             return str(error)
+        self._note(decided.move, decided.move.source, decided.move.target)
         return self._follow(decided, decided.move.target)
+
+    def _note(self, move: Move, before: int, after: int) -> None:
+        self._agent.note_claim(server(move.guest), f"node {before}", f"node {after}")
 
     def _follow(self, decided: _Decided, node: int) -> str | None:
         """Run a pass; gives why the guest is not on a node then, or None if it is."""
@@ -145,6 +150,7 @@ class Mover:
                 return "it has no claim any more"
             if now.resources == moved.resources:
                 self._client.replace_claim(replace(claim, generation=now.generation))
+                self._note(decided.move, decided.move.target, decided.move.source)
             elif now.resources != claim.resources:
                 return "another program has changed its claim meanwhile, and the agent follows that"
         except exceptions.PlacementError as error:

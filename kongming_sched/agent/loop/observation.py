@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kongming_sched.agent.model.guest import Guest, ObservedGuest, RunningGuest
+from kongming_sched.agent.model.outcome import Basis
 from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.state.released import Released
 from kongming_sched.agent.state.reservations import IncomingMigrations
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostCpus
+from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import PinningTemplate
 
 
@@ -23,13 +25,23 @@ class PlacementView:
     :ivar root: the compute node's provider
     :ivar states: the host's node providers, by provider id
     :ivar templates: those that are offered to the host, by name
+    :ivar versions: name to version of these
     :ivar problems: the templates that cannot be read
     """
 
     root: Provider
     states: Mapping[str, NodeState]
     templates: Mapping[str, PinningTemplate]
+    versions: Mapping[str, int]
     problems: tuple[Problem, ...]
+
+    def basis(self, guest: Guest, granted: Mapping[str, str]) -> Basis:
+        """On what the layout of a guest is based.
+
+        :param granted: the metadata by which it is other than its flavor says
+        """
+        name = granted.get(TEMPLATE_KEY, guest.request.template)
+        return Basis(guest.identity.start, name, self.templates.get(name), self.versions.get(name, 0), granted)
 
     @property
     def consumers(self) -> set[str]:

@@ -138,11 +138,13 @@ class Observer:
         """
         root, aggregates, states = self._parts.registry.observe()
         stored = self._parts.store.list()
-        templates = {name: item.template for name, item in stored.templates.items() if item.is_offered_to(aggregates)}
+        offered = {name: item for name, item in stored.templates.items() if item.is_offered_to(aggregates)}
+        templates = {name: item.template for name, item in offered.items()}
+        versions = {name: item.version for name, item in offered.items()}
         broken = (
             Problem(Reason.TEMPLATE, Subject(SubjectKind.TEMPLATE, error.name), str(error)) for error in stored.broken
         )
-        self.last_placement = PlacementView(root, states, templates, tuple(broken))
+        self.last_placement = PlacementView(root, states, templates, versions, tuple(broken))
         return self.last_placement
 
     def view(self, seen: Observation, placement: PlacementView, immovable: Collection[str] = frozenset()) -> HostView:

@@ -17,6 +17,7 @@ from kongming_sched.agent.host.ports import Hypervisor
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.outcome import Outcome
+from kongming_sched.agent.model.problem import Subject
 from kongming_sched.agent.model.view import HostView, RunningGuests
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.pools import HostCpus
@@ -85,6 +86,7 @@ class ReconcilerAccess:
     """What an order needs of the running agent.
 
     :param reconcile: runs a reconcile pass, and reports it; by default the reconciler's own, which reports nothing
+    :param note_claim: writes down from where and to where the claim of a server was moved; by default nothing does
     """
 
     def __init__(
@@ -92,10 +94,12 @@ class ReconcilerAccess:
         reconciler: Reconciler,
         cpus: HostCpus,
         reconcile: Callable[[HostCpus], Outcome] | None = None,
+        note_claim: Callable[[Subject, str, str], None] | None = None,
     ) -> None:
         self._reconciler = reconciler
         self._cpus = cpus
         self._reconcile = reconciler.run if reconcile is None else reconcile
+        self._note_claim = note_claim
 
     def view(self) -> HostView:
         """The host and its claims as they are."""
@@ -108,6 +112,15 @@ class ReconcilerAccess:
     def reconcile(self) -> Outcome:
         """Bring the host to what the claims say."""
         return self._reconcile(self._cpus)
+
+    def note_claim(self, server: Subject, before: str, after: str) -> None:
+        """Write down that the claim of a server was moved.
+
+        :param before: where it was, in words
+        :param after: where it is now
+        """
+        if self._note_claim is not None:
+            self._note_claim(server, before, after)
 
     def reset_backoff(self, server: str) -> None:
         """Let a guest be changed although a change of it has just failed."""

@@ -247,6 +247,7 @@ class Reconciler:
                 tuple(subjects[uuid] for uuid in sorted(released)),
                 layout.memory_elsewhere,
                 cleared.done,
+                {guest.uuid: decided.placement.basis(guest, layout.granted.get(guest.uuid, {})) for guest in guests},
             ),
             {**cleared.problems, **layout.problems, **pages, **wrong}.values(),
             answers,

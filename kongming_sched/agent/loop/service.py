@@ -29,6 +29,7 @@ from kongming_sched.agent.model.problem import Problem, Reason, Subject, Subject
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
+from kongming_sched.agent.telemetry.change_log import ChangeLog
 from kongming_sched.agent.telemetry.log_report import LogReport
 from kongming_sched.agent.telemetry.systemd import Systemd
 from kongming_sched.agent.telemetry.telemetry import Telemetry
@@ -64,6 +65,7 @@ class Agent:
         self._stopping = False
         self._reload = False
         self._log = LogReport()
+        self._changes = ChangeLog()
         self._events = triggers.DomainEvents()
         self._event_sources: EventSources | None = None
         self._reconciler: Reconciler | None = None
@@ -103,12 +105,14 @@ class Agent:
         self._presence.end()
         self._stop_event_sources()
         self._hypervisor.close()
+        self._changes.close()
         LOG.info("stopped; the servers keep their pins")
 
     def _configure(self, settings: Settings) -> None:
         """Take new settings into use."""
         client = PlacementClient(self._telemetry.follow(placement_adapter(self._conf)))
         self._settings = settings
+        self._changes.write_to(settings.history_file, settings.history_max_mb)
         self._client = client
         self._patience = Patience()
         plain = self._connect(settings.libvirt_uri, self._hear)
@@ -211,7 +215,8 @@ class Agent:
         if self._reconciler is None or not outcome.pinning.memory_elsewhere:
             return
         try:
-            mover = Mover(self._access(self._reconciler), self._hypervisor, self._client)
+            access = self._access(self._reconciler, "its memory is bound there")
+            mover = Mover(access, self._hypervisor, self._client)
             for line in self._follower.run(outcome.pinning.memory_elsewhere, mover):
                 LOG.info("%s, where its memory is", line)
         except exceptions.KongMingError as error:
@@ -228,12 +233,20 @@ class Agent:
         except exceptions.PlacementError as error:
             LOG.warning("the agent's sign of life is late: %s", error)
 
-    def _access(self, reconciler: Reconciler) -> ReconcilerAccess:
+    def _access(self, reconciler: Reconciler, why: str) -> ReconcilerAccess:
+        """What an order needs.
+
+        :param why: the order, or what stands for one, for the history of changes
+        """
+
         def reconcile(cpus: HostCpus) -> Outcome:
             self._telemetry.begin()
-            return self._report(reconciler.run(cpus))
+            return self._report(reconciler.run(cpus), why)
 
-        return ReconcilerAccess(reconciler, self._host_cpus(), reconcile)
+        def note_claim(server: Subject, before: str, after: str) -> None:
+            self._changes.record_claim(server, before, after, why)
+
+        return ReconcilerAccess(reconciler, self._host_cpus(), reconcile, note_claim)
 
     def _host_cpus(self) -> HostCpus:
         """The host's CPUs and huge pages as they are now."""
@@ -243,7 +256,7 @@ class Agent:
         if self._reconciler is None:
             return OrderAnswer(error="the agent has not seen this host yet; its log says what keeps it from that")
         try:
-            return carry_out(order, self._access(self._reconciler), self._hypervisor, self._client)
+            return carry_out(order, self._access(self._reconciler, f"ordered: {order}"), self._hypervisor, self._client)
         except exceptions.KongMingError as error:
             return OrderAnswer(error=str(error))
         except Exception:  # part of the outermost loop: no order may end the agent
@@ -257,11 +270,15 @@ class Agent:
         self._event_sources.seen()
         return self._event_sources.interval_seconds
 
-    def _report(self, outcome: Outcome) -> Outcome:
-        """Log a pass and count it; gives its outcome, with what keeps event sources, hooks and commands from it."""
+    def _report(self, outcome: Outcome, order: str = "") -> Outcome:
+        """Log a pass and count it; gives its outcome, with what keeps event sources, hooks and commands from it.
+
+        :param order: that it is a part of, for the history of changes
+        """
         unheard = self._event_sources.problems if self._event_sources is not None else ()
         outcome = replace(outcome, problems=one_per_subject([*outcome.problems, *unheard, *self._presence.problems]))
         self._log.report(outcome)
+        self._changes.record(outcome, order)
         self._telemetry.end(outcome)
         return outcome
 

@@ -13,6 +13,7 @@ from kongming_sched.agent.model.view import GuestLayout, MemoryElsewhere, units_
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredTree, NodeState, Refusal
+from kongming_sched.template import PinningTemplate
 
 POOLS = {"dedicated": names.PCPU, "shared": names.VCPU}
 """The pools that Placement counts, and the resource class of each."""
@@ -178,6 +179,29 @@ class PlacementResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """On what the layout of a guest is based.
+
+    :ivar start: libvirt's number of this run of the guest
+    :ivar name: of its template
+    :ivar template: that template; None if the host is offered none of that name
+    :ivar version: of the template in Placement
+    :ivar metadata: that by which it is other than its flavor says
+    """
+
+    start: str
+    name: str
+    template: PinningTemplate | None
+    version: int
+    metadata: Mapping[str, str]
+
+    def __str__(self) -> str:
+        version = "" if self.template is None else f", version {self.version}"
+        metadata = ", ".join(f"{key}={value}" for key, value in sorted(self.metadata.items()))
+        return f"template {self.name}{version}{f', metadata {metadata}' * bool(metadata)}"
+
+
+@dataclass(frozen=True, slots=True)
 class PinningResult:
     """What a pass found and did of the guests of templates.
 
@@ -188,6 +212,7 @@ class PinningResult:
     :ivar memory_elsewhere: server id to where the claim of a guest has to go, so that its vCPUs get to its memory
     :ivar cleared: vCPUs with another scheduling policy, threads that were moved to where their guest's emulator is, and
         interrupts, in words, each with its guest or the host
+    :ivar bases: server id to that on which its layout is based
     """
 
     done: tuple[tuple[Subject, Action], ...] = ()
@@ -196,6 +221,7 @@ class PinningResult:
     released: tuple[Subject, ...] = ()
     memory_elsewhere: Mapping[str, MemoryElsewhere] = field(default_factory=dict)
     cleared: tuple[tuple[Subject, str], ...] = ()
+    bases: Mapping[str, Basis] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from kongming_sched.agent.commands import app, release
 from kongming_sched.agent.inspect import site
 from kongming_sched.agent.model.guest import HelperThread
 from kongming_sched.agent.model.noise import HostNoise, Interrupt
+from kongming_sched.agent.model.problem import Subject, SubjectKind
+from kongming_sched.agent.telemetry.change_log import Change
 from kongming_sched.cpuset import CpuSet
 from tests.functional.agent.world import World, store_templates, working_agent
 from tests.functional.cli.shell import Done, run_here
@@ -37,6 +40,7 @@ housekeeping_cpu_set = {pools.housekeeping}
 vcpu_allocation_ratio = {pools.vcpu_allocation_ratio}
 reserved_memory_mb = {pools.reserved_memory_mb}
 run_directory = run
+history_file = history.jsonl
 [placement]
 auth_type = admin_token
 endpoint = {endpoint}
@@ -57,6 +61,22 @@ INTERRUPTS = (Interrupt(24, ("nvme0q3",), CpuSet.parse("0-15"), CpuSet.of([5])),
 BARE = "on a host without guests, whose agent does not run"
 RIGHT = "on a host whose agent has pinned its guests"
 MISPLACED = "after a vCPU was moved by hand, and a guest has started"
+
+AT = datetime(2026, 11, 29, 2, 58, 35, tzinfo=timezone.utc)
+WEB = Subject(SubjectKind.SERVER, "web-1", SERVERS["silver-1"])
+CHANGES = (
+    Change(AT, WEB, "vCPU 0", "CPU 0-15", "CPU 2", "it started; template gold, version 3"),
+    Change(AT, WEB, "memory", "", "node 0", "it started; template gold, version 3"),
+    Change(
+        AT.replace(hour=5),
+        Subject(SubjectKind.SERVER, "db\x1b[1m", SERVERS["silver-2"]),
+        "claim",
+        "node 0",
+        "node 1",
+        "ordered: move server db to node 1",
+    ),
+)
+"""What an agent has written down; a tenant has put a control character into a name."""
 
 COMMANDS: dict[str, dict[str, list[str]]] = {
     "map": {
@@ -80,6 +100,17 @@ COMMANDS: dict[str, dict[str, list[str]]] = {
     "rebalance": {BARE: [""], RIGHT: ["--dry-run", "", ""]},
     "release": {BARE: ["nobody", "--all"], RIGHT: [SILVER, "", f"{SILVER} --all"]},
     "adopt": {BARE: ["nobody", "--all"], RIGHT: [SILVER]},
+    "history": {
+        BARE: ["", "-f json"],
+        RIGHT: [
+            "",
+            "--long -f json",
+            "web-1 -f value -c Change -c From -c To",
+            "--since 2026-11-29T05:00Z -f csv",
+            "--since soon",
+            "nobody",
+        ],
+    },
     "hook install": {BARE: ["--directory hooks", "--directory hooks", "--directory theirs", "--directory agent.conf"]},
     "hook show": {
         BARE: ["--directory hooks", "--directory hooks -f json", "--directory theirs"],
@@ -120,6 +151,7 @@ def put_right(world: World) -> None:
     for number, name in ((4711, "call_rcu"), (4712, "worker"), (4713, "worker")):
         world.host.add_helper(SERVERS["bronze-1"], HelperThread(number, name, CpuSet.parse("0-15")))
     world.settle()
+    Path("history.jsonl").write_text("".join(f"{change.as_json()}\n" for change in CHANGES))
     ask("hook install --directory hooks")
 
 

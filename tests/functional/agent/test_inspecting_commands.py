@@ -100,6 +100,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         configuration.write_text(
             f"[kongming_agent]\ndedicated_cpu_set = {core}\nreserved_memory_mb = 0\nmetrics_port = 0\n"
             f"interval_seconds = 1\nrun_directory = {directory}/run\nlock_name = {directory}\n"
+            f"history_file = {directory}/history.jsonl\n"
             f"libvirt_uri = {lab_hypervisor.URI}\n"
             f"[placement]\nauth_type = admin_token\nendpoint = {placement.endpoint}\ntoken = {TOKEN}\n"
         )

@@ -33,6 +33,7 @@ from tests.functional.conftest import PlacementService
 CONFIGURATION = """\
 [kongming_agent]
 run_directory = {directory}/run
+history_file = {directory}/history.jsonl
 lock_name = {directory}
 libvirt_uri = test:///default
 dedicated_cpu_set = 2-7

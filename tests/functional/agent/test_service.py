@@ -36,7 +36,7 @@ endpoint_override = http://127.0.0.1:9/
 
 def configure(tmp_path: Path, configuration: str) -> None:
     """Write the configuration of an agent that shares nothing with others on this machine."""
-    own = f"run_directory = {tmp_path}/run\nlock_name = {tmp_path}"
+    own = f"run_directory = {tmp_path}/run\nlock_name = {tmp_path}\nhistory_file = {tmp_path}/history.jsonl"
     (tmp_path / "agent.conf").write_text(configuration.replace("[kongming_agent]", f"[kongming_agent]\n{own}"))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import pytest
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.model.guest import Domain, HelperThread
+from kongming_sched.agent.telemetry import change_log
 from kongming_sched.placement import names
 from kongming_sched.template import PinningTemplate
 from testbed.lab.compute_host import AGENT, ComputeHost, compute_host
@@ -70,6 +72,7 @@ class Service:
 
     :ivar pins: those that the guest should have
     :ivar log: of the agent, in another user's directory
+    :ivar history: of what the agent has changed
     :ivar answers: which things were done of those that were tried with the unit's bounds; written at a reload
     """
 
@@ -78,6 +81,7 @@ class Service:
     guest: Guest
     pins: Affinity
     log: Path
+    history: Path
     answers: Path
 
 
@@ -90,6 +94,7 @@ def directories() -> Iterator[tuple[Path, Path]]:
     ):
         os.chown(logs, NOBODY, NOBODY)
         yield Path(readable), Path(logs)
+        shutil.rmtree(f"{logs}.history", ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +111,9 @@ def service(directories: tuple[Path, Path]) -> Iterator[Service]:
         template = PinningTemplate.from_mapping({"name": "gold", "cells": [cell], **({"qos": qos} if qos else {})})
         host.store(template)
         run = manager.runtime / "kongming"
-        agent = host.agent(dedicated_cpu_set=core, housekeeping_cpu_set=other, run_directory=run)
+        history = Path(f"{logs}.history", "history.jsonl")
+        history.parent.mkdir(mode=0o750)  # a manager of a user's puts LogsDirectory elsewhere
+        agent = host.agent(dedicated_cpu_set=core, housekeeping_cpu_set=other, run_directory=run, history_file=history)
         os.chown(directory / "kongming-agent.conf", NOBODY, NOBODY)  # as nova.conf belongs to another user
         (directory / "kongming-agent.conf").chmod(0o600)
         (directory / "probe.py").write_text(PROBE)
@@ -114,7 +121,8 @@ def service(directories: tuple[Path, Path]) -> Iterator[Service]:
         manager.add(
             UNIT,
             f"[Service]\nExecStart=\nExecStart={command} --log-file {logs}/agent.log\n"
-            f"ExecReload={sys.executable} {directory}/probe.py {directory}/pid\n{python_in_sight()}",
+            f"ExecReload={sys.executable} {directory}/probe.py {directory}/pid\n"
+            f"LogsDirectory=\n{python_in_sight()}",
         )
         manager.systemctl("start", UNIT.name)
         host.client.ensure_traits([trait := names.template_trait("gold")])
@@ -122,7 +130,7 @@ def service(directories: tuple[Path, Path]) -> Iterator[Service]:
         guest = host.guests.spawn("gold", host.server(template, cpu))
         shutil.copy(f"/run/libvirt/qemu/{guest.domain}.pid", directory / "pid")
         pins = Affinity({0: str(cpu), 1: str(cpu)}, str(other))
-        yield Service(host, manager, guest, pins, logs / "agent.log", run / "answers")
+        yield Service(host, manager, guest, pins, logs / "agent.log", history, run / "answers")
         host.delete(guest)
 
 
@@ -145,6 +153,9 @@ def test_the_agent_does_its_work(service: Service) -> None:
     if "cpu" in service.host.hypervisor.controllers:
         until(lambda: {0: -1, 1: 25_000} == Host().vcpu_quotas(domain))
     until(lambda: "vCPU 1: CPU" in service.log.read_text(), lambda: "a line on vCPU 1")  # a pass logs when it ends
+    changes = list(change_log.read(service.history, server=service.guest.server.uuid))
+    assert {"vCPU 0", "vCPU 1", "emulator"} <= {change.what for change in changes}
+    assert 0o640 == stat.S_IMODE(service.history.stat().st_mode)
 
 
 def test_what_the_bounds_allow(service: Service) -> None:

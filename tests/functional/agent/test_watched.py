@@ -145,7 +145,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(configuration: str, **environment: str) -> subprocess.Popen[str]:
-        own = f"run_directory = {tmp_path}/run\nlock_name = {tmp_path}"
+        own = f"run_directory = {tmp_path}/run\nlock_name = {tmp_path}\nhistory_file = {tmp_path}/history.jsonl"
         configuration = configuration.replace("[kongming_agent]", f"[kongming_agent]\n{own}")
         (tmp_path / "agent.conf").write_text(configuration)
         command = [*AGENT, "--config-file", str(tmp_path / "agent.conf"), "--log-file", str(tmp_path / "log")]
