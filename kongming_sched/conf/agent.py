@@ -177,6 +177,7 @@ set its ``IRQBALANCE_BANNED_CPULIST`` to ``dedicated_cpu_set``, as ``kongming-ag
 keeps it from changing anything of the kernel, so that it needs ``ProtectKernelTunables=no`` in a drop-in.
 """,
     ),
+    *reporting.OPTS,
     cfg.StrOpt(
         "lock_name",
         default="kongming-agent",
@@ -188,7 +189,6 @@ socket.
 Change it only where one machine stands for several hosts, as in a test.
 """,
     ),
-    *reporting.OPTS,
 ]
 
 NOVA_COMPUTE_OPTS = [
