@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
-from testbed.cloud import emulated_host, ini, nova_conf
+from kongming_sched.topology import HostTopology
+from testbed.cloud import emulated_host, ini, nova_conf, numa_conf
 from testbed.cloud.clients import PROGRAMS
 from testbed.cloud.compute_host import address, holder, socket_path
 from testbed.cloud.controllers import discover_hosts
@@ -124,6 +125,9 @@ def _emulated_host(plan: Plan, host: str) -> list[Part]:
         helper = emulated_host.privsep_helper(plan, host)
         state = emulated_host.state(plan, host)
         conf = nova_conf.libvirt_compute(plan, host, state, helper, emulated_host.address(plan, host))
+        if plan.options.kongming:
+            for section, lines in numa_conf.options(plan, host, _topology(plan, host)).items():
+                conf.setdefault(section, {}).update(lines)
         ini.write(configuration_folder(plan, host) / "nova.conf", conf)
 
     def slow(
@@ -138,7 +142,7 @@ def _emulated_host(plan: Plan, host: str) -> list[Part]:
     before_compute = (*CONTROLLERS, "glance", "neutron-stub", daemon, f"{host}-files")
     return [
         slow(daemon, emulated_host.libvirtd(plan, host), libvirt_answers(plan, host), (system,), (system,)),
-        Task(f"{host}-files", write_files),
+        Task(f"{host}-files", write_files, (daemon,)),
         Task(f"{host}-agent-files", lambda: write_agent_file(plan, host), (daemon,)),
         slow(
             f"{host}-nova-compute",
@@ -154,12 +158,19 @@ def _in_host(plan: Plan, host: str, *command: str | Path, verb: str = "enter") -
     return [sys.executable, "-m", "testbed.cloud.compute_host", verb, plan.directory, host, *command]
 
 
+def _topology(plan: Plan, host: str) -> HostTopology:
+    """The CPUs of a host whose libvirtd runs."""
+    hypervisor = LibvirtHypervisor(libvirt_uri(plan, host))
+    topology = hypervisor.topology()
+    hypervisor.close()
+    return topology
+
+
 def write_agent_file(plan: Plan, host: str) -> None:
     """The agent's configuration, with pools that are computed from the machine's topology."""
-    hypervisor = LibvirtHypervisor(libvirt_uri(plan, host))
-    pools = choose_pools(hypervisor.topology())
-    hypervisor.close()
     is_emulated = host in plan.emulated_hosts
+    choose = numa_conf.choose_emulated_pools if is_emulated else choose_pools
+    pools = choose(_topology(plan, host))
     sections: ini.Sections = {
         "kongming_agent": {
             "dedicated_cpu_set": str(pools.dedicated),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kongming_sched.nova_numa.markers import marker
 from testbed.cloud.ini import Sections, Value, credentials, database, token_checks
 from testbed.cloud.plan import LOOPBACK, Plan
 
@@ -19,13 +18,12 @@ FILTERS = [
     "ServerGroupAntiAffinityFilter",
     "ServerGroupAffinityFilter",
     "KongmingTemplateFilter",
+    "NUMATopologyFilter",
+    "PciPassthroughFilter",
     "KongmingNumaFilter",
 ]
 
 SCHEDULER_WORKERS = 2
-
-EMULATED_NODES = (0, 1)
-"""The NUMA nodes of the virtual machine in which hosts are emulated."""
 
 Conf = dict[str, dict[str, Value]]
 
@@ -46,6 +44,7 @@ def _common(plan: Plan, vhost: str, state: Path) -> Conf:
             "manager_shutdown_timeout": 1,
             # An emulated host now and then says nothing for a minute or two.
             "service_down_time": 240 if plan.emulated_hosts else 60,
+            "allow_resize_to_same_host": bool(plan.emulated_hosts),
         },
         "oslo_concurrency": {"lock_path": state / "lock"},
         "notifications": {"notification_format": "versioned", "notify_on_state_change": "vm_and_task_state"},
@@ -118,7 +117,7 @@ def fake_compute(plan: Plan, host: str) -> Sections:
     return conf
 
 
-def libvirt_compute(plan: Plan, host: str, state: Path, privsep_helper: str, my_ip: str) -> Sections:
+def libvirt_compute(plan: Plan, host: str, state: Path, privsep_helper: str, my_ip: str) -> Conf:
     """A host with QEMU.
 
     Guests have no operating system that would end when asked to, hence the short times to wait for it.
@@ -143,9 +142,6 @@ def libvirt_compute(plan: Plan, host: str, state: Path, privsep_helper: str, my_
     }
     if host in plan.emulated_hosts:
         conf["DEFAULT"]["disk_allocation_ratio"] = 16.0  # it has room for one server of 1 GB, which none makes use of
-    if plan.options.kongming and host in plan.emulated_hosts:
-        conf["neutron"] |= {"physnets": ",".join(map(marker, EMULATED_NODES))}
-        conf |= {f"neutron_physnet_{marker(node)}": {"numa_nodes": node} for node in EMULATED_NODES}
     # The hosts are one machine, which libvirt may call incompatible with itself where it is a guest.
     conf["workarounds"] = {"skip_cpu_compare_on_dest": True}
     conf |= {name: {"helper_command": privsep_helper} for name in ("nova_sys_admin", "privsep_osbrick")}

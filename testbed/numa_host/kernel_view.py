@@ -23,6 +23,7 @@ from kongming_sched.cpuset import CpuSet
 _VCPU_THREAD = re.compile(r"CPU (\d+)/(?:KVM|TCG)")
 _IO_THREAD = re.compile(r"IO iothread(\d+)")
 _PAGES = re.compile(r"\bN(\d+)=(\d+)")
+_PAGE_SIZE = re.compile(r"\bkernelpagesize_kB=(\d+)")
 _CPUS = Path("/sys/devices/system/cpu")
 _NODES = Path("/sys/devices/system/node")
 _MEMORY_WORD = re.compile(r"(?:size=)?(\d+)([kM]?)")
@@ -70,6 +71,17 @@ def affinity(pid: int) -> Affinity:
     return Affinity(dict(sorted(vcpus.items())), _allowed(process), dict(sorted(iothreads.items())))
 
 
+def helpers(pid: int) -> CpuSet:
+    """All CPUs that threads of a QEMU process may run on which are neither vCPUs nor I/O threads."""
+    found = []
+    for task in (Path("/proc") / str(pid)).glob("task/*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # helpers come and go
+            name = (task / "comm").read_text().strip()
+            if not _VCPU_THREAD.fullmatch(name) and not _IO_THREAD.fullmatch(name):
+                found.append(_allowed(task))
+    return CpuSet.union(found)
+
+
 def vcpu_limits(pid: int) -> dict[int, str]:
     """What ``cpu.max`` says of each vCPU of a QEMU process: quota and period in microseconds, on cgroup v2."""
     limits = {}
@@ -111,10 +123,29 @@ def spread_memory(pid: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
+def huge_pages(numa_maps: str) -> dict[int, dict[int, int]]:
+    """The huge pages of a process: their size in KiB to how many lie on which NUMA node."""
+    found: dict[int, Counter[int]] = {}
+    for line in numa_maps.splitlines():
+        if " huge " in f"{line} " and (size := _PAGE_SIZE.search(line)):
+            on = {int(node): int(pages) for node, pages in _PAGES.findall(line)}
+            found.setdefault(int(size[1]), Counter()).update(on)
+    return {size: dict(sorted(pages.items())) for size, pages in sorted(found.items()) if pages}
+
+
+def bound_pages(numa_maps: str) -> dict[int, int]:
+    """The pages by node of those mappings of a process that it has bound to nodes: memory that Nova has laid out."""
+    lines = [line for line in numa_maps.splitlines() if line.partition(" ")[2].startswith("bind")]
+    pages = sum((Counter({int(node): int(count) for node, count in _PAGES.findall(line)}) for line in lines), Counter())
+    return dict(sorted(pages.items()))
+
+
 def guest_memory(pid: int) -> dict[int, int]:
     """The pages of a guest's memory by NUMA node, even if it has used little of it; empty where nobody counts them."""
     process = Path("/proc") / str(pid)
     words = (process / "cmdline").read_text().split("\0")
+    if any('"host-nodes"' in word for word in words):
+        return bound_pages((process / "numa_maps").read_text())
     size = _MEMORY_WORD.match(words[words.index("-m") + 1])
     assert size
     bytes_wanted = int(size[1]) * _UNITS_KIB[size[2]] << 10
@@ -196,14 +227,18 @@ def describe_guest(server: str) -> dict[str, object] | None:
         return None
     try:
         seen, memory = affinity(pid), guest_memory(pid)
+        maps = Path(f"/proc/{pid}/numa_maps")
+        huge = huge_pages(maps.read_text()) if maps.exists() else {}
     except (FileNotFoundError, ProcessLookupError):  # gone since
         return None
     return {
         "pid": pid,
         "vcpus": {str(vcpu): str(cpus) for vcpu, cpus in seen.vcpus.items()},
         "emulator": str(seen.emulator),
+        "helpers": str(helpers(pid)),
         "iothreads": {str(number): str(cpus) for number, cpus in seen.iothreads.items()},
         "memory": {str(node): pages for node, pages in memory.items()},
+        "huge_pages": {str(size): {str(node): count for node, count in on.items()} for size, on in huge.items()},
     }
 
 

@@ -14,7 +14,13 @@ from testbed.lab.hypervisor import kvm_runs_firmware
 from testbed.lab.process import ChildProcess, LabError
 from testbed.numa_host.image import Image, run_program
 
+NODES = (0, 1)
 NODE_MEMORY_MB = 1536
+"""Beside the huge pages."""
+
+HUGE_PAGES = {1 << 20: 1, 2 << 10: 256}
+"""How many huge pages each node has, by their size in KiB: those that a processor lacks the kernel leaves out."""
+
 RESULTS_BYTES = 64 << 20
 
 _ACCELERATORS = {
@@ -87,16 +93,29 @@ def command_line(
     """QEMU with the host, but without its disks and lines.
 
     :param words: for the first process, on the kernel's command line
+    :param node_memory_mb: what each node has beside its huge pages
     """
+    node_mb = node_memory_mb + sum(size_kib * count for size_kib, count in HUGE_PAGES.items()) // 1024
     command = ["qemu-system-x86_64", *_ACCELERATORS[accelerator], *_BARE]
-    command += ["-m", str(2 * node_memory_mb), "-smp", "8,sockets=2,cores=2,threads=2"]
-    for node, cpus in enumerate(("0-3", "4-7")):
-        command += ["-object", f"memory-backend-ram,id=memory{node},size={node_memory_mb}M"]
+    command += ["-m", str(len(NODES) * node_mb), "-smp", "8,sockets=2,cores=2,threads=2"]
+    for node, cpus in zip(NODES, ("0-3", "4-7"), strict=True):
+        command += ["-object", f"memory-backend-ram,id=memory{node},size={node_mb}M"]
         command += ["-numa", f"node,nodeid={node},cpus={cpus},memdev=memory{node}"]
-    # Without the kernel's own balancing no page moves by itself. Its mitigations guard against
-    # nobody in here, and flush the emulated translation buffers at every system call.
-    boot = "console=ttyS0 root=/dev/nvme0n1 rw init=/init numa_balancing=disable mitigations=off panic=-1"
-    return [*command, "-kernel", str(kernel), "-append", f"{boot}{' quiet' * quiet} {words}"]
+    # Without the kernel's own balancing no page moves by itself. Its mitigations guard against nobody in here, and
+    # flush the emulated translation buffers at every system call. Its check of the timer panics where the emulator gets
+    # no CPU for as long as it waits for a tick.
+    boot = "console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1"
+    calm = "numa_balancing=disable mitigations=off no_timer_check"
+    append = f"{boot} {calm} {_huge_page_words()}{' quiet' * quiet} {words}"
+    return [*command, "-kernel", str(kernel), "-append", append]
+
+
+def _huge_page_words() -> str:
+    """What has the kernel set huge pages aside while there is memory in one piece."""
+    return " ".join(
+        f"hugepagesz={size_kib}K hugepages={','.join(f'{node}:{count}' for node in NODES)}"
+        for size_kib, count in HUGE_PAGES.items()
+    )
 
 
 def disk(name: str, path: Path, more: str = "", form: str = "raw") -> list[str]:

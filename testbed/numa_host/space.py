@@ -81,6 +81,10 @@ def furnish(host: str, disks: Path) -> None:
         mount_over(folder(host) / name, target)
     (folder(host) / "hosts").write_text(f"127.0.0.1 localhost {host}\n")
     mount_over(folder(host) / "hosts", Path("/etc/hosts"))
+    for pages in Path("/dev").glob("hugepages*"):
+        # All have the machine's pages, but each its own folders, which libvirt calls after domains.
+        (pages / host).mkdir(exist_ok=True)
+        mount_over(pages / host, pages)
     for name in ("lock", "libvirt"):
         Path("/run", name).mkdir(exist_ok=True)
 

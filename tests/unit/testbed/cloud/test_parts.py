@@ -9,16 +9,11 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from kongming_sched.agent.inspect import nova_numa
-from kongming_sched.agent.inspect.findings import Level
-from kongming_sched.pools import HostCpus
 from testbed.cloud import emulated_host, ini, nova_conf
 from testbed.cloud.bringup import check_order
 from testbed.cloud.cloud import all_parts, services
 from testbed.cloud.plan import Plan
 from testbed.cloud.readiness import is_later
-from testbed.topologies import pools, two_nodes_smt2
-from tests.unit.agent.inspect.test_host_findings import SETTINGS
 from tests.unit.testbed.cloud.plans import make_plan
 
 CLOUDS = {
@@ -69,18 +64,6 @@ def test_without_kongming_there_is_nothing_of_it() -> None:
     plan = CLOUDS["without KongMing"]
     agents = [service.name for service in services(plan) if "agent" in service.name]
     assert ([], False) == (agents, "ongming_sched" in ini.render(nova_conf.controller(plan)))
-
-
-def test_nova_is_led_to_the_nodes_of_an_emulated_host(tmp_path: Path) -> None:
-    """By the lines that the agent's own check asks for."""
-    plan = CLOUDS["two emulated hosts"]
-    path = tmp_path / "nova.conf"
-    ini.write(path, nova_conf.libvirt_compute(plan, "numa-host", Path("/state"), "helper", "127.0.1.1"))
-    conf = cfg.ConfigOpts()
-    conf(["--config-file", str(path)], default_config_files=[])
-    options = nova_numa.read_options(conf, SETTINGS)
-    found = nova_numa.findings_of(options, HostCpus(two_nodes_smt2(), pools("1,9")), ["dpdk"])
-    assert [Level.OK] == [finding.level for finding in found]
 
 
 def test_no_two_services_listen_on_one_port() -> None:
