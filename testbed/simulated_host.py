@@ -8,7 +8,7 @@ and pins do what libvirt's do.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -170,6 +170,7 @@ class SimulatedHost:
         self.spawn(uuid, len(vcpus), extra_specs)
         guest = self._running[uuid]
         guest.vcpus, guest.emulator, guest.memory_nodes = list(vcpus), emulator, memory_nodes
+        self._note_shared_cpus()
 
     def bind_strictly(self, uuid: str, nodes: str) -> None:
         """What Nova does at the start of a guest that has a NUMA topology."""
@@ -243,6 +244,16 @@ class SimulatedHost:
 
     def running(self) -> list[DomainId]:
         return self._call("domains", lambda: [self._id(uuid) for uuid in sorted(self._running)])
+
+    def running_of(self, names: Iterable[str]) -> list[DomainId]:
+        found = [uuid for name in names for uuid, guest in self._running.items() if guest.name == name]
+        return self._call("find", lambda: [self._id(uuid) for uuid in found])
+
+    def find(self, names: Iterable[str]) -> list[Domain]:
+        return read_domains(self, self.running_of(names))
+
+    def guest_names(self) -> list[str]:
+        return sorted({guest.name for guest in self._running.values()})
 
     def read(self, found: DomainId) -> Domain:
         return self._call("read", lambda: self._locked(found.uuid, lambda: self._read(found)))

@@ -150,6 +150,9 @@ Such a server would not be pinned, and would run on dedicated CPUs of other serv
 server, and leaves one that migrates where it is. A hard reboot, a start or a resume on this host fails until the agent
 is back. The hook waits 15 seconds for an agent that is being restarted.
 
+A server that Nova pins to CPUs of dedicated_cpu_set itself is refused, whatever this says, if an agent works and cannot
+clear these CPUs of other servers.
+
 After a change run ``kongming-host hook install`` again.
 """,
     ),

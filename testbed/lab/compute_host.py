@@ -116,15 +116,19 @@ class ComputeHost:
             agent.stop()
             raise
 
-    def server(self, template: PinningTemplate, cpu: int) -> Scheduled:
-        """A server of a template of one cell that has claimed its place on the NUMA node of a host CPU."""
+    def server(self, template: PinningTemplate, cpu: int, *, has_claim: bool = True) -> Scheduled:
+        """A server of a template of one cell that has claimed its place on the NUMA node of a host CPU.
+
+        :param has_claim: False for one that comes without a claim
+        """
         node = next(node for node in self.topology.nodes if cpu in node.cpus)
         server = str(uuid.uuid4())
         resources = {
             self.node_uuid(cpu): dict(request.resources)
             for request in cell_requests(template, MEMORY_MB, node.threads_per_core)
         }
-        self.claim(server, resources)
+        if has_claim:
+            self.claim(server, resources)
         specs = extra_specs(
             template, {}, vcpus=template.vcpus, memory_mb=MEMORY_MB, threads_per_core=node.threads_per_core
         )

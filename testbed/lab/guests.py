@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,14 @@ class Guests:
         """Reach a libvirtd that was started anew."""
         self._connection = self._hypervisor.connect()
 
-    def spawn(self, name: str, server: Scheduled) -> Guest:
-        """Define and start the guest of a server."""
+    def spawn(self, name: str, server: Scheduled, pins: Sequence[int] = ()) -> Guest:
+        """Define and start the guest of a server.
+
+        :param pins: the host CPU of each vCPU, as Nova pins a server of hw:cpu_policy=dedicated; none by default
+        """
         guest = Guest(name, f"instance-{FIRST_DOMAIN + self._count:08x}", server)
         self._count += 1
-        domain = self._connection.defineXML(domain_xml(guest, self._virt_type))
+        domain = self._connection.defineXML(domain_xml(guest, self._virt_type, pins))
         self.running[server.uuid] = guest
         domain.create()
         return guest
@@ -141,8 +144,11 @@ class Guests:
                 _remove(domain)
 
 
-def domain_xml(guest: Guest, virt_type: str) -> str:
-    """A guest as Nova defines it: its metadata, memory, a plain number of vCPUs, one I/O thread."""
+def domain_xml(guest: Guest, virt_type: str, pins: Sequence[int] = ()) -> str:
+    """A guest as Nova defines it: its metadata, memory, a plain number of vCPUs, one I/O thread.
+
+    :param pins: the host CPU of each vCPU, if Nova pins it
+    """
     flavor = guest.server.flavor
     xml = config.LibvirtConfigGuest()
     xml.virt_type = virt_type
@@ -151,12 +157,29 @@ def domain_xml(guest: Guest, virt_type: str) -> str:
     xml.memory = flavor.memory_mb * 1024
     xml.vcpus = flavor.vcpus
     xml.iothreads = 1
+    if pins:
+        xml.cputune = _cputune(pins)
     xml.metadata.append(nova_metadata(guest))
     xml.os_type = "hvm"
     if platform.machine() == "x86_64":
         xml.os_mach_type = "pc"
         xml.features.append(config.LibvirtConfigGuestFeatureACPI())
     return str(xml.to_xml())
+
+
+def _cputune(pins: Sequence[int]) -> Any:
+    """Pins as nova-compute writes them: QEMU's own threads have the CPUs of all vCPUs."""
+    tune = config.LibvirtConfigGuestCPUTune()
+    for vcpu, cpu in enumerate(pins):
+        pin = config.LibvirtConfigGuestCPUTuneVCPUPin()
+        pin.id, pin.cpuset = vcpu, {cpu}
+        tune.vcpupin.append(pin)
+    tune.emulatorpin = config.LibvirtConfigGuestCPUTuneEmulatorPin()
+    tune.emulatorpin.cpuset = set(pins)
+    thread = config.LibvirtConfigGuestCPUTuneIOThreadPin()
+    thread.iothread, thread.cpuset = 1, set(pins)
+    tune.iothreadpin.append(thread)
+    return tune
 
 
 def nova_metadata(guest: Guest) -> Any:

@@ -14,7 +14,7 @@ from tests.unit.layers import CHECKOUT, CORE, imports, is_in, modules
 
 ALONE = {
     "nova": ["scheduler", "filters", "weighers", "validators"],
-    "libvirt": ["agent.host.libvirt_host"],
+    "libvirt": ["agent.host.libvirt_host", "agent.host.libvirt_events"],
     "kongming_sched.agent": ["agent"],
     "kongming_sched.cli": ["cli"],
     "kongming_sched.cloud": ["cloud", "cli", "status"],

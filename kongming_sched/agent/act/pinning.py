@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.apply import Applier
@@ -97,8 +98,7 @@ class Pinner:
         :raises HypervisorUnavailable: if libvirtd went away; the next pass repairs what is half done
         """
         subjects = {guest.uuid: server(guest) for guest in guests}
-        self._left = {uuid: problem for uuid, problem in failed_before.items() if uuid in subjects}
-        self._untouched = frozenset(untouched) & subjects.keys()
+        self._leave_alone(subjects, failed_before, untouched)
         kept_out: Mapping[str, str] = {}
         done: list[Action] = []
         seen: dict[str, Threads] = {}
@@ -121,11 +121,22 @@ class Pinner:
         return Pinned(layout, applier.occupancy, tuple(done), self._failed, self._left | waiting, seen, guests)
 
     def first_plan(
-        self, layout: HostLayout, guests: tuple[Guest, ...]
+        self,
+        layout: HostLayout,
+        guests: tuple[Guest, ...],
+        failed_before: Mapping[str, Problem] = MappingProxyType({}),
+        untouched: Collection[str] = (),
     ) -> tuple[HostLayout, tuple[Action, ...], Mapping[str, Problem]]:
         """What run would begin with: its layout, its actions, and why guests would be left alone, by server id."""
+        self._leave_alone([guest.uuid for guest in guests], failed_before, untouched)
         planned, actions = self._plan(layout, guests)
         return planned, tuple(actions), dict(self._left)
+
+    def _leave_alone(
+        self, servers: Collection[str], failed_before: Mapping[str, Problem], untouched: Collection[str]
+    ) -> None:
+        self._left = {uuid: problem for uuid, problem in failed_before.items() if uuid in servers}
+        self._untouched = frozenset(untouched) & frozenset(servers)
 
     def _read_again(self, guests: Iterable[Guest]) -> Iterator[Guest]:
         """These guests as they are now; one that cannot be read any more is left where it is."""

@@ -16,6 +16,7 @@ from kongming_sched.agent.decide.claims import claim_obstacle, find_claims
 from kongming_sched.agent.decide.demands import NodeDemands, demands_on, with_requested_cpus
 from kongming_sched.agent.decide.overrides import AcceptedOverrides, judge_overrides, moved_by_others, waiting_for_cpus
 from kongming_sched.agent.decide.siblings import put_together
+from kongming_sched.agent.decide.starting import pushed_off
 from kongming_sched.agent.model.guest import Guest, ObservedGuest
 from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.model.view import GuestLayout, HostLayout, HostView, MemoryElsewhere
@@ -33,8 +34,19 @@ def lay_out(view: HostView) -> HostLayout:
 
     Guests whose claim or template is not as it should be hold the CPUs that they have, and no other guest gets these.
     Nor does any get those of guests that cannot be read; where these have claimed here, Placement counts them already.
+
+    No guest loses its CPUs to one that starts: if there is no other place for it, it stays until that one runs.
     """
-    claims = find_claims(view.guests, view.states_by_node(), [guest.uuid for guest in view.unread])
+    layout = _lay_out(view)
+    while view.starting and (pushed := pushed_off(view, layout)):
+        view = replace(view, immovable=view.immovable | pushed)
+        layout = _lay_out(view)
+    return layout
+
+
+def _lay_out(view: HostView) -> HostLayout:
+    apart = [guest.uuid for guest in (*view.unread, *view.starting)]
+    claims = find_claims(view.guests, view.states_by_node(), apart)
     consumers = {consumer for state in view.states.values() for consumer in state.allocations}
     uncounted = [guest for guest in view.unread if guest.uuid not in consumers]
     held = CpuSet()
@@ -86,7 +98,7 @@ class _Builder:
     def build(self) -> HostLayout:
         """Decide in this order: who must wait, explicit and shared cells, dedicated ones, and last who has no place."""
         immovable = [guest for guest in self.view.guests if guest.uuid in self.view.immovable]
-        fixed = [*self.view.unread, *immovable]
+        fixed = [*self.view.unread, *self.view.starting, *immovable]
         movable = [guest for guest in self.view.guests if guest.uuid not in self.view.immovable]
         placed = [guest for guest in movable if guest.uuid not in self.problems]
         obstacles = self.find_obstacles(fixed, placed)

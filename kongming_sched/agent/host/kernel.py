@@ -227,6 +227,10 @@ class Host:
                     groups[vcpu] = CpuGroup(mount / path.lstrip("/"))
         return groups
 
+    def guest_names(self) -> list[str]:
+        """libvirt's names of the domains for which it has noted a process; some may have ended."""
+        return sorted(path.stem for path in self._run.glob("*.pid"))
+
     def find_pid(self, domain: Domain) -> int:
         """The id of a guest's QEMU process.
 

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import libvirt
 import tenacity
 
 from kongming_sched import exceptions
+from kongming_sched.agent.host.libvirt_events import silence_errors, start_event_loop
 from kongming_sched.agent.host.machine import machine_mark, uuid_of
 from kongming_sched.agent.host.ports import read_domains
 from kongming_sched.agent.ipc import qemu_hook
@@ -46,13 +46,14 @@ class LibvirtHypervisor:
         self._uri = uri
         self._on_event = on_event
         self._connection: Any = None
+        self._connecting = threading.RLock()
         self._handles: dict[str, Any] = {}
         self._started: set[str] = set()
         self._unreadable: set[str] = set()
         self._topology: tuple[CpuSet, HostTopology] | None = None
-        libvirt.registerErrorHandler(_be_quiet, None)
+        silence_errors()
         if on_event is not None:
-            _start_event_loop()
+            start_event_loop()
 
     def host_name(self) -> str:
         """The name that nova-compute registers this host under."""
@@ -97,6 +98,17 @@ class LibvirtHypervisor:
         self._unreadable &= self._handles.keys()
         return [DomainId(uuid, handle.name(), str(handle.ID())) for uuid, handle in self._handles.items()]
 
+    def running_of(self, names: Iterable[str]) -> list[DomainId]:
+        """Those of these domains that run, asked for one by one: a list of all waits for each that is being started."""
+        found = []
+        for name in names:
+            with contextlib.suppress(exceptions.GuestGone), self._errors(f"find domain {name}", name):
+                handle = self._connect().lookupByName(name)
+                if handle.isActive():
+                    self._handles[handle.UUIDString()] = handle
+                    found.append(DomainId(handle.UUIDString(), name, str(handle.ID())))
+        return found
+
     def read(self, found: DomainId) -> Domain:
         """One running domain."""
         uuid, name = found.uuid, found.name
@@ -109,6 +121,10 @@ class LibvirtHypervisor:
         self._unreadable.discard(uuid)
         known = {key: _signed(value) for key, value in scheduler.items() if key in _SCHEDULER}
         return Domain(uuid, name, xml, known, found.start)
+
+    def find(self, names: Iterable[str]) -> list[Domain]:
+        """Those of these domains that run; see running_of()."""
+        return read_domains(self, self.running_of(names))
 
     def take_started(self) -> frozenset[str]:
         """The ids of the domains of which an event has said, since this was asked last, that they started."""
@@ -190,14 +206,15 @@ class LibvirtHypervisor:
                 connection.close()
 
     def _connect(self) -> Any:
-        if self._connection is not None and not self._connection.isAlive():
-            self.close()
-        if self._connection is None:
-            connection = libvirt.open(self._uri)
-            if self._on_event is not None:
-                self._listen(connection)
-            self._connection = connection
-        return self._connection
+        with self._connecting:  # while one thread waits for a list, the loop may make calls for single guests
+            if self._connection is not None and not self._connection.isAlive():
+                self.close()
+            if self._connection is None:
+                connection = libvirt.open(self._uri)
+                if self._on_event is not None:
+                    self._listen(connection)
+                self._connection = connection
+            return self._connection
 
     def _listen(self, connection: Any) -> None:
         with contextlib.suppress(libvirt.libvirtError):  # which drivers without a daemon do not have
@@ -279,22 +296,3 @@ _read_patiently = tenacity.retry(
 def _signed(value: int) -> int:
     """A quota as libvirt takes it: where there is none it reports the largest number that it takes on cgroup v2."""
     return value if value < _NO_QUOTA else -1
-
-
-def _be_quiet(_context: object, _error: object) -> None:
-    """Takes the place of libvirt's own handler, which prints every error to standard error."""
-
-
-@functools.cache
-def _start_event_loop() -> threading.Thread:
-    """libvirt's event loop, one per process, which must stand before the first connection."""
-    libvirt.virEventRegisterDefaultImpl()
-    thread = threading.Thread(target=_run_event_loop, name="libvirt-events", daemon=True)
-    thread.start()
-    return thread
-
-
-def _run_event_loop() -> None:
-    while True:
-        with contextlib.suppress(libvirt.libvirtError):
-            libvirt.virEventRunDefaultImpl()

@@ -40,6 +40,7 @@ class Hypervisor(_HypervisorCalls, Protocol):
     """All that the agent needs of libvirt; see LibvirtHypervisor for what each method does and raises."""
 
     def domains(self) -> list[Domain]: ...  # noqa: D102
+    def find(self, names: Iterable[str]) -> list[Domain]: ...  # noqa: D102
 
 
 class DomainReader(Protocol):
@@ -52,6 +53,7 @@ class PlainHypervisor(_HypervisorCalls, DomainReader, Protocol):
     """libvirt with its domains one by one, as PatientHypervisor needs it."""
 
     def running(self) -> list[DomainId]: ...  # noqa: D102
+    def running_of(self, names: Iterable[str]) -> list[DomainId]: ...  # noqa: D102
 
 
 class ThreadReader(Protocol):
@@ -94,6 +96,7 @@ class Kernel(ThreadKernel, MemoryReader, PolicyKernel, Protocol):
 
     def default_shares(self) -> int: ...  # noqa: D102
     def huge_pages(self) -> PagesByNode: ...  # noqa: D102
+    def guest_names(self) -> list[str]: ...  # noqa: D102
     def vcpu_quotas(self, domain: Domain) -> dict[int, int]: ...  # noqa: D102
     def set_vcpu_quota(self, domain: Domain, vcpu: int, quota_us: int) -> None: ...  # noqa: D102
 

@@ -30,6 +30,7 @@ from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import METADATA_NAME, Metadata
+from kongming_sched.agent.state.starts import STARTS_NAME, Starts
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
@@ -120,6 +121,7 @@ class Site:
             reservations,
             Metadata(self.settings.run_directory / METADATA_NAME),
             ReleasedFile(self.released_path),
+            starts=Starts.read_only(self.settings.run_directory / STARTS_NAME),
         )
         return Reconciler(parts).preview(self.cpus)
 

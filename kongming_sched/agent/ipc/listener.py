@@ -7,7 +7,8 @@ agent's loop and waits for its answer: a hook for a second, an order for as long
 room of their own, and however many wait, no hook waits for them.
 
 Whether the agent works, which the hook asks before a guest starts, is answered at once and not by the loop, whose pass
-may take longer than the hook waits.
+may take longer than the hook waits. So is a hook whose guest has no pins inside the dedicated pool. One whose guest has
+some waits for the loop, which clears these CPUs, as long as it says that it can.
 """
 
 from __future__ import annotations
@@ -24,8 +25,17 @@ from pathlib import Path
 
 from kongming_sched import exceptions
 from kongming_sched.agent.ipc import client
-from kongming_sched.agent.ipc.qemu_hook import GREETING, MAX_BYTES, PATIENCE_SECONDS, START_GREETING
+from kongming_sched.agent.ipc.qemu_hook import (
+    CLEAR_GREETING,
+    GREETING,
+    MAX_BYTES,
+    PATIENCE_SECONDS,
+    START_GREETING,
+    START_PATIENCE_SECONDS,
+)
+from kongming_sched.agent.ipc.question import Question
 from kongming_sched.agent.own_directory import SOCKET_NAME, OwnDirectory
+from kongming_sched.texts.whole_number import find_whole_number
 
 MAX_CONNECTIONS = 16
 """No more guests than this come in within a second; further connections wait in the socket's queue. An order counts
@@ -34,37 +44,16 @@ until it has been read."""
 MAX_ORDERS = 16
 """How many orders may wait for their answers; further ones are refused at once."""
 
+MAX_STARTS = 64
+"""How many starting guests may wait for their CPUs; hooks of further ones ask again."""
+
+_ANSWERING_SECONDS = 0.5
+"""How long before the end of a hook's time it is answered that there is no answer."""
+
 QUEUE_LENGTH = 128
 """How many hooks may wait to be accepted; one more would be refused at once instead of waiting its second."""
 
 _CREDENTIALS = struct.Struct("3i")
-
-
-class Question:
-    """A hook or a command that waits.
-
-    :ivar xml: of the incoming guest; of a command, the order
-    :ivar is_abandoned: whether the one who asked has stopped waiting
-    """
-
-    def __init__(self, xml: str) -> None:
-        self.xml = xml
-        self._done = threading.Event()
-        self._pins: Mapping[str, object] | None = None
-        self.is_abandoned = False
-
-    def answer(self, pins: Mapping[str, object] | None) -> None:
-        """Give the answer, or none; only the first call counts."""
-        if not self._done.is_set():
-            self._pins = pins
-            self._done.set()
-
-    def wait(self, seconds: float) -> Mapping[str, object] | None:
-        """The answer; None if there is none in time, and then the question is abandoned."""
-        if not self._done.wait(max(seconds, 0)):
-            self.is_abandoned = True
-            return None
-        return self._pins
 
 
 class Listener:
@@ -73,19 +62,29 @@ class Listener:
     :param directory: made if it is not there, and readable for the agent's user alone
     :param wake: called whenever a question has come
     :param is_working: whether the agent works; called by other threads
+    :param is_clear: whether the guest of an XML needs no CPU cleared; called by other threads
     """
 
-    def __init__(self, directory: Path, wake: Callable[[], None], is_working: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        wake: Callable[[], None],
+        is_working: Callable[[], bool],
+        is_clear: Callable[[str], bool],
+    ) -> None:
         self.path = directory / SOCKET_NAME
         self._directory = OwnDirectory(directory)
         self._wake = wake
         self._is_working = is_working
+        self._is_clear = is_clear
         self._socket: socket.socket | None = None
         self._made: os.stat_result | None = None
         self._questions: list[Question] = []
+        self._starts: list[Question] = []
         self._orders: list[Question] = []
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._free_for_starts = threading.BoundedSemaphore(MAX_STARTS)
         self._free_for_orders = threading.BoundedSemaphore(MAX_ORDERS)
 
     def open(self) -> None:
@@ -116,11 +115,12 @@ class Listener:
             return False
 
     def take(self) -> list[Question]:
-        """The hooks' questions that came since the last call, those left out that were abandoned."""
-        with self._lock:
-            taken = self._questions.copy()
-            self._questions.clear()
-        return [question for question in taken if not question.is_abandoned]
+        """The questions for incoming guests that came since the last call, those left out that were abandoned."""
+        return self._take(self._questions)
+
+    def take_starts(self) -> list[Question]:
+        """The questions for starting guests that came since the last call, those left out that were abandoned."""
+        return self._take(self._starts)
 
     def take_order(self) -> Question | None:
         """The order that has waited longest, those left out that were abandoned; None if none waits."""
@@ -142,10 +142,16 @@ class Listener:
         with contextlib.suppress(OSError):  # wakes the thread that accepts
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        for question in self.take():
+        for question in (*self.take(), *self.take_starts()):
             question.answer(None)
         while order := self.take_order():
             order.answer(None)
+
+    def _take(self, waiting: list[Question]) -> list[Question]:
+        with self._lock:
+            taken = waiting.copy()
+            waiting.clear()
+        return [question for question in taken if not question.is_abandoned]
 
     def _is_served(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -181,6 +187,23 @@ class Listener:
                 self._free.release()
             if greeting == client.GREETING:
                 self._serve_order(connection, text)
+            elif greeting == CLEAR_GREETING:
+                self._serve_start(connection, text)
+
+    def _serve_start(self, connection: socket.socket, text: str) -> None:
+        line, _, xml = text.partition("\n")
+        seconds = min(find_whole_number(line, range(10_000)) or 0, START_PATIENCE_SECONDS)
+        if not self._is_working():
+            _send(connection, {"running": False})
+        elif self._is_clear(xml):
+            _send(connection, {"running": True, "clear": True})
+        elif not self._free_for_starts.acquire(blocking=False):
+            _send(connection, _busy(f"{MAX_STARTS} starting guests wait for their CPUs already"))
+        else:
+            try:
+                self._put(connection, self._starts, xml, seconds - _ANSWERING_SECONDS, _BUSY)
+            finally:
+                self._free_for_starts.release()
 
     def _serve_order(self, connection: socket.socket, text: str) -> None:
         if not self._free_for_orders.acquire(blocking=False):
@@ -191,15 +214,35 @@ class Listener:
         finally:
             self._free_for_orders.release()
 
-    def _put(self, connection: socket.socket, waiting: list[Question], text: str, seconds: float) -> None:
-        """Put a question before the loop, and send the answer if there is one in time."""
+    def _put(
+        self,
+        connection: socket.socket,
+        waiting: list[Question],
+        text: str,
+        seconds: float,
+        late: Mapping[str, object] | None = None,
+    ) -> None:
+        """Put a question before the loop, and send the answer if there is one in time.
+
+        :param late: what is sent instead if there is none; by default nothing
+        """
         question = Question(text)
         with self._lock:
             waiting.append(question)
         self._wake()
         answer = question.wait(seconds)
+        if answer is None and question.is_abandoned:
+            answer = late
         if answer is not None:
             _send(connection, answer)
+
+
+def _busy(reason: str) -> dict[str, object]:
+    """An answer to a hook that may ask again."""
+    return {"running": True, "clear": False, "retry": True, "reason": reason}
+
+
+_BUSY = _busy("the agent is busy with something that takes long; see its log")
 
 
 def _send(connection: socket.socket, answer: Mapping[str, object]) -> None:
@@ -224,7 +267,7 @@ def _receive(connection: socket.socket, deadline: float) -> tuple[bytes, str]:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
         chunk = connection.recv(65536)
         if not chunk:
-            known = (GREETING, START_GREETING, client.GREETING)
+            known = (GREETING, START_GREETING, CLEAR_GREETING, client.GREETING)
             greeting = next((line for line in known if received.startswith(line)), b"")
             with contextlib.suppress(UnicodeDecodeError):
                 return greeting, received[len(greeting) :].decode()

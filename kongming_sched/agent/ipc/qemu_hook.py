@@ -13,6 +13,8 @@ whatever cannot be understood without a doubt. The exit code is 0, because any o
 libvirt also calls it with the XML of every guest that is about to start, those that migrate or are restored included.
 A guest of a template is not started, by exit code 1, if no agent works here: nothing would pin it, and it would run on
 the dedicated CPUs of other guests. Nova then takes another host. An agent that is just being restarted is waited for.
+A guest that starts with pins, as Nova gives them to those that it lays out itself, waits until the agent has cleared
+these CPUs of other guests, and is not started if that cannot be.
 
 Everything from the first byte of the XML to the last edit has a second, for libvirt waits meanwhile. What takes longer
 is handed on without the old pins if these were found, and else as it is.
@@ -44,6 +46,8 @@ GREETING = b"kongming-arrival 1\n"
 """Before the XML, so that an agent and a hook of different releases do not misunderstand each other."""
 START_GREETING = b"kongming-start 1\n"
 """Asks whether the agent works, before a guest starts."""
+CLEAR_GREETING = b"kongming-start 2\n"
+"""Before a line with the seconds that the hook can wait, and the XML of a guest that starts with pins."""
 REFUSE_STARTS = True
 """Whether guests of templates start only while an agent works; the installed copy has what the agent's options say."""
 START_PATIENCE_SECONDS = 15.0
@@ -51,6 +55,7 @@ START_PATIENCE_SECONDS = 15.0
 TRY_SECONDS = 1.0
 """How long an agent has for an answer to one question whether it works."""
 _PAUSE_SECONDS = 0.2
+"""How long before the agent is asked again whether it works, or whether CPUs are clear by now."""
 MAX_BYTES = 4 * 1024 * 1024
 """More than any guest's XML; a hundred disks take a tenth of it."""
 PATIENCE_SECONDS = 1.0
@@ -506,40 +511,75 @@ def _replaced(xml: bytes, domain: Element, pins: Pins) -> bytes:
     return edited
 
 
-def refusal(path: str, deadline: Deadline) -> str:
-    """Why no guest of a template may start: no agent has said in time that it works. Empty if one has."""
+class Refusal:
+    """Why a guest is not to start.
+
+    :ivar is_answer: whether the agent says so; else it has not answered as it should
+    :ivar is_final: whether asking again would not help
+    """
+
+    __slots__ = ("is_answer", "is_final", "reason")
+
+    def __init__(self, reason: str, *, is_answer: bool = False, is_final: bool = False) -> None:
+        self.reason = reason
+        self.is_answer = is_answer
+        self.is_final = is_final
+
+
+def refusal(path: str, deadline: Deadline, pinned: bytes = b"") -> Refusal | None:
+    """Why a guest of a template may not start: no agent has said in time that it works. None if one has.
+
+    :param pinned: the XML of a guest that starts with pins, whose CPUs are to be clear of other guests
+    """
+    given = None
     while True:
         # Each has its whole time. A last one cut short would say "timed out" of an agent that has given another reason.
-        reason = _fault_of_agent(path, Deadline(TRY_SECONDS))
-        if not reason or deadline.is_over:
-            return reason
+        seconds = max(deadline.left(), TRY_SECONDS) if pinned else TRY_SECONDS
+        found = _ask_for_start(path, pinned, seconds)
+        if found is None or not (REFUSE_STARTS or found.is_answer):
+            return None
+        if given is None or found.is_answer or not given.is_answer:
+            given = found
+        if found.is_final or deadline.is_over:
+            return given
         time.sleep(min(_PAUSE_SECONDS, deadline.left()))
 
 
-def _fault_of_agent(path: str, deadline: Deadline) -> str:
-    """Why an agent does not work now; empty if it does."""
+def _ask_for_start(path: str, pinned: bytes, seconds: float) -> Refusal | None:
+    """Ask the agent once; see refusal()."""
+    question = CLEAR_GREETING + f"{seconds:.0f}\n".encode() + pinned if pinned else START_GREETING
     try:
-        answer = _exchange(path, START_GREETING, deadline)
-        # One of an older release does not know the question and hangs up, which shows that it runs.
-        is_running = not answer or json.loads(answer).get("running") is True
+        answer = _exchange(path, question, Deadline(seconds))
+        if not answer and not pinned:
+            return None  # one of an older release does not know the question and hangs up, which shows that it runs
+        if not answer:
+            return Refusal(f"the agent at {path} has hung up")
+        fields = json.loads(answer)
+        if fields.get("running") is not True:
+            return Refusal(f"the agent at {path} does not see this host; see its log")
+        if pinned and fields.get("clear") is not True:
+            return Refusal(str(fields.get("reason")), is_answer=True, is_final=fields.get("retry") is not True)
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        return f"the agent at {path} does not answer ({error})"
-    return "" if is_running else f"the agent at {path} does not see this host; see its log"
+        return Refusal(f"the agent at {path} does not answer ({error})")
+    return None
 
 
 def start(name: str, path: str) -> int:
     """The exit code for a guest that is about to start; whatever is no guest of a template starts."""
-    deadline = Deadline()
-    with limited(deadline):
-        is_ours = bool(DomainReader(Text(read(0)).utf8).template)
-    reason = refusal(path, Deadline(START_PATIENCE_SECONDS)) if is_ours else ""
-    if not reason:
+    with limited(Deadline()):
+        text = Text(read(0))
+        reader = DomainReader(text.utf8)
+    is_pinned = any(cputune.find(*_PINS) for cputune in reader.domain.find("cputune"))
+    if not reader.template or not (REFUSE_STARTS or is_pinned):
         return 0
-    print(
-        f"kongming-qemu-hook: {name} has a template, and nothing would pin it: {reason}. Start kongming-agent, or set"
-        " [kongming_agent] refuse_starts_without_agent = false and run 'kongming-host hook install'",
-        file=sys.stderr,
-    )
+    found = refusal(path, Deadline(START_PATIENCE_SECONDS), text.utf8 if is_pinned else b"")
+    if found is None:
+        return 0
+    why = f"{name} has a template, and nothing would pin it: {found.reason}. Start kongming-agent, or set"
+    why += " [kongming_agent] refuse_starts_without_agent = false and run 'kongming-host hook install'"
+    if found.is_answer:
+        why = f"{name} does not start here: {found.reason}"
+    print(f"kongming-qemu-hook: {why}", file=sys.stderr)
     return 1
 
 
@@ -557,7 +597,7 @@ def main(arguments: list[str], path: str = SOCKET) -> int:
     """Be the hook: NAME OPERATION SUB-OPERATION EXTRA, and the XML on standard input."""
     gc.disable()  # to search for circles takes a third of the time of a large XML, and the process ends soon
     try:
-        if arguments[1:3] == ["start", "begin"] and REFUSE_STARTS:
+        if arguments[1:3] == ["start", "begin"]:
             return start(arguments[0], path)
         if arguments[1:3] not in (["migrate", "begin"], ["restore", "begin"]):
             return 0

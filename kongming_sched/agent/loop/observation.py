@@ -59,6 +59,7 @@ class Observation:
     :ivar incoming: the guests that migrate to it
     :ivar released: which guests are to be left alone
     :ivar problems: what cannot be read
+    :ivar starting: the guests that start on CPUs which are kept for them, as if they ran there
     """
 
     cpus: HostCpus
@@ -68,6 +69,7 @@ class Observation:
     incoming: IncomingMigrations
     released: Released
     problems: tuple[Problem, ...]
+    starting: tuple[Guest, ...] = ()
 
     @property
     def servers(self) -> list[str]:

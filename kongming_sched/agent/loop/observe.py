@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.pinning import Pinned
 from kongming_sched.agent.loop.observation import Observation, PlacementView
-from kongming_sched.agent.loop.parts import ReconcilerParts
+from kongming_sched.agent.loop.parts import Attend, ReconcilerParts, simply
 from kongming_sched.agent.model.actions import Action, Kind
 from kongming_sched.agent.model.guest import (
     Domain,
@@ -42,7 +42,7 @@ class Observer:
         self._parts = parts
         self._history = history
         self._identities = Identities()
-        self._last: dict[str, ObservedGuest] = {}
+        self._last: dict[str, ObservedGuest] | None = None
         self.last_placement: PlacementView | None = None
 
     def observe(
@@ -62,27 +62,76 @@ class Observer:
             self._parts.released.read()
         except exceptions.ConfigurationError as error:  # what the file said before holds
             problems.append(Problem(Reason.CONFIGURATION, RELEASED_GUESTS, str(error)))
-        running = self.guests(evenly_limited)
+        running = self.guests(evenly_limited, self._parts.attend)
         # An unread guest whose threads are not known either keeps the CPUs that were reserved for it.
         unread = [guest for guest in running.unread if guest.threads.vcpus]
         here = [guest.uuid for guest in (*running.managed, *unread)]
         incoming = self._parts.reservations.expect(questions, here, cpus.topology.cpus)
+        # One that libvirt's hook asks for once more comes from another host, and its start before has failed.
+        self._parts.starts.forget(incoming.asked.keys())
         problems += running.problems
-        released = self._parts.released.last
         return Observation(
-            cpus, running.managed, running.unmanaged, running.unread, incoming, released, tuple(problems)
+            cpus,
+            running.managed,
+            running.unmanaged,
+            running.unread,
+            incoming,
+            self._parts.released.last,
+            tuple(problems),
+            self._parts.starts.guests(cpus.topology.cpus),
         )
 
-    def guests(self, evenly_limited: Collection[str] = ()) -> RunningGuests:
+    def guests(self, evenly_limited: Collection[str] = (), attend: Attend = simply) -> RunningGuests:
         """See the running guests. One that cannot be read keeps none of the others from being seen.
 
+        Guests that start on CPUs which are kept for them are left out: libvirt has not set all of their pins yet.
+
         :param evenly_limited: server ids of guests whose vCPUs are known to have one quota, which is not read again
+        :param attend: asks libvirt, which waits for the hooks of starting guests
         :raises HypervisorError: if libvirt does not say what runs
         """
+        since = self._parts.starts.now()
+        domains = attend(self._parts.hypervisor.domains)
+        managed, unmanaged, unread = self._read(domains, evenly_limited)
+        listed = {domain.uuid for domain in domains}
+        starting = self._parts.starts.settle(listed, since, (*managed, *unread))
+        managed = [guest for guest in managed if guest.uuid not in starting]
+        unread = [guest for guest in unread if guest.uuid not in starting]
+        self._last = {guest.uuid: guest for guest in (*managed, *unread)}
+        return _running(managed, unmanaged, unread)
+
+    def known(self, besides: Domain) -> RunningGuests:
+        """The guests that were seen last, with their threads as they are now; libvirt is not asked for a list.
+
+        It would wait for the hook of the guest that starts. Before the first pass the kernel says which guests run.
+
+        :param besides: the guest that starts
+        """
+        if self._last is None:
+            names = [name for name in self._parts.kernel.guest_names() if name != besides.name]
+            managed, unmanaged, unread = self._read(self._parts.hypervisor.find(names), ())
+            return _running(managed, unmanaged, unread)
+        found: list[ObservedGuest] = []
+        for guest in self._last.values():
+            threads = guest.threads
+            try:
+                threads = self._parts.kernel.threads(guest.domain)
+            except exceptions.GuestGone:
+                continue
+            except exceptions.KernelError as error:
+                guest = ObservedGuest(guest.domain, replace(guest.identity, fault=str(error)), threads)
+            found.append(replace(guest, threads=threads))
+        managed = [guest for guest in found if isinstance(guest, Guest)]
+        return _running(managed, [], [guest for guest in found if not isinstance(guest, Guest)])
+
+    def _read(
+        self, domains: Iterable[Domain], evenly_limited: Collection[str]
+    ) -> tuple[list[Guest], list[RunningGuest], list[ObservedGuest]]:
+        """Guests of templates, those without one, and those that cannot be read."""
         managed: list[Guest] = []
         unmanaged: list[RunningGuest] = []
         unread: list[ObservedGuest] = []
-        for domain, identity in self._identities.of(self._parts.hypervisor.domains()):
+        for domain, identity in self._identities.of(domains):
             if isinstance(identity, exceptions.KongMingError):
                 unread.append(self._unread(domain, str(identity)))
                 continue
@@ -98,17 +147,16 @@ class Observer:
                 unread.append(self._unread(domain, str(error), identity))
                 continue
             managed.append(Guest(domain, identity, threads, identity.request, quotas))
-        self._last = {guest.uuid: guest for guest in (*managed, *unread)}
-        problems = tuple(Problem(Reason.DOMAIN, server(guest), guest.identity.fault) for guest in unread)
-        return RunningGuests(tuple(managed), tuple(unmanaged), tuple(unread), problems)
+        return managed, unmanaged, unread
 
     def remember(self, pinned: Pinned) -> None:
         """Keep where a pass has left the threads of guests, for one of them may be unreadable from then on."""
+        last = self._last or {}
         for action in pinned.done:
-            if action.is_pin and (guest := self._last.get(action.guest)):
-                self._last[action.guest] = replace(guest, threads=_pinned_by(action, guest.threads))
-        for uuid in pinned.seen.keys() & self._last.keys():
-            self._last[uuid] = replace(self._last[uuid], threads=pinned.seen[uuid])
+            if action.is_pin and (guest := last.get(action.guest)):
+                last[action.guest] = replace(guest, threads=_pinned_by(action, guest.threads))
+        for uuid in pinned.seen.keys() & last.keys():
+            last[uuid] = replace(last[uuid], threads=pinned.seen[uuid])
 
     def _unread(self, domain: Domain, fault: str, identity: Identity | None = None) -> ObservedGuest:
         """A guest that libvirt or the kernel cannot read, with what the other one says, or what was seen last.
@@ -117,7 +165,7 @@ class Observer:
 
         :param identity: None if it is not known from what libvirt says now
         """
-        last = self._last.get(domain.uuid)
+        last = (self._last or {}).get(domain.uuid)
         if identity is None and last is not None and domain.start == last.identity.start:
             identity = last.identity
         if identity is None:
@@ -167,7 +215,15 @@ class Observer:
             self._history.assigned(guests),
             released,
             seen.unread,
+            seen.starting,
         )
+
+
+def _running(
+    managed: Iterable[Guest], unmanaged: Iterable[RunningGuest], unread: Sequence[ObservedGuest]
+) -> RunningGuests:
+    problems = tuple(Problem(Reason.DOMAIN, server(guest), guest.identity.fault) for guest in unread)
+    return RunningGuests(tuple(managed), tuple(unmanaged), tuple(unread), problems)
 
 
 def _pinned_by(pin: Action, threads: Threads) -> Threads:

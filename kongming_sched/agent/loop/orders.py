@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from oslo_log import log
+
 from kongming_sched import exceptions
 from kongming_sched.agent.act.mover import Mover
 from kongming_sched.agent.decide.rebalance import describe, rebalance, rooms_of
@@ -23,6 +25,8 @@ from kongming_sched.placement.client import PlacementClient
 from kongming_sched.pools import HostCpus
 from kongming_sched.texts.printable import clean, quote, shorten
 from kongming_sched.texts.whole_number import NODE_IDS, is_whole_number
+
+LOG = log.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,22 @@ def parse_order(text: str) -> Order:
     if not is_whole_number(node, NODE_IDS) or not (cell is None or is_whole_number(cell, NODE_IDS)):
         raise exceptions.InvalidOrder(f"this is no order: node {quote(node)}, cell {quote(cell)}")
     return MoveOrder(server, node, cell, is_dry_run)
+
+
+def answer_order(text: str, do: Callable[[Order], OrderAnswer]) -> OrderAnswer:
+    """Read an order, have it carried out, and log both.
+
+    :param text: the order as it came
+    """
+    try:
+        order = parse_order(text)
+    except exceptions.InvalidOrder as error:
+        LOG.warning("an operator's order is refused: %s", error)
+        return OrderAnswer(error=str(error))
+    LOG.info("an operator orders: %s", order)
+    answer = do(order)
+    LOG.info("answered the operator: %s", answer)
+    return answer
 
 
 def carry_out(order: Order, agent: ReconcilerAccess, hypervisor: Hypervisor, client: PlacementClient) -> OrderAnswer:

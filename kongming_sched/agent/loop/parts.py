@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from kongming_sched.agent.act import confine
 from kongming_sched.agent.act.beside import BesideGuests
@@ -17,9 +19,23 @@ from kongming_sched.agent.state.backoff import Backoff
 from kongming_sched.agent.state.released import ReleasedFile
 from kongming_sched.agent.state.reservations import RESERVATIONS_NAME, Reservations
 from kongming_sched.agent.state.server_metadata import Metadata
+from kongming_sched.agent.state.starts import STARTS_NAME, Starts
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
+
+_T = TypeVar("_T")
+
+
+class Attend(Protocol):
+    """Makes a call that may wait for a guest's hook, and serves hooks meanwhile; see loop.attendant."""
+
+    def __call__(self, call: Callable[[], _T]) -> _T: ...  # noqa: D102
+
+
+def simply(call: Callable[[], _T]) -> _T:
+    """Make a call while no hook asks anything."""
+    return call()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,8 @@ class ReconcilerParts:
     :ivar patience: which guests the hypervisor leaves alone because libvirt is slow for them
     :ivar unmanaged: looks after guests without a template; None for one that confines nothing
     :ivar beside: clears the CPUs of guests of other threads and interrupts; None for one that moves no interrupts
+    :ivar starts: the guests that start on CPUs which Nova has chosen
+    :ivar attend: makes calls for which starting guests may have to be waited for
     """
 
     hypervisor: Hypervisor
@@ -48,6 +66,8 @@ class ReconcilerParts:
     unmanaged: UnmanagedGuests | None = None
     patience: Patience = field(default_factory=Patience)
     beside: BesideGuests | None = None
+    starts: Starts = field(default_factory=Starts)
+    attend: Attend = simply
 
 
 def assemble(
@@ -58,6 +78,7 @@ def assemble(
     kernel: Kernel,
     patience: Patience,
     metadata: Metadata,
+    attend: Attend,
 ) -> ReconcilerParts:
     """The parts of the agent that runs, which keeps its files in the run directory.
 
@@ -77,4 +98,6 @@ def assemble(
         UnmanagedGuests(hypervisor, kernel, confinement, settings.confine_unmanaged),
         patience,
         BesideGuests(kernel, directory, settings.move_irqs),
+        Starts(directory / STARTS_NAME),
+        attend,
     )

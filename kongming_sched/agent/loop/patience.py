@@ -93,7 +93,8 @@ class Patience:
         """Forget guests that do not run any more."""
         keys = {(uuid, work) for uuid in running for work in Work}
         self._backoff.keep_only(map(_name, keys))
-        self._slow = {key: reason for key, reason in self._slow.items() if key in keys}
+        # A list, for the loop may note a guest while another thread waits for libvirt's list of guests.
+        self._slow = {key: reason for key, reason in list(self._slow.items()) if key in keys}
         self._read &= {uuid for uuid, _ in keys}
 
     def refusal(self, uuid: str, work: Work) -> str:
@@ -190,6 +191,10 @@ class PatientHypervisor:
         self._progress()
         self._patience.keep_only(domain.uuid for domain in found)
         return read_domains(self, self._patience.in_order(found))
+
+    def find(self, names: Iterable[str]) -> list[Domain]:
+        """Those of these domains that run, whatever else runs; see LibvirtHypervisor.running_of()."""
+        return read_domains(self, self._hypervisor.running_of(names))
 
     def read(self, found: DomainId) -> Domain:  # noqa: D102
         return self._ask(Work.READ, found.uuid, lambda: self._hypervisor.read(found))

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from oslo_log import log
 
 from kongming_sched import exceptions
-from kongming_sched.agent.ipc.listener import Listener, Question
+from kongming_sched.agent.ipc.listener import Listener
+from kongming_sched.agent.ipc.question import Question
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.settings import Settings
 from kongming_sched.agent.state.lock import HostLock
+from kongming_sched.agent.state.starts import is_clear_of
+from kongming_sched.cpuset import CpuSet
 
 LOG = log.getLogger(__name__)
 
@@ -27,6 +30,7 @@ class Presence:
 
     :param wake: called whenever a question or an order has come
     :param is_working: whether the agent works, which a hook asks; called by other threads
+    :ivar pool: the dedicated pool as the loop knows it; None before it has seen the host
     :ivar problems: why a second agent would not be noticed, or hooks and commands do not reach this one
     """
 
@@ -36,6 +40,7 @@ class Presence:
         self._is_working = is_working
         self._lock = HostLock()
         self._listener: Listener | None = None
+        self.pool: CpuSet | None = None
 
     def claim(self, settings: Settings) -> None:
         """Be the only agent of the host.
@@ -58,6 +63,10 @@ class Presence:
         """The hooks' questions that came since the last call."""
         return self._listener.take() if self._listener else []
 
+    def take_starts(self) -> list[Question]:
+        """The questions of hooks for starting guests that came since the last call."""
+        return self._listener.take_starts() if self._listener else []
+
     def take_order(self) -> Question | None:
         """The order that has waited longest; None if none waits."""
         return self._listener.take_order() if self._listener else None
@@ -67,6 +76,10 @@ class Presence:
         if self._listener is not None:
             self._listener.close()
         self._lock.release()
+
+    def _is_clear(self, xml: str) -> bool:
+        """Whether a guest that starts has nothing to do with the pool; called by other threads."""
+        return self.pool is not None and is_clear_of(self.pool, xml)
 
     def _renew_lock(self, settings: Settings) -> str:
         """Why the lock is not what it should be; empty if it is."""
@@ -87,7 +100,7 @@ class Presence:
         if listener is not None:
             listener.close()
         self._listener = None
-        listener = Listener(settings.run_directory, self._wake, self._is_working)
+        listener = Listener(settings.run_directory, self._wake, self._is_working, self._is_clear)
         try:
             listener.open()
         except exceptions.ConfigurationError as error:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -16,13 +16,22 @@ from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.overfull import find_overfull
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.loop.clearing import Clearing
 from kongming_sched.agent.loop.observation import Observation, PlacementView
 from kongming_sched.agent.loop.observe import Observer
 from kongming_sched.agent.loop.parts import ReconcilerParts
-from kongming_sched.agent.loop.pinners import pinner_for
+from kongming_sched.agent.loop.pinners import failed_before, pinner_for, texts
 from kongming_sched.agent.model.actions import Action
 from kongming_sched.agent.model.guest import Guest
-from kongming_sched.agent.model.outcome import Answer, Outcome, PinningResult, PlacementResult, pins_of, pool_use
+from kongming_sched.agent.model.outcome import (
+    Answer,
+    Outcome,
+    PinningResult,
+    PlacementResult,
+    StartAnswer,
+    pins_of,
+    pool_use,
+)
 from kongming_sched.agent.model.problem import PLACEMENT, Problem, Reason, Subject, one_per_subject, server
 from kongming_sched.agent.model.view import HostLayout, HostView, RunningGuests
 from kongming_sched.agent.state.history import History
@@ -63,6 +72,7 @@ class Reconciler:
         self._beside = parts.beside or BesideGuests(parts.kernel)
         self._memory = MemoryCheck(parts.hypervisor, parts.kernel)
         self._definitions = Definitions(parts.hypervisor)
+        self._clearing = Clearing(parts, self._observer, self._history)
         self._evenly_limited: frozenset[str] = frozenset()
         self._met: frozenset[tuple[str, str]] = frozenset()
 
@@ -78,7 +88,7 @@ class Reconciler:
         started = self._pin_started(cpus)
         self._parts.patience.retry()
         # Placement first, for libvirt reports a guest that starts only when it has started, and has claimed.
-        asked = self._ask_placement()
+        asked = self._parts.attend(self._ask_placement)
         seen = self._observer.observe(cpus, questions, self._evenly_limited)
         unmanaged = self._unmanaged.run(seen.unmanaged, seen.unread_servers, cpus, self._history, seen.released)
         decided = self._decide(seen, asked)
@@ -98,12 +108,20 @@ class Reconciler:
         return Outcome(
             one_per_subject([*problems, *definition_problems]),
             placement,
-            replace(pinning, done=(*started, *pinning.done)),
+            replace(pinning, done=(*self._clearing.take_done(), *started, *pinning.done)),
             unmanaged,
             answers,
             repaired,
             _soonest(self._parts.backoff.next_seconds(), self._parts.patience.next_seconds()),
         )
+
+    def clear(self, cpus: HostCpus, xml: str) -> StartAnswer:
+        """Clear the CPUs of a guest that is about to start; a pass may be waiting for libvirt meanwhile.
+
+        :param xml: of the guest, as libvirt hands it to its hook
+        :raises HypervisorError: if libvirt cannot be reached
+        """
+        return self._clearing.run(cpus, xml)
 
     def view(self, cpus: HostCpus) -> HostView:
         """The host and its claims as they are now; nothing is done.
@@ -168,7 +186,7 @@ class Reconciler:
         pinner = pinner_for(self._parts, self._observer, seen, placement, self.guests)
         pinned = pinner.run(layout, seen.guests, {}, others | layout.problems.keys())
         self._observer.remember(pinned)
-        self._parts.backoff.record(_texts(pinned.failed), ())
+        self._parts.backoff.record(texts(pinned.failed), ())
         return _with_subjects(seen.guests, pinned)
 
     def _ask_placement(self) -> PlacementView | exceptions.PlacementError:
@@ -214,7 +232,7 @@ class Reconciler:
         released = {guest.uuid for guest in seen.guests if seen.released.covers(*guest.run)}
         pinner = pinner_for(self._parts, self._observer, seen, decided.placement, self.guests)
         try:
-            pinned = pinner.run(decided.layout, seen.guests, self._failed_before(subjects, released), released)
+            pinned = pinner.run(decided.layout, seen.guests, failed_before(self._parts, subjects, released), released)
         except exceptions.HypervisorError:
             self._history.lose_track()
             raise
@@ -235,9 +253,9 @@ class Reconciler:
         }
         looked_after = [guest for guest in pinned.guests_now() if guest.uuid not in released]
         cleared = self._beside.run(looked_after, pins.after, seen.cpus.pools.dedicated, targets)
-        self._parts.backoff.record(_texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
+        self._parts.backoff.record(texts(pinned.failed), [uuid for uuid in subjects if uuid not in wrong])
         answers = self._parts.reservations.reserve(
-            seen.incoming, layout.guests, _texts(layout.problems), pinned.occupancy, pinner.housekeeping
+            seen.incoming, layout.guests, texts(layout.problems), pinned.occupancy, pinner.housekeeping
         )
         return (
             PinningResult(
@@ -252,14 +270,6 @@ class Reconciler:
             {**cleared.problems, **layout.problems, **pages, **wrong}.values(),
             answers,
         )
-
-    def _failed_before(self, subjects: Mapping[str, Subject], released: Collection[str]) -> dict[str, Problem]:
-        """The guests that are left alone for a while, by server id, with the change that failed."""
-        return {
-            uuid: Problem(Reason.REFUSED, subjects[uuid], text)
-            for uuid, text in self._parts.backoff.waiting().items()
-            if uuid in subjects and uuid not in released
-        }
 
 
 def _is_evenly_limited(guest: Guest, layout: HostLayout) -> bool:
@@ -279,10 +289,6 @@ def _soonest(*seconds: float | None) -> float | None:
 def _only(values: Mapping[str, _T], servers: Iterable[str]) -> dict[str, _T]:
     """The values of these servers, where there is one."""
     return {uuid: values[uuid] for uuid in servers if uuid in values}
-
-
-def _texts(problems: Mapping[str, Problem]) -> dict[str, str]:
-    return {uuid: problem.text for uuid, problem in problems.items()}
 
 
 def _unless_error(asked: PlacementView | exceptions.PlacementError) -> PlacementView:

@@ -17,14 +17,15 @@ from kongming_sched.agent.act.mover import Mover
 from kongming_sched.agent.host.kernel import Host
 from kongming_sched.agent.host.libvirt_host import LibvirtHypervisor
 from kongming_sched.agent.host.ports import Kernel, PlainHypervisor
-from kongming_sched.agent.ipc.listener import Question
-from kongming_sched.agent.loop.orders import Order, OrderAnswer, ReconcilerAccess, carry_out, parse_order
+from kongming_sched.agent.ipc.question import Question
+from kongming_sched.agent.loop.attendant import Attendant
+from kongming_sched.agent.loop.orders import Order, OrderAnswer, ReconcilerAccess, answer_order, carry_out
 from kongming_sched.agent.loop.parts import assemble
 from kongming_sched.agent.loop.patience import Patience, PatientHypervisor
 from kongming_sched.agent.loop.presence import Presence
 from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.loop.sign_of_life import SignOfLife
-from kongming_sched.agent.model.outcome import Outcome
+from kongming_sched.agent.model.outcome import Outcome, StartAnswer
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind, one_per_subject
 from kongming_sched.agent.settings import Settings, placement_adapter, read_settings
 from kongming_sched.agent.state.backoff import Backoff
@@ -72,7 +73,8 @@ class Agent:
         self._sign: SignOfLife | None = None
         self._started = False
         self._telemetry = Telemetry(Systemd())
-        self._presence = Presence(self._wake.set, self._telemetry.liveness.is_working)
+        self._presence = Presence(self._ask, self._telemetry.liveness.is_working)
+        self._attendant = Attendant(self._presence.take_starts, self._clear)
         self._follower = Follower(Backoff(_RETRY_SECONDS))
         self._configure(read_settings(conf))
 
@@ -98,6 +100,7 @@ class Agent:
             if self._reload:
                 self._reread()
             self._presence.renew(self._settings)
+            self._attendant.serve()
             pause = self._reconcile()
             self._carry_out_next()
             self._telemetry.rest(self._settings, self._wake, pause)
@@ -124,6 +127,16 @@ class Agent:
         sources, self._event_sources = self._event_sources, None
         if sources is not None:
             sources.stop()
+
+    def _ask(self) -> None:
+        """A hook or a command has come; called by the listener's threads."""
+        self._attendant.stir()
+        self._wake.set()
+
+    def _clear(self, xml: str) -> StartAnswer:
+        if self._reconciler is None:
+            return StartAnswer("", refusal="the agent has not seen this host yet", is_transient=True)
+        return self._reconciler.clear(self._host_cpus(), xml)
 
     def _hear(self) -> None:
         self._telemetry.hear()
@@ -196,19 +209,8 @@ class Agent:
         """Carry out one of the orders that wait; the next one has to wait for a pass, which answers the hooks first."""
         question = self._presence.take_order()
         if question is not None:
-            question.answer(self._answer_order(question.xml).as_json())
+            question.answer(answer_order(question.xml, self._carry_out).as_json())
             self._wake.set()
-
-    def _answer_order(self, text: str) -> OrderAnswer:
-        try:
-            order = parse_order(text)
-        except exceptions.InvalidOrder as error:
-            LOG.warning("an operator's order is refused: %s", error)
-            return OrderAnswer(error=str(error))
-        LOG.info("an operator orders: %s", order)
-        answer = self._carry_out(order)
-        LOG.info("answered the operator: %s", answer)
-        return answer
 
     def _follow_memory(self, outcome: Outcome) -> None:
         """Bring guests whose memory cannot be moved to where it is."""
@@ -250,7 +252,9 @@ class Agent:
 
     def _host_cpus(self) -> HostCpus:
         """The host's CPUs and huge pages as they are now."""
-        return self._settings.host_cpus(self._hypervisor.topology(), self._kernel.huge_pages())
+        cpus = self._settings.host_cpus(self._hypervisor.topology(), self._kernel.huge_pages())
+        self._presence.pool = cpus.pools.dedicated
+        return cpus
 
     def _carry_out(self, order: Order) -> OrderAnswer:
         if self._reconciler is None:
@@ -289,5 +293,6 @@ class Agent:
         sources.start()
         self._event_sources = sources
         self._sign = SignOfLife(self._client, name)
-        parts = assemble(self._settings, self._client, name, self._hypervisor, self._kernel, self._patience, metadata)
+        edges = self._hypervisor, self._kernel, self._patience
+        parts = assemble(self._settings, self._client, name, *edges, metadata, self._attendant.attend)
         return Reconciler(parts)

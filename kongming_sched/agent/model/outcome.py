@@ -165,6 +165,32 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class StartAnswer:
+    """The answer to a hook that asks for a guest which is about to start.
+
+    :ivar server: the guest's name and id; empty if they cannot be read
+    :ivar cpus: of the dedicated pool, to which its threads are pinned
+    :ivar refusal: why it cannot start on them; empty if they are clear, and kept for it
+    :ivar is_transient: whether asking again soon may help
+    """
+
+    server: str
+    cpus: CpuSet = field(default_factory=CpuSet)
+    refusal: str = ""
+    is_transient: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """The answer as the hook reads it."""
+        return {"running": True, "clear": not self.refusal, "reason": self.refusal, "retry": self.is_transient}
+
+    def __str__(self) -> str:
+        guest = f"server {self.server}" if self.server else "a guest"
+        if self.refusal:
+            return f"{guest} cannot start on CPU {self.cpus}: {self.refusal}"
+        return f"{guest} starts on CPU {self.cpus}, where no other server is"
+
+
+@dataclass(frozen=True, slots=True)
 class PlacementResult:
     """What a pass found and changed in Placement.
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from kongming_sched.agent.model.actions import Kind, ThreadKey, Unit
+from kongming_sched.agent.model.actions import Action, Kind, ThreadKey, Unit
 from kongming_sched.agent.model.guest import Guest, ObservedGuest, RunningGuest
 from kongming_sched.agent.model.problem import Problem, Reason
 from kongming_sched.cpuset import CpuSet
@@ -72,6 +72,7 @@ class HostView:
     :ivar assigned: server id to the layout that it was given before, wherever its threads are by now
     :ivar released: those of the immovable guests that an administrator has taken over, which is no problem
     :ivar unread: guests that cannot be read now; they keep the CPUs on which they are
+    :ivar starting: guests that start on CPUs which Nova has chosen; these are kept for them
     """
 
     cpus: HostCpus
@@ -86,6 +87,7 @@ class HostView:
     assigned: Mapping[str, GuestLayout] = field(default_factory=dict)
     released: frozenset[str] = frozenset()
     unread: tuple[ObservedGuest, ...] = ()
+    starting: tuple[ObservedGuest, ...] = ()
 
     @property
     def topology(self) -> HostTopology:
@@ -123,6 +125,13 @@ class GuestLayout:
     scheduler: Mapping[str, int] = field(default_factory=dict)
     quotas: Mapping[int, int] = field(default_factory=dict)
     realtime: Mapping[int, int] = field(default_factory=dict)
+
+    def with_pin(self, pin: Action) -> GuestLayout:
+        """This layout with a thread on other CPUs; I/O threads go with the emulator."""
+        if pin.kind is Kind.VCPU and pin.index < len(self.vcpus):
+            vcpus = (*self.vcpus[: pin.index], pin.cpus, *self.vcpus[pin.index + 1 :])
+            return replace(self, vcpus=vcpus)
+        return replace(self, emulator=pin.cpus) if pin.kind is Kind.EMULATOR else self
 
     @property
     def cpus(self) -> CpuSet:

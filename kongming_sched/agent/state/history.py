@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kongming_sched.agent.model.actions import Kind
+from kongming_sched.agent.model.actions import Action, Kind
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.outcome import Drift, DriftReport, Pins
 from kongming_sched.agent.model.problem import Subject, SubjectKind, server
@@ -58,6 +58,14 @@ class History:
     def lose_track(self) -> None:
         """Forget where items were left, because a pass was cut off: what it has moved meanwhile is no drift."""
         self._left = {}
+
+    def follow(self, pins: Iterable[Action]) -> None:
+        """Take over pins that were changed between two passes: there the threads belong from now on."""
+        for pin in pins:
+            if pin.guest in self._left:
+                self._left[pin.guest][1][pin.kind, pin.index] = pin.cpus
+            if settled := self._settled.get(pin.guest):
+                self._settled[pin.guest] = replace(settled, layout=settled.layout.with_pin(pin))
 
     def record(
         self,

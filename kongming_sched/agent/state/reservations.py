@@ -122,6 +122,10 @@ class Reservations:
         self._keep(kept)
         return expected
 
+    def forget(self, server: str) -> None:
+        """Drop the reservation of a guest that starts with its pins, for these are reserved from now on."""
+        self._keep({uuid: item for uuid, item in self._reserved.items() if uuid != server})
+
     def forget_unclaimed(self, expected: IncomingMigrations, consumers: Container[str]) -> None:
         """Drop the reservations of guests that have no claim here any more: their migration has failed.
 

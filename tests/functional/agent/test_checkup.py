@@ -334,7 +334,7 @@ def test_the_hook_and_the_socket(station: Station) -> None:
     before = station.findings()
     file = HookFile(station.directory / "hooks", station.directory / "run" / "agent.sock")
     file.install()
-    listener = Listener(station.directory / "run", lambda: None, lambda: True)
+    listener = Listener(station.directory / "run", lambda: None, lambda: True, lambda _xml: True)
     listener.open()
     after = station.findings()
     listener.close()

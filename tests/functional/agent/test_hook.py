@@ -77,6 +77,8 @@ class Loop:
 
     :ivar asked: the XML of each
     :ivar works: what it says each time when it is asked whether it works
+    :ivar starts: what it says each time when it is asked to clear the CPUs of a guest that starts
+    :ivar is_busy: whether it takes no questions for guests that start
     :ivar wakes: how often it was woken
     """
 
@@ -84,7 +86,9 @@ class Loop:
         self.asked: list[str] = []
         self.works = list(works)
         self.wakes = threading.Semaphore(0)
-        self.listener = Listener(directory, self._answer, lambda: self.works.pop(0))
+        self.starts: list[object] = []
+        self.is_busy = False
+        self.listener = Listener(directory, self._answer, lambda: self.works.pop(0), lambda _xml: not self.starts)
         self._answer_with = answer
 
     def __enter__(self) -> Loop:
@@ -99,6 +103,9 @@ class Loop:
         for question in self.listener.take():
             self.asked.append(question.xml)
             question.answer(self._answer_with)  # type: ignore[arg-type]
+        for question in () if self.is_busy else self.listener.take_starts():
+            self.asked.append(question.xml)
+            question.answer(self.starts.pop(0))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("operation", ["migrate", "restore"])
@@ -303,8 +310,11 @@ def test_start_with_an_agent_that_does_not_see_its_host(installed: HookFile, tmp
     assert "does not see this host" in reason
 
 
-def test_start_with_an_agent_of_an_older_release(installed: HookFile) -> None:
-    """One that hangs up because it does not know the question runs."""
+@pytest.mark.parametrize("is_pinned", [False, True])
+def test_start_with_an_agent_of_an_older_release(installed: HookFile, is_pinned: bool) -> None:
+    """One that hangs up because it does not know the question runs, and clears no CPUs."""
+    wait_for_agent(installed, 0.0)
+    xml = GUEST if is_pinned else WITHOUT_PINS
     installed.socket.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(installed.socket))
@@ -318,10 +328,54 @@ def test_start_with_an_agent_of_an_older_release(installed: HookFile) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        code, _ = run(installed, GUEST, "start", "begin")
+        code, _ = run(installed, xml, "start", "begin")
         thread.join()
 
-    assert 0 == code
+    assert is_pinned == bool(code)
+
+
+def test_start_on_cpus_that_are_cleared(installed: HookFile, tmp_path: Path) -> None:
+    """The agent is asked with the very XML, and again while what is in the way may go soon."""
+    wait_for_agent(installed, 15.0)
+    not_yet = {"running": True, "clear": False, "retry": True, "reason": "server web migrates"}
+    with Loop(tmp_path / "run", works=[True] * 2) as loop:
+        loop.starts = [not_yet, {"running": True, "clear": True}]
+        code, output = run(installed, GUEST, "start", "begin")
+
+    assert (0, b"") == (code, output)
+    assert [GUEST.decode()] * 2 == loop.asked
+
+
+@pytest.mark.parametrize("option", [True, False])
+def test_start_on_cpus_of_others(installed: HookFile, tmp_path: Path, option: bool) -> None:
+    """The guest does not start, whatever the option says, for the agent works; libvirt reports which server and CPU."""
+    HookFile(installed.path.parents[1], installed.socket, refuses_starts=option).install()
+    reason = "CPU 4 is in use by server web, for which there is no other room"
+    with Loop(tmp_path / "run", works=[True]) as loop:
+        loop.starts = [{"running": True, "clear": False, "retry": False, "reason": reason}]
+        done = refused(installed)
+
+    assert f"kongming-qemu-hook: instance-1 does not start here: {reason}\n" == done
+
+
+def test_start_while_a_pass_takes_long(installed: HookFile, tmp_path: Path) -> None:
+    """The hook is answered before its time is over, and the question is not put before the loop any more."""
+    with Loop(tmp_path / "run", works=[True]) as loop:
+        loop.starts, loop.is_busy = ["never"], True
+        reason = refused(installed, answer_seconds=2.0)
+        left = loop.listener.take_starts()
+
+    assert "does not start here: the agent is busy with something that takes long" in reason
+    assert [] == left
+
+
+def test_start_without_pins(installed: HookFile, tmp_path: Path) -> None:
+    """Such a guest needs no CPUs cleared, and the loop hears nothing of it."""
+    with Loop(tmp_path / "run", works=[True]) as loop:
+        loop.starts = ["never"]
+        code, _ = run(installed, WITHOUT_PINS, "start", "begin")
+
+    assert (0, []) == (code, loop.asked)
 
 
 @pytest.mark.parametrize(
@@ -566,7 +620,7 @@ def test_orders_leave_room_for_hooks(loop: Loop) -> None:
 def test_second_agent(loop: Loop) -> None:
     """A second agent in the same directory is refused, and the first goes on."""
     with pytest.raises(exceptions.ConfigurationError, match="another agent listens"):
-        Listener(loop.listener.path.parent, lambda: None, lambda: True).open()
+        Listener(loop.listener.path.parent, lambda: None, lambda: True, lambda _xml: True).open()
 
     assert talk(loop.listener, qemu_hook.GREETING, b"<domain/>")
 
@@ -588,13 +642,13 @@ def test_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(exceptions.ConfigurationError, match="run_directory"):
-        Listener(tmp_path / "file" / "run", lambda: None, lambda: True).open()
+        Listener(tmp_path / "file" / "run", lambda: None, lambda: True, lambda _xml: True).open()
 
 
 def test_closed_while_a_hook_waits(tmp_path: Path) -> None:
     """An agent that stops sends waiting hooks home."""
     asked = threading.Event()
-    listener = Listener(tmp_path / "run", asked.set, lambda: True)
+    listener = Listener(tmp_path / "run", asked.set, lambda: True, lambda _xml: True)
     listener.open()
 
     def close() -> None:

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -124,15 +124,28 @@ class Site:
             ),
         )
 
-    def boot(self, name: str, *, with_template: bool) -> Guest:
-        """A running guest of one vCPU, with its claim."""
+    def boot(self, name: str, *, with_template: bool, pins: Sequence[int] = ()) -> Guest:
+        """A running guest of one vCPU, with its claim.
+
+        :param pins: the host CPU that Nova has pinned it to
+        """
+        return self.guests.spawn(name, self.server(with_template=with_template), pins)
+
+    def server(self, *, with_template: bool = True, has_claim: bool = True) -> Scheduled:
+        """What Nova knows of a server of one vCPU that comes here."""
         server, specs = str(uuid.uuid4()), {}
         if with_template:
             threads = self.node.threads_per_core
             specs = extra_specs(self.template, {}, vcpus=1, memory_mb=64, threads_per_core=threads)
             request = cell_requests(self.template, 64, threads)[0]
-            self.placement.allocate(server, {names.node_uuid(self.root, self.node.id): dict(request.resources)})
-        return self.guests.spawn(name, Scheduled(server, "host", Flavor("f", "1", 1, 64, 0, 0, 0, specs), {}))
+            if has_claim:
+                self.placement.allocate(server, {names.node_uuid(self.root, self.node.id): dict(request.resources)})
+        return Scheduled(server, "host", Flavor("f", "1", 1, 64, 0, 0, 0, specs), {})
+
+    def end(self, guest: Guest) -> None:
+        """A server is deleted."""
+        self.guests.delete(guest)
+        self.placement.adapter.delete(f"/allocations/{guest.server.uuid}", raise_exc=False)
 
     def domain(self, guest: Guest) -> Any:
         """A guest's domain."""
@@ -216,8 +229,7 @@ def guest(site: Site, request: pytest.FixtureRequest) -> Iterator[Guest]:
         guest = site.boot("other", with_template=False)
     site.misplace(guest)
     yield guest
-    site.guests.delete(guest)
-    site.placement.adapter.delete(f"/allocations/{guest.server.uuid}", raise_exc=False)
+    site.end(guest)
 
 
 def test_pinned_before_it_runs(site: Site, guest: Guest) -> None:
@@ -276,6 +288,45 @@ def test_agent_that_is_restarted(site: Site, guest: Guest) -> None:
         with site.agent():
             start.result()
             until(lambda: site.guests.affinity(guest).vcpus[0] == str(site.cpu))
+
+
+def test_start_on_cpus_that_nova_has_chosen(site: Site) -> None:
+    """The guest is let through while the agent's passes wait for it, and has these CPUs from the start."""
+    with waiting(site.hook, PATIENCE_SECONDS), site.agent() as agent:
+        site.wait_for_node(agent)
+        guest = site.boot("pinned", with_template=True, pins=[site.cpu])
+        affinity = site.guests.affinity(guest)
+        until(lambda: site.guests.affinity(guest).emulator == str(site.topology.cpus - site.pools.dedicated))
+        log = site.log.read_text()
+    site.end(guest)
+
+    assert {0: str(site.cpu)} == affinity.vcpus
+    assert f"({guest.server.uuid}) starts on CPU {site.cpu}, where no other server is" in log
+    assert "vCPU 0: " not in log
+
+
+def test_start_on_cpus_of_another_server(site: Site) -> None:
+    """On a node without room it does not start, with the reason; else the other one has made way before it runs."""
+    has_room = len(site.pools.dedicated & site.node.cpus) > 1
+    with waiting(site.hook, PATIENCE_SECONDS), site.agent() as agent:
+        site.wait_for_node(agent)
+        first = site.boot("first", with_template=True)
+        until(lambda: site.guests.affinity(first).vcpus[0] == str(site.cpu))
+        refusal = ""
+        try:
+            site.guests.spawn("second", site.server(has_claim=has_room), [site.cpu])
+        except libvirt.libvirtError as error:
+            refusal = str(error)
+        on = site.guests.affinity(first).vcpus[0]
+    for guest in list(site.guests.running.values()):
+        site.end(guest)
+
+    expected = (
+        f"does not start here: CPU {site.cpu} is in use by server first ({first.server.uuid}), for which there is"
+    )
+    assert has_room or expected in refusal
+    assert has_room == (refusal == "")
+    assert has_room == (on != str(site.cpu))
 
 
 @pytest.mark.usefixtures("starts_allowed")

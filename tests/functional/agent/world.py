@@ -90,7 +90,7 @@ def working_agent(world: World, directory: Path) -> Iterator[Listener]:
             except exceptions.KongMingError as error:
                 order.answer({"error": str(error)})
 
-    listener = Listener(directory, obey, lambda: True)
+    listener = Listener(directory, obey, lambda: True, lambda _xml: True)
     listener.open()
     try:
         yield listener

@@ -145,7 +145,7 @@ def test_the_agent_refuses_to_start(attack: Attack, run: Path, precious: Path) -
     """Lock and socket, which come first, say what is wrong and what to do; --check says it too."""
     words = attack(run, precious)
 
-    for use in (claim, lambda path: Listener(path, print, bool).open(), lambda path: OwnDirectory(path).check()):
+    for use in (claim, lambda path: Listener(path, print, bool, bool).open(), lambda path: OwnDirectory(path).check()):
         with pytest.raises(ConfigurationError, match=rf"option \[kongming_agent\] run_directory: {words}"):
             use(run)
 
@@ -249,7 +249,7 @@ def test_files_are_the_owners(run: Path) -> None:
     try:
         write_state(run / "state.json", {})
         claim(run)
-        listener = Listener(run, print, bool)
+        listener = Listener(run, print, bool, bool)
         listener.open()
     finally:
         os.umask(before)
@@ -271,7 +271,7 @@ def test_the_draft_of_a_killed_agent(run: Path) -> None:
 
 def test_the_socket_is_not_what_a_link_points_to(run: Path) -> None:
     """Closing leaves what has taken the place of the socket's file; listening anew replaces a link and nothing else."""
-    listener = Listener(run, print, bool)
+    listener = Listener(run, print, bool, bool)
     listener.open()
     other = run.parent / "other.sock"
     with socket.socket(socket.AF_UNIX) as kept:
