@@ -7,6 +7,9 @@ they take. The other cores have at least as many threads as the other demands co
 is a placement. Where some hold CPUs already it is reached by vacating cores that hold threads only, as many as lack:
 whole-core demands need not move. The moves are then the vCPUs on those cores, so the emptiest cores make them fewest.
 
+Whole-core demands that must lie in one cache get theirs first, each among cores that others leave for them if need be
+(see caches/rooms.py). As cores are all alike to the other demands, counting is enough for these as it was before.
+
 Among cores of several widths the widest are the whole ones: narrower cores take threads, and no whole-core demand. Then
 counting is enough where all demands take threads, as any thread will do. Placement's tree sees to that.
 
@@ -19,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from kongming_sched.caches.choice import CacheCell, CacheChoice
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.template import ThreadPolicy, count_cpus
 from kongming_sched.topology import Core
@@ -31,12 +35,22 @@ class Demand:
     :ivar key: names the guest (or its cell); unique among the demands of a node
     :ivar vcpus: how many vCPUs
     :ivar present: the host CPU that each vCPU is on now, None for one that is not on a single CPU; empty for a newcomer
+    :ivar in_one_cache: whether all its cores must lie in one last-level cache; only of whole-core demands
     """
 
     key: str
     vcpus: int
     threads: ThreadPolicy
     present: tuple[int | None, ...] = ()
+    in_one_cache: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be counted: see caches/rooms.py.
+
+        :raises ValueError: if threads shall lie in one cache
+        """
+        if self.in_one_cache and not self.takes_whole_cores:
+            raise ValueError("only whole cores are kept in one cache")
 
     @property
     def takes_whole_cores(self) -> bool:
@@ -71,7 +85,8 @@ def allocate(cores: Sequence[Core], demands: Iterable[Demand], blocked: CpuSet =
     """Place every demand that the counts admit, moving as few vCPUs as that takes.
 
     A guest that is placed well stays, also on a node that is overfull. It moves only if a whole-core demand needs room;
-    then those cores are vacated that hold the fewest vCPUs. The order of the demands does not matter.
+    then those cores are vacated that hold the fewest vCPUs. One of whole cores moves only for a demand that must lie in
+    one cache. The order of the demands does not matter.
 
     Around CPUs that cannot be vacated, and among cores of several widths, counting is not enough any more: a whole-core
     demand needs as many of the widest cores without such a CPU, and is refused if there are fewer.
@@ -88,6 +103,7 @@ def allocate(cores: Sequence[Core], demands: Iterable[Demand], blocked: CpuSet =
     # below can fail, and each is free to be the one that moves the fewest vCPUs or keeps the most cores whole.
     unplaced = accumulator.admit(ordered)
     admitted = [demand for demand in ordered if demand.key not in unplaced]
+    accumulator.take_caches([demand for demand in admitted if demand.in_one_cache], admitted)
     accumulator.vacate_cores(admitted)
     for demand in sorted(admitted, key=accumulator.turn):
         accumulator.take_cores(demand)
@@ -105,6 +121,8 @@ class _Accumulator:
     :ivar free: hardware threads that no demand owns, blocked ones left out
     :ivar pins: key to vCPU to host CPU
     :ivar owned: key to hardware threads, idle siblings included
+    :ivar caches: which cache each demand has that must lie in one
+    :ivar vcpus_on: how many vCPUs of demands that may lie anywhere are placed well on each core
     """
 
     def __init__(self, cores: Sequence[Core], blocked: CpuSet) -> None:
@@ -116,6 +134,8 @@ class _Accumulator:
         self.free = CpuSet.union(core.cpus for core in cores) - blocked
         self.pins: dict[str, dict[int, int]] = {}
         self.owned: dict[str, CpuSet] = {}
+        self.caches = CacheChoice(self.whole, self.others_in)
+        self.vcpus_on: Counter[Core] = Counter()
 
     def is_widest(self, core: Core) -> bool:
         """Whether whole-core demands count a core."""
@@ -154,22 +174,32 @@ class _Accumulator:
         # left can be counted for the others.
         for demand in demands:
             if len(self.find_keepable(demand)) == demand.vcpus and not self.refusal(demand, len(self.free), in_cores):
+                cell = self.cell(demand) if demand.in_one_cache else None
                 self.keep_pins(demand)
+                if cell is not None:
+                    self.caches.keep(cell, next(iter(self.homes(demand))))
                 in_cores -= self.count(demand) if demand.takes_whole_cores else 0
             else:
                 rest.append(demand)
+        if any(demand.in_one_cache for demand in rest):
+            anywhere = (on for key, on in self.pins.items() if key not in self.caches.chosen)
+            self.vcpus_on = Counter(self.core_of[cpu] for on in anywhere for cpu in on.values())
         # The others only count here: which threads they get is decided when it is known who is admitted.
         left = len(self.free)
         unplaced = {}
         for demand in sorted(rest, key=lambda demand: (not self.find_keepable(demand), demand.key)):
-            if reason := self.refusal(demand, left, in_cores):
+            if reason := self.refusal(demand, left, in_cores) or self.refusal_of_caches(demand):
                 unplaced[demand.key] = reason
             else:
                 left -= self.count(demand)
                 in_cores -= self.count(demand) if demand.takes_whole_cores else 0
         # Only now do they keep what they can: kept pins of a demand that is refused would block those that are not.
-        for demand in rest:
+        leaving = [demand for demand in demands if demand.in_one_cache and self.leaves_cache(demand)]
+        for demand in leaving:
+            self.free |= self.owned[demand.key]
+        for demand in [*leaving, *rest]:
             if demand.key not in unplaced:
+                self.owned[demand.key] = CpuSet()
                 self.keep_pins(demand)
         return unplaced
 
@@ -190,25 +220,70 @@ class _Accumulator:
             return f"asked: {wanted} whole cores ({shape}); available: {cores}, {why}"
         return None
 
+    def refusal_of_caches(self, demand: Demand) -> str | None:
+        """Why a demand finds no room in one cache; None if it has got one, or needs none."""
+        if not demand.in_one_cache or self.caches.add(self.cell(demand)):
+            return None
+        wanted, most = self.count(demand) // self.threads_per_core, max(self.caches.room.values(), default=0)
+        return (
+            f"asked: {wanted} whole cores of one cache (vcpus={demand.vcpus}, threads={demand.threads}); available:"
+            f" none has so many left beside others that must lie in one; the largest has {most}"
+        )
+
+    def cell(self, demand: Demand) -> CacheCell:
+        """A demand that must lie in one cache, with what it can keep of its pins in each."""
+        on: Counter[int] = Counter()
+        for core, vcpus in self.pins_by_core(demand, self.present_on(demand)).items():
+            on[core.cache] += len(vcpus)
+        return CacheCell(demand.key, self.count(demand) // self.threads_per_core, on)
+
+    def homes(self, demand: Demand) -> set[int]:
+        """The caches on which a demand owns threads."""
+        return {self.core_of[cpu].cache for cpu in self.owned[demand.key]}
+
+    def leaves_cache(self, demand: Demand) -> bool:
+        """Whether a demand has kept its pins in another cache than it gets."""
+        return demand.key in self.owned and self.homes(demand) != {self.caches.chosen[demand.key]}
+
+    def others_in(self, cache: int, cores: int) -> int:
+        """How many vCPUs of demands that may lie anywhere leave a cache in which others need so many whole cores."""
+        return sum(sorted(self.vcpus_on[core] for core in self.whole if core.cache == cache)[:cores])
+
     def find_keepable(self, demand: Demand) -> dict[int, int]:
         """The largest part of the present pins that has the policy's shape and that is free; vCPU to host CPU."""
-        on: dict[int, int] = {}  # host CPU to vCPU; of two vCPUs on one CPU the first stays
-        for vcpu, cpu in enumerate(demand.present[: demand.vcpus]):
-            if cpu is not None and cpu in self.free:
-                on.setdefault(cpu, vcpu)
+        on = self.present_on(demand)
         if not demand.takes_whole_cores:
             return {vcpu: cpu for cpu, vcpu in on.items()}
         # Of a whole-core demand a pin stays only on a core that is all its own, and no more cores stay than it counts:
         # the fullest, which leave the fewest vCPUs to be moved.
+        by_core = self.pins_by_core(demand, on)
+        if demand.in_one_cache:
+            cache = self.caches.chosen.get(demand.key, _fullest_cache(by_core))
+            by_core = {core: vcpus for core, vcpus in by_core.items() if core.cache == cache}
+        fullest_first = sorted(by_core, key=lambda core: (-len(by_core[core]), core.cpus.first))
+        stay = fullest_first[: self.count(demand) // self.threads_per_core]
+        return {vcpu: cpu for core in stay for vcpu, cpu in by_core[core].items()}
+
+    def present_on(self, demand: Demand) -> dict[int, int]:
+        """The free host CPUs on which a demand is, with its vCPU there; of two vCPUs on one CPU the first stays."""
+        on: dict[int, int] = {}
+        for vcpu, cpu in enumerate(demand.present[: demand.vcpus]):
+            if cpu is not None and cpu in self.free:
+                on.setdefault(cpu, vcpu)
+        return on
+
+    def pins_by_core(self, demand: Demand, on: Mapping[int, int]) -> dict[Core, dict[int, int]]:
+        """The vCPUs that a whole-core demand can keep on each free core, with their host CPUs.
+
+        :param on: its vCPU on each host CPU
+        """
         per_core = 1 if demand.threads is ThreadPolicy.ISOLATE else self.threads_per_core
         by_core: dict[Core, dict[int, int]] = {}
         for cpu, vcpu in on.items():
             core = self.core_of[cpu]
             if self.is_free(core) and len(by_core.setdefault(core, {})) < per_core:
                 by_core[core][vcpu] = cpu
-        fullest_first = sorted(by_core, key=lambda core: (-len(by_core[core]), core.cpus.first))
-        stay = fullest_first[: self.count(demand) // self.threads_per_core]
-        return {vcpu: cpu for core in stay for vcpu, cpu in by_core[core].items()}
+        return by_core
 
     def keep_pins(self, demand: Demand) -> None:
         """Leave a demand where it is, as far as that has its shape; the rest of its vCPUs is placed later."""
@@ -221,17 +296,41 @@ class _Accumulator:
         self.owned[demand.key] = self.owned.get(demand.key, CpuSet()) | cpus
         self.free -= cpus
 
+    def take_caches(self, ours: Sequence[Demand], demands: Sequence[Demand]) -> None:
+        """Give the demands that must lie in one cache their cores there, which others leave if they lack.
+
+        :param demands: all that are admitted
+        """
+        others = [demand for demand in demands if not demand.in_one_cache]
+        for cache in sorted({self.caches.chosen[demand.key] for demand in ours}):
+            mine = [demand for demand in ours if self.caches.chosen[demand.key] == cache]
+            free = [core for core in self.free_cores() if core.cache == cache]
+            within = [core for core in self.whole if core.cache == cache]
+            self.vacate(within, sum(map(self.needs_cores, mine)) - len(free), others)
+            for demand in sorted(mine, key=self.turn):
+                self.take_cores(demand)
+
     def vacate_cores(self, demands: Sequence[Demand]) -> None:
         """Empty as many cores as whole-core demands lack: those of the fewest vCPUs, then of the fewest guests."""
+        lacking = sum(map(self.needs_cores, demands)) - len(self.free_cores())
+        self.vacate(self.whole, lacking, [demand for demand in demands if not demand.takes_whole_cores])
+
+    def vacate(self, cores: Sequence[Core], number: int, demands: Sequence[Demand]) -> None:
+        """Empty so many of some cores of demands, with the fewest vCPUs that move.
+
+        :param cores: whole ones without a blocked thread
+        """
+        if number <= 0:
+            return
+        among = set(cores)
         users: dict[Core, list[str]] = {}
-        for key in [demand.key for demand in demands if not demand.takes_whole_cores]:
-            for cpu in self.owned[key]:
-                core = self.core_of[cpu]
-                if self.is_widest(core) and core.cpus.isdisjoint(self.blocked):
-                    users.setdefault(core, []).append(key)
+        for demand in demands:
+            for cpu in self.pins[demand.key].values():
+                if (core := self.core_of[cpu]) in among:
+                    users.setdefault(core, []).append(demand.key)
         # A guest that moves anyhow is the cheapest to take another vCPU from: it disturbs no further one.
         moved = {demand.key for demand in demands if self.needs_pins(demand)}
-        for _ in range(sum(map(self.needs_cores, demands)) - len(self.free_cores())):
+        for _ in range(number):
             core = _cheapest(users, moved)
             self.free |= core.cpus
             for key in users.pop(core):
@@ -248,7 +347,9 @@ class _Accumulator:
         isolate = demand.threads is ThreadPolicy.ISOLATE
         cpus = [] if isolate else list(self.owned[demand.key] - CpuSet.of(self.pins[demand.key].values()))
         while lacking := self.needs_cores(demand):
-            core = self.choose(demand, self.free_cores(), lacking * self.threads_per_core)
+            cache = self.caches.chosen.get(demand.key)
+            supply = [core for core in self.free_cores() if cache in (None, core.cache)]
+            core = self.choose(demand, supply, lacking * self.threads_per_core)
             self.own(demand, core.cpus)
             cpus += [core.cpus.first] if isolate else core.cpus
         # There may be more CPUs than vCPUs: an odd one leaves the sibling of its last idle.
@@ -275,7 +376,7 @@ class _Accumulator:
 
         :param wanted: how many of its vCPUs have no host CPU yet
         """
-        homes = {self.core_of[cpu].cache for cpu in self.owned[demand.key]}
+        homes = self.homes(demand)
         if len(homes) > 1:
             return None
         free: dict[int, list[int]] = {}
@@ -318,8 +419,7 @@ class _Accumulator:
 
     def choose(self, demand: Demand, supply: Sequence[Core], wanted: int) -> Core:
         """The core to take next: beside the demand's own threads, in its own cache, else where it fits most closely."""
-        mine = self.owned[demand.key]
-        homes = {self.core_of[cpu].cache for cpu in mine}
+        mine, homes = self.owned[demand.key], self.homes(demand)
         room = Counter(core.cache for core in supply for _ in core.cpus & self.free)
 
         def rank(core: Core) -> tuple[object, ...]:
@@ -329,6 +429,12 @@ class _Accumulator:
             return core.cpus.isdisjoint(mine), *cache, in_core > 0, abs(in_core), core.cpus.first
 
         return min(supply, key=rank)
+
+
+def _fullest_cache(by_core: Mapping[Core, Mapping[int, int]]) -> int | None:
+    """The cache with the most vCPUs; None if there are none."""
+    on = Counter(core.cache for core, vcpus in by_core.items() for _ in vcpus)
+    return min(on, key=lambda cache: (-on[cache], cache), default=None)
 
 
 def _cheapest(users: Mapping[Core, Sequence[str]], moved: Set[str]) -> Core:

@@ -15,6 +15,7 @@ from kongming_sched.clauses.kinds import Choice, Part, Parts
 from kongming_sched.clauses.realtime import Realtime as Realtime
 from kongming_sched.clauses.realtime import find_contention
 from kongming_sched.clauses.text import Text
+from kongming_sched.clauses.words import CachePolicy as CachePolicy
 from kongming_sched.clauses.words import CpuPolicy as CpuPolicy
 from kongming_sched.clauses.words import EmulatorPolicy as EmulatorPolicy
 from kongming_sched.clauses.words import GuestNuma as GuestNuma
@@ -170,7 +171,7 @@ class PinningTemplate:
 
 
 def _check_cells_together(template: PinningTemplate, where: Where) -> None:
-    """The rules between cells: disjoint vCPUs without a gap, different nodes, disjoint host CPUs."""
+    """The rules of and between cells: disjoint vCPUs without a gap, nodes and host CPUs, whole cores for one cache."""
     seen = CpuSet()
     hosts = CpuSet()
     nodes: set[int] = set()
@@ -182,6 +183,11 @@ def _check_cells_together(template: PinningTemplate, where: Where) -> None:
             raise at.key("pins").error(f"host CPU {twice} is in another cell too")
         if cell.node in nodes:
             raise at.key("node").error(f"node {cell.node} is named by another cell too")
+        if cell.caches is CachePolicy.ONE and not cell.needs_smt_trait:
+            reason = (
+                f"one needs threads: require or isolate, for whole cores alone can be counted; it is {cell.threads}"
+            )
+            raise at.key("caches").error(reason)
         seen |= cell.vcpus
         hosts |= cell.host_cpus
         if cell.node is not None:

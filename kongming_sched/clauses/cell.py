@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kongming_sched.clauses.clause import Only, clause
 from kongming_sched.clauses.kinds import Choice, Cpus, Number
 from kongming_sched.clauses.pins import Pins
-from kongming_sched.clauses.words import CpuPolicy, MemoryPolicy, ThreadPolicy
+from kongming_sched.clauses.words import CachePolicy, CpuPolicy, MemoryPolicy, ThreadPolicy
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.page_sizes import PageSize
 from kongming_sched.texts.whole_number import NODE_IDS
@@ -72,6 +72,14 @@ class TemplateCell:
             blank=True,
         ),
     )
+    caches: CachePolicy = field(
+        default=CachePolicy.ANY,
+        metadata=clause(
+            Choice(CachePolicy),
+            "Dedicated cells only: in how many last-level caches the vCPUs lie.",
+            only=Only("cpus", CpuPolicy.DEDICATED, "a choice of caches"),
+        ),
+    )
 
     @property
     def host_cpus(self) -> CpuSet:
@@ -92,6 +100,12 @@ class TemplateCell:
         if self.cpus is not CpuPolicy.DEDICATED:
             return 0
         return count_cpus(len(self.vcpus), self.threads, threads_per_core)
+
+    def cores_in_one_cache(self, threads_per_core: int) -> int:
+        """How many cores, of so many threads, must lie in one last-level cache; 0 if they may lie in several."""
+        if self.caches is not CachePolicy.ONE:
+            return 0
+        return self.dedicated_cpus(threads_per_core) // threads_per_core
 
 
 def count_cpus(vcpus: int, threads: ThreadPolicy, threads_per_core: int) -> int:

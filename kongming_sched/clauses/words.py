@@ -30,6 +30,15 @@ class ThreadPolicy(StrEnum):
     """Each on a core of its own, whose other threads stay idle."""
 
 
+class CachePolicy(StrEnum):
+    """In how many last-level caches the cores of a cell lie."""
+
+    ANY = "any"
+    """In one where that needs no move of another server, else in several."""
+    ONE = "one"
+    """In one, for which others move. The thread policy must be ``require`` or ``isolate``."""
+
+
 class MemoryPolicy(StrEnum):
     """Where the guest's memory may lie."""
 

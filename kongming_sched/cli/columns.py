@@ -141,9 +141,10 @@ def _cell(cell: TemplateCell) -> str:
     pins = ""
     for clause in clauses_of(type(cell)):
         value = getattr(cell, clause.attribute)
+        is_shown = value != clause.default or (clause.only and clause.spelled_out)
         if isinstance(clause.kind, Pins):
             pins = "".join(f"; {pin}" for pin in _pins(cell))
-        elif not clause.is_required and clause.applies_to(cell) and (clause.only or value != clause.default):
+        elif not clause.is_required and clause.applies_to(cell) and is_shown:
             words.append(f"{clause.name} {clause.kind.write(value, cell)}")
     return f"vCPU {cell.vcpus}: {', '.join(words)}{pins}"
 

@@ -122,13 +122,22 @@ def _too_little(name: str, need: int, right: Mapping[int, NodeRoom], left: Mappi
         return "another server has the template's CPUs"
     node, most = max(((node, room.free.get(name, 0)) for node, room in left.items()), key=lambda item: item[1])
     which = "any node" if len(left) == len(right) else "a node with enough of the rest"
-    size_kib = names.page_size_of(name)
-    words = f"huge pages of {size_name(size_kib)}" if size_kib else _WORDS.get(name, name)
-    fact = f"needs {need} {words} on one node, and the most that is free on {which} is {max(0, most)} (node {node})"
+    fact = (
+        f"needs {need} {_words(name)} on one node, and the most that is free on {which} is {max(0, most)} (node {node})"
+    )
     largest = max(room.capacity.get(name, 0) for room in left.values())
-    if size_kib and 0 < largest < need:
+    if names.page_size_of(name) and 0 < largest < need:
         fact += f"; no node has more than {largest} in all: reserve more on the host, or give the flavor less memory"
     return fact
+
+
+def _words(name: str) -> str:
+    """A resource class in words."""
+    if size_kib := names.page_size_of(name):
+        return f"huge pages of {size_name(size_kib)}"
+    if cores := names.cores_of_cache_class(name):
+        return f"rooms for {cores} cores of one last-level cache"
+    return _WORDS.get(name, name)
 
 
 def _kind_of(name: str) -> Kind:

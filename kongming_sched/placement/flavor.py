@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from kongming_sched import exceptions
+from kongming_sched.caches.rooms import rooms_taken
 from kongming_sched.nova_numa.keys import (
     CPU_POLICY_KEY,
     GuestCell,
@@ -112,6 +113,8 @@ def _cell_request(template: PinningTemplate, index: int, memory_mb: int, threads
         required.add(names.smt_trait(threads_per_core))
     if dedicated := template.dedicated_cpus(index, threads_per_core or 1):
         resources[names.PCPU] = dedicated
+    for cores, rooms in rooms_taken(cell.cores_in_one_cache(threads_per_core or 1)).items():
+        resources[names.cache_class(cores)] = rooms
     if (name := memory_class(cell)) and memory_mb:
         resources[name] = memory_mb * 1024 // cell.pages.kib if cell.pages else memory_mb
     if cell.node is not None:

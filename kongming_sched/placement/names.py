@@ -38,6 +38,7 @@ TEMPLATE = "CUSTOM_KONGMING_TEMPLATE"
 DISABLED = "CUSTOM_KONGMING_DISABLED"
 """On a node that takes no more servers of templates until an operator says otherwise; those that are there stay."""
 
+_CACHE_PREFIX = "CUSTOM_KONGMING_CACHE_"
 _MACHINE_PREFIX = "CUSTOM_KONGMING_MACHINE_"
 _SLOT_PREFIX = "CUSTOM_KONGMING_SLOT_"
 _TEMPLATE_PREFIX = "CUSTOM_KONGMING_TEMPLATE_"
@@ -60,6 +61,19 @@ def class_of_page_size(size: str) -> str:
 def pages_class(size_kib: int) -> str:
     """The resource class of huge pages of a size in KiB, as in ``CUSTOM_KONGMING_PAGES_2MIB``."""
     return class_of_page_size(page_sizes.size_name(size_kib))
+
+
+def cache_class(cores: int) -> str:
+    """The resource class of rooms for so many cores of one last-level cache, as in ``CUSTOM_KONGMING_CACHE_4``."""
+    return f"{_CACHE_PREFIX}{cores}"
+
+
+@functools.lru_cache(maxsize=256)  # asked for every class of every claim
+def cores_of_cache_class(resource_class: str) -> int | None:
+    """The cores of the rooms that a resource class counts; None for any other class."""
+    number = resource_class.removeprefix(_CACHE_PREFIX)
+    is_cache = resource_class.startswith(_CACHE_PREFIX)
+    return whole_number.find_whole_number(number, whole_number.CPUS) if is_cache else None
 
 
 def slot_class(template: str) -> str:

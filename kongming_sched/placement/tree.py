@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node providers that a host should have in Placement, by its pools and the templates. Pure."""
+"""The node providers that a host should have in Placement, by its pools and the templates. Pure.
+
+Over 300 lines because one object decides template by template, and each decision counts what those before have taken.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,14 @@ from dataclasses import dataclass, field
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
-from kongming_sched.placement.offers.cores import left_cpus, takes_whole_cores, widest_cpus
+from kongming_sched.placement.offers.caches import (
+    cache_inventories,
+    lack_of_caches,
+    lost_rooms,
+    sizes_in_use,
+    sizes_on,
+)
+from kongming_sched.placement.offers.cores import left_cpus, takes_whole_cores, widest_cores, widest_cpus
 from kongming_sched.placement.offers.matching import landing_nodes, why_not_offered
 from kongming_sched.placement.offers.memory import lack_of_memory, memory_inventory, page_inventories
 from kongming_sched.pools import HostCpus
@@ -151,6 +161,7 @@ class _Offers:
     """Decides template by template which nodes offer it, and which CPUs stay in the pools.
 
     :ivar widest_only: ids of the nodes of whose pool the widest cores alone are counted; see offers/cores.py
+    :ivar cell_sizes: node id to the sizes of its cells of one cache, in use or offered; see offers/caches.py
     """
 
     def __init__(
@@ -169,6 +180,9 @@ class _Offers:
         self.disabled = disabled
         self.offered: dict[int, list[PinningTemplate]] = {node.id: [] for node in nodes}
         self.widest_only: set[int] = set()
+        self.cell_sizes = {
+            node_id: sizes_in_use(state.allocations.values() if state else ()) for node_id, state in states.items()
+        }
         self.refusals: list[Refusal] = []
 
     def offer_all(self, templates: Iterable[PinningTemplate]) -> None:
@@ -203,8 +217,9 @@ class _Offers:
         """Offer a template on every node where one of its cells can be while all others are on other nodes."""
         fits = [[self.obstacle(template, index, node) for node in self.nodes] for index in range(len(template.cells))]
         on = landing_nodes(fits)
-        for index in on:
-            self.offered[self.nodes[index].id].append(template)
+        for node in [self.nodes[index] for index in on]:
+            self.offered[node.id].append(template)
+            self.cell_sizes[node.id] |= sizes_on(template, node.id, self.cpus.threads_per_core(node))
         if on:
             self.taken |= template.host_cpus
         if takes_whole_cores(template):
@@ -227,7 +242,7 @@ class _Offers:
             return f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
         if cell.cpus is CpuPolicy.EXPLICIT and (reason := self.obstacle_to_explicit(template, cell, node)):
             return reason
-        return self.obstacle_to_dedicated(template, index, node)
+        return self.obstacle_to_dedicated(template, index, node) or self.obstacle_to_caches(template, cell, node)
 
     def obstacle_to_dedicated(self, template: PinningTemplate, index: int, node: NumaNode) -> str | None:
         cell, width = template.cells[index], self.cpus.threads_per_core(node)
@@ -245,6 +260,13 @@ class _Offers:
             return f"{used} CPUs of the dedicated pool are allocated, and only {left} are on cores of {width} threads"
         return None
 
+    def obstacle_to_caches(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
+        width = self.cpus.threads_per_core(node)
+        if not (size := cell.cores_in_one_cache(width)):
+            return None
+        sizes = self.cell_sizes[node.id] | sizes_on(template, node.id, width)
+        return lack_of_caches(size, sizes, widest_cores(self.cpus, node, self.taken | template.host_cpus))
+
     def obstacle_to_explicit(self, template: PinningTemplate, cell: TemplateCell, node: NumaNode) -> str | None:
         if outside := cell.host_cpus - node.cpus:
             return f"CPU {outside} is not online on this node"
@@ -256,6 +278,10 @@ class _Offers:
         left = len(self.pool(node, self.taken | cell.host_cpus))
         if state is None or names.PCPU not in state.inventories:
             return None
+        used_rooms = {name: state.used(name) for name in state.inventories}
+        cores = widest_cores(self.cpus, node, self.taken | cell.host_cpus)
+        for size, used, rooms in lost_rooms(state.inventories, used_rooms, cores):
+            return f"{used} rooms for {size} cores of one cache are allocated, without these only {rooms} would be left"
         if _is_offered(template.name, state) and left >= state.inventories[names.PCPU].total:
             return None  # its CPUs are set aside already
         if left < (used := state.used(names.PCPU)):
@@ -283,6 +309,7 @@ class _Offers:
         for template in self.offered[node.id]:
             if template.host_cpus & node.cpus:
                 inventories[names.slot_class(template.name)] = Inventory(1)
+        inventories |= cache_inventories(self.cell_sizes[node.id], widest_cores(self.cpus, node, self.taken))
         state = self.states[node.id]
         for name in state.inventories if state else ():
             if name not in inventories and state and state.used(name):

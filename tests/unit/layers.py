@@ -36,6 +36,7 @@ CORE = (
     "template",
     "request",
     "override",
+    "caches",
     "allocator",
 )
 """Every room may import these; they import the standard library and each other."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from kongming_sched.cpuset import MAX_CPU, CpuSet
 from kongming_sched.page_sizes import PageSize
 from kongming_sched.qos import QUOTA_US, Qos, VcpuQos, group_quotas
 from kongming_sched.template import (
+    CachePolicy,
     CpuPolicy,
     EmulatorPolicy,
     GuestNuma,
@@ -177,4 +179,5 @@ def _cell(
     if policy is CpuPolicy.EXPLICIT:
         host_cpus = st.sets(st.integers(100 * index, 100 * index + 99), min_size=1, max_size=6).map(CpuSet.of)
         pins = (draw(host_cpus),) * len(vcpus) if draw(st.booleans()) else tuple(draw(host_cpus) for _ in vcpus)
-    return objects(draw, cell, vcpus=vcpus, cpus=policy, pins=pins, node=node, **given)
+    drawn = objects(draw, cell, vcpus=vcpus, cpus=policy, pins=pins, node=node, **given)
+    return drawn if drawn.needs_smt_trait else replace(drawn, caches=CachePolicy.ANY)

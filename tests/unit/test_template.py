@@ -235,6 +235,10 @@ WRONG = [
         "cells[1].pins",
         id="a host CPU in two cells",
     ),
+    pytest.param(one_cell(caches="one"), "cells[0].caches", id="threads in one cache"),
+    pytest.param(one_cell(caches="one", threads="prefer"), "cells[0].caches", id="siblings in one cache, if possible"),
+    pytest.param(one_cell(caches="two", threads="isolate"), "cells[0].caches", id="two caches"),
+    pytest.param(one_cell(caches="any", cpus="shared"), "cells[0].caches", id="caches of a shared cell"),
     pytest.param(one_cell(pages="3MiB"), "cells[0].pages", id="pages of a size that there is not"),
     pytest.param(one_cell(pages="large"), "cells[0].pages", id="pages of whatever size"),
     pytest.param(one_cell(pages="2MiB", memory="none"), "cells[0].memory", id="pages anywhere"),
@@ -440,3 +444,13 @@ def test_pages_have_a_size(size: PageSize) -> None:
     template = PinningTemplate.from_mapping(one_cell(pages=str(size)))
     assert (size, size) == (template.pages, template.cells[0].pages)
     assert size == size_name(size.kib)
+
+
+@pytest.mark.parametrize(
+    ("threads", "caches", "threads_per_core", "expected"),
+    [("isolate", "one", 2, 2), ("require", "one", 2, 1), ("require", "one", 1, 2), ("isolate", "any", 2, 0)],
+)
+def test_whole_cores_lie_in_one_cache(threads: str, caches: str, threads_per_core: int, expected: int) -> None:
+    """As many as the thread policy makes of two vCPUs."""
+    (cell,) = PinningTemplate.from_mapping(one_cell(threads=threads, caches=caches)).cells
+    assert expected == cell.cores_in_one_cache(threads_per_core)

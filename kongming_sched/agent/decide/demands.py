@@ -12,7 +12,7 @@ from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.allocator import Demand, usable_cores
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.template import CpuPolicy, ThreadPolicy
+from kongming_sched.template import CachePolicy, CpuPolicy, ThreadPolicy
 from kongming_sched.topology import Core
 
 
@@ -73,7 +73,8 @@ def _demands_of(
     for index, cell in enumerate(template.cells):
         if cell.cpus is CpuPolicy.DEDICATED and nodes[index] == node_id:
             present = tuple(_single(_present(view, guest, vcpu)) for vcpu in cell.vcpus)
-            demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present)
+            in_one_cache = cell.caches is CachePolicy.ONE
+            demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present, in_one_cache)
             is_apart = cell.threads in (ThreadPolicy.ANY, ThreadPolicy.ISOLATE)
             together = () if is_apart else groups_of(cell.vcpus, guest.identity.threads_per_core)
             yield GuestDemand(guest.uuid, cell.vcpus, demand, together)

@@ -27,7 +27,7 @@ from kongming_sched.override import ServerOverride, VcpuPins, assign_cpus, overr
 from kongming_sched.placement.flavor import memory_class, memory_classes
 from kongming_sched.placement.tree import DesiredTree
 from kongming_sched.request import TEMPLATE_KEY
-from kongming_sched.template import CpuPolicy, PinningTemplate, TemplateCell
+from kongming_sched.template import CachePolicy, CpuPolicy, PinningTemplate, TemplateCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +149,13 @@ def _check_pool(
         cpus = tuple(pins[vcpu].first for vcpu in cell.vcpus)
         # Alone on an empty node the allocator leaves a guest where it is, unless its CPUs do not have the shape that
         # the thread policy asks for. So this is the one place that knows the shapes.
-        alone = allocate(usable_cores(cores, pool), [Demand("", len(cpus), cell.threads, cpus)])
-        if alone.pins.get("") != cpus:
+        in_one_cache = cell.caches is CachePolicy.ONE
+        demand = Demand("", len(cpus), cell.threads, cpus, in_one_cache)
+        if allocate(usable_cores(cores, pool), [demand]).pins.get("") != cpus:
+            wanted = f"threads {cell.threads}" + " and caches one" * in_one_cache
             raise exceptions.InvalidOverride(
                 asked.key,
-                f"host CPU {CpuSet.of(cpus)} does not lie on cores as threads {cell.threads} of the template wants it",
+                f"host CPU {CpuSet.of(cpus)} does not lie on cores as {wanted} of the template wants it",
             )
 
 

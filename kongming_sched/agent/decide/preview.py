@@ -15,7 +15,15 @@ from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.tree import DesiredNode, NodeState
 from kongming_sched.pools import HostCpus
-from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate, TemplateCell, ThreadPolicy
+from kongming_sched.template import (
+    CachePolicy,
+    CpuPolicy,
+    EmulatorPolicy,
+    MemoryPolicy,
+    PinningTemplate,
+    TemplateCell,
+    ThreadPolicy,
+)
 
 _EMULATOR = {
     EmulatorPolicy.SHARED: "it belongs on the housekeeping CPUs",
@@ -163,7 +171,16 @@ class _Reasons:
             return f"it makes room for {heir}" if heir else _EMULATOR[template.emulator]
         index, cell = next((i, cell) for i, cell in enumerate(template.cells) if action.index in cell.vcpus)
         reason = self._why_vcpu(unit, cell, self._preview.planned.claims[guest.uuid][index])
-        return reason or self._siblings_apart(guest, unit, cell) or _WHOLE_CORES[cell.threads]
+        reason = reason or self._siblings_apart(guest, unit, cell) or self._caches_apart(guest, cell)
+        return reason or _WHOLE_CORES[cell.threads]
+
+    def _caches_apart(self, guest: Guest, cell: TemplateCell) -> str:
+        """That the vCPUs of a cell in one cache are in several; empty if they are not."""
+        cores = (core for node in self._preview.cpus.topology.nodes for core in node.cores)
+        current = CpuSet.union(guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in cell.vcpus)
+        caches = {core.cache for core in cores if not core.cpus.isdisjoint(current)}
+        is_apart = cell.caches is CachePolicy.ONE and len(caches) > 1
+        return "its template wants all its vCPUs in one last-level cache (caches: one)" if is_apart else ""
 
     def _siblings_apart(self, guest: Guest, unit: Unit, cell: TemplateCell) -> str:
         """That the vCPUs which the guest takes for threads of one core are on several; empty if they are not."""

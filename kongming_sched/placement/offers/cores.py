@@ -28,8 +28,13 @@ def left_cpus(cpus: HostCpus, node: NumaNode, taken: CpuSet) -> CpuSet:
 
 def widest_cpus(cpus: HostCpus, node: NumaNode, taken: CpuSet) -> CpuSet:
     """Those of them that are on the widest cores of the node's pool, be these taken or not."""
+    return CpuSet.union(core.cpus for core in widest_cores(cpus, node, taken))
+
+
+def widest_cores(cpus: HostCpus, node: NumaNode, taken: CpuSet) -> tuple[Core, ...]:
+    """The cores of a node's pool that are as wide as its widest one, and of which no CPU is taken."""
     width = cpus.threads_per_core(node)
-    return CpuSet.union(core.cpus for core in _left(cpus, node, taken) if len(core.cpus) == width)
+    return tuple(core for core in _left(cpus, node, taken) if len(core.cpus) == width)
 
 
 def _left(cpus: HostCpus, node: NumaNode, taken: CpuSet) -> Iterator[Core]:

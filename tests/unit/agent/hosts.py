@@ -47,6 +47,7 @@ TEMPLATES = {
         template("pairs", {"vcpus": "0-3", "cpus": "dedicated", "threads": "require"}),
         template("rather", {"vcpus": "0-3", "cpus": "dedicated", "threads": "prefer"}),
         template("alone", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}),
+        template("close", {"vcpus": "0-1", "cpus": "dedicated", "threads": "isolate", "caches": "one"}),
         template("inside", {"vcpus": "0", "cpus": "dedicated"}, emulator="cell"),
         template("own", {"vcpus": "0", "cpus": "dedicated"}, emulator="own"),
         template("apart", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}, emulator="own"),

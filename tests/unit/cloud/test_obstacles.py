@@ -54,6 +54,14 @@ PAGES = names.pages_class(2048)
             id="huge pages",
         ),
         pytest.param(
+            make_host(make_node(more={names.cache_class(4): 1})),
+            make_request({names.PCPU: 1, names.cache_class(4): 2}),
+            Kind.CPUS,
+            "cell 0: needs 2 rooms for 4 cores of one last-level cache on one node, and the most that is free on any"
+            " node is 1 (node 0)",
+            id="rooms of a cache",
+        ),
+        pytest.param(
             replace(make_host(), traits=frozenset({DISABLED})),
             make_request(FOUR),
             Kind.DISABLED,

@@ -46,6 +46,18 @@ def specs(
         pytest.param({"vcpus": "0-3", "threads": "prefer"}, {names.PCPU: 4}, set(), id="prefer"),
         pytest.param({"vcpus": "0-2", "threads": "require"}, {names.PCPU: 4}, {"CUSTOM_KONGMING_SMT_2"}, id="require"),
         pytest.param({"vcpus": "0-2", "threads": "isolate"}, {names.PCPU: 6}, {"CUSTOM_KONGMING_SMT_2"}, id="isolate"),
+        pytest.param(
+            {"vcpus": "0-3", "threads": "isolate", "caches": "one"},
+            {names.PCPU: 8, "CUSTOM_KONGMING_CACHE_2": 2, "CUSTOM_KONGMING_CACHE_4": 1},
+            {"CUSTOM_KONGMING_SMT_2"},
+            id="four cores of one cache",
+        ),
+        pytest.param(
+            {"vcpus": "0-4", "threads": "require", "caches": "one"},
+            {names.PCPU: 6, "CUSTOM_KONGMING_CACHE_3": 1},
+            {"CUSTOM_KONGMING_SMT_2"},
+            id="three cores of one cache",
+        ),
         pytest.param({"vcpus": "0-3", "cpus": "shared"}, {names.VCPU: 4}, set(), id="shared"),
         pytest.param(
             {"vcpus": "0-3", "cpus": "explicit", "pins": "8-15"},

@@ -24,6 +24,7 @@ def test_the_words_are_these() -> None:
     assert "CUSTOM_KONGMING_TEMPLATE_GOLD_1" == names.template_trait("gold_1")
     assert "CUSTOM_KONGMING_NODE_7" == names.node_trait(7)
     assert "CUSTOM_KONGMING_SMT_2" == names.smt_trait(2)
+    assert "CUSTOM_KONGMING_CACHE_4" == names.cache_class(4)
     assert "compute1_kongming_numa7" == names.node_name("compute1", 7)
     assert "kongming_template_gold_1" == names.template_provider_name("gold_1")
 
@@ -44,6 +45,21 @@ def test_a_template_is_found_by_its_trait_and_its_provider(name: str) -> None:
     """Both lead back to the name."""
     assert name == names.offered_template(names.template_trait(name))
     assert name == names.template_of_provider(names.template_provider_name(name))
+
+
+@pytest.mark.parametrize(
+    ("resource_class", "cores"),
+    [
+        (names.cache_class(12), 12),
+        (names.PCPU, None),
+        ("CUSTOM_KONGMING_CACHE_", None),
+        ("CUSTOM_KONGMING_CACHE_ONE", None),
+        ("CUSTOM_KONGMING_C0_CACHES_ONE", None),
+    ],
+)
+def test_a_class_of_rooms_says_for_how_many_cores(resource_class: str, cores: int | None) -> None:
+    """No other class does."""
+    assert cores == names.cores_of_cache_class(resource_class)
 
 
 @given(strategies.names())

@@ -111,6 +111,12 @@ def test_a_template_of_whole_cores_that_went_unnoticed(pcpus: int, is_missed: bo
     assert is_missed is (code is Code.WARNING)
 
 
+def test_a_template_of_one_cache_is_not_missed() -> None:
+    """Nothing in Placement says how large the caches are, however many whole cores there are."""
+    stored = (template("gold", threads="isolate", caches="one"), template("cores", threads="require"))
+    assert Code.SUCCESS is found(node("cores", pcpus=8), *stored)[0]
+
+
 @pytest.mark.parametrize(("pcpus", "is_missed"), [(4, False), (5, True)])
 def test_a_new_template_whose_emulator_has_a_cpu_of_its_own(pcpus: int, is_missed: bool) -> None:
     """It needs room for that as well."""

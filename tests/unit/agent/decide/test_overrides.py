@@ -25,7 +25,7 @@ from kongming_sched.pools import HostCpus, HostPools
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
 from kongming_sched.topology import Core, HostTopology
-from testbed.topologies import SHAPES, two_nodes_smt2
+from testbed.topologies import SHAPES, make_topology, two_nodes_smt2
 
 ROOT = "00000000-0000-0000-0000-000000000001"
 POOLS = HostPools(CpuSet.parse("1-3,9-11,5-7,13-15"), CpuSet.parse("12"), CpuSet.parse("0,4,8"), 4.0)
@@ -208,6 +208,23 @@ def test_refused(of: str, node: int, metadata: dict[str, str], reason: str) -> N
     assert pins(plain, "a") == pins(asked, "a")
     assert ({}, {}) == (plain.problems, asked.granted)
     assert reason in asked.problems["a"].text
+
+
+def test_a_guest_of_one_cache_chooses_cores_of_one() -> None:
+    """Of two caches here, 0-1 and 2-3 with their siblings; the refusal says what the template wants."""
+    cell = {"vcpus": "0-1", "cpus": "dedicated", "threads": "isolate", "caches": "one"}
+    close = PinningTemplate.from_mapping({"name": "close", "cells": [cell], "override": "pins"})
+    topology = make_topology(2, 4, 2, cores_per_cache=2)
+    scene = Scene(topology, POOLS, {"close": close}, {}, {})
+    running = make_view(scene, [(make_guest("a", close, topology, (0,), ("2", "3")), (0,))])
+    for asked, expected, problem in (
+        ("0:3;1:2", ["3", "2"], {}),
+        ("0:1;1:2", ["2", "3"], {"a": "host CPU 1-2 does not lie on cores as threads isolate and caches one"}),
+    ):
+        layout = lay_out(replace(running, overrides={"a": OverrideRequest({"kongming:cpus": asked})}))
+        assert expected == pins(layout, "a")
+        assert problem.keys() == texts(layout).keys()
+        assert all(problem[name] in text for name, text in texts(layout).items())
 
 
 def test_explicit_guest_moves_within_its_own() -> None:

@@ -15,6 +15,7 @@ from kongming_sched.agent.model.view import GuestLayout, HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
 from kongming_sched.placement.client import Inventory
+from testbed.topologies import make_topology
 from tests.unit.agent.hosts import EVERYWHERE, Tenant, host, preview, tenant
 
 
@@ -122,6 +123,24 @@ def test_subject_of_a_step() -> None:
 def test_reason_of_a_pin(guest: Tenant, action: str, expected: str) -> None:
     """Each pin says why the thread is not where it belongs."""
     assert expected == reason(host(guest), action)
+
+
+def two_caches(view: HostView) -> HostView:
+    """The same host with the pool of node 0 in two caches: core 1,9 in one, and 2,10 3,11 in the other."""
+    return replace(view, cpus=replace(view.cpus, topology=make_topology(2, 4, 2, cores_per_cache=2)))
+
+
+def test_vcpus_in_several_caches() -> None:
+    """Where the template wants one."""
+    view = two_caches(host(tenant("near", "close", [0], "1", "3")))
+    expected = "its template wants all its vCPUs in one last-level cache (caches: one)"
+    assert [("vCPU 0: CPU 1 -> 2", expected)] == [step for step in steps(view) if step[0].startswith("vCPU")]
+
+
+def test_guest_of_whole_cores_that_makes_room_in_a_cache() -> None:
+    """The server that gets the cache is named."""
+    view = two_caches(host(tenant("one", "alone", [0], "3"), tenant("near", "close", [0], "0-15", "0-15")))
+    assert "it makes room for server near (a-near)" == reason(view, "vCPU 0: CPU 3 -> 1")
 
 
 def test_vcpu_that_makes_room() -> None:
