@@ -59,7 +59,7 @@ class NumaFit:
             key = tuple(sorted(nodes))
             if self._pci_requests or key not in tried:
                 mappings = host_state.allocation_candidates[position]["mappings"]
-                tried[key] = self._fit(host, limits, mappings, host_state.pci_stats)
+                tried[key] = self._fit(self._part(host, nodes), limits, mappings, host_state.pci_stats)
             if tried[key] == [*nodes] and (len(nodes) == 1 or self._fits_alone(host, limits, nodes)):
                 return Choice(position, limits)
         return self._why_none(host_state, sorted(tried))
@@ -77,6 +77,21 @@ class NumaFit:
             provider_mapping=mappings,
         )
         return None if fitted is None else [cell.id for cell in fitted.cells]
+
+    def _part(self, host: Any, nodes: Sequence[int]) -> Any:
+        """What of a host Nova has to be asked about: of a single node this node alone, which costs half of the whole.
+
+        With its marker in the limits Nova takes no other node. But networks and tunnels that the server asks for may be
+        near another node, which Nova then refuses this one for.
+        """
+        if len(nodes) > 1 or ((self._physnets or self._is_tunneled) and self._are_networks_near(host.cells)):
+            return host
+        return objects.NUMATopology(cells=[cell for cell in host.cells if cell.id == nodes[0]])
+
+    def _are_networks_near(self, cells: Sequence[Any]) -> bool:
+        """Whether a node of a host is near a network or a tunnel that the server asks for."""
+        near = [cell.network_metadata for cell in cells]
+        return any(self._physnets & each.physnets or (self._is_tunneled and each.tunneled) for each in near)
 
     def _why_none(self, host_state: Any, tried: Sequence[tuple[int, ...]]) -> str:
         """Why Nova takes none of the nodes that were tried."""

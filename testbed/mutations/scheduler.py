@@ -92,6 +92,14 @@ SCHEDULER = (
         ("tests/unit/scheduler/test_numa_fit.py",),
     ),
     Mutation(
+        "networks-of-other-nodes-unseen",
+        _NUMA_FIT,
+        "self._physnets & each.physnets or (self._is_tunneled and each.tunneled)",
+        "False",
+        "a node is chosen that Nova refuses, for the server's network is near another one",
+        ("tests/unit/scheduler/test_numa_fit.py",),
+    ),
+    Mutation(
         "nodes-in-another-order",
         _NUMA_FIT,
         "            if tried[key] == [*nodes] and",

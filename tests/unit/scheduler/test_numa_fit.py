@@ -125,6 +125,31 @@ def test_networks_that_a_server_asks_for_stay() -> None:
     assert {"physnet1"} == asked.physnets
 
 
+@pytest.mark.parametrize("asked", [set(), {"physnet1"}, {"physnet2"}])
+@pytest.mark.parametrize("tunneled", [False, True])
+@pytest.mark.parametrize("near", [set(), {"physnet1"}, {"physnet1", "physnet2"}])
+@pytest.mark.parametrize("has_tunnel", [False, True])
+def test_the_fit_of_one_node_is_that_of_the_whole_host(
+    asked: set[str], tunneled: bool, near: set[str], has_tunnel: bool
+) -> None:
+    """As nova-compute makes it with the same limits, whatever networks are near the other node."""
+    for node, pinned in [(0, 0), (1, 0), (1, 6)]:
+        host = make_host(2, {node: {marker(node)}, 1 - node: {marker(1 - node), *near}})
+        host.numa_topology.cells[1 - node].network_metadata.tunneled = has_tunnel
+        host.numa_topology.cells[node].pinned_cpus = set(range(8 * node, 8 * node + pinned))
+        network = objects.NetworkMetadata(physnets=asked, tunneled=tunneled)
+        choice = choose(host, make_server([4], network_metadata=network), (node,))
+        limits = objects.NUMATopologyLimits(
+            cpu_allocation_ratio=1.0,
+            ram_allocation_ratio=1.0,
+            network_metadata=objects.NetworkMetadata(physnets=asked | {marker(node)}, tunneled=tunneled),
+        )
+        fitted = hardware.numa_fit_instance_to_host(
+            host.numa_topology, make_server([4]).numa_topology, None, limits=limits
+        )
+        assert ([node] if isinstance(choice, Choice) else None) == (fitted and [cell.id for cell in fitted.cells])
+
+
 @pytest.mark.parametrize(
     ("physnets", "reason"),
     [
