@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes the pins of another host out of the persistent definition that a migrated guest has brought along."""
+"""Takes the pins of another host out of the persistent definition that a migrated guest has brought along.
+
+A guest that Nova lays out itself has Nova's own pins there. They stay: without them a start from the definition, as
+after a shutdown from inside, would let it float over the dedicated CPUs of others.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ class Definitions:
         :returns: the domains whose definition was changed, and why others could not be
         :raises HypervisorUnavailable: if libvirt went away
         """
-        running = {guest.uuid: guest.domain for guest in guests}
+        running = {guest.uuid: guest.domain for guest in guests if guest.request.nova_numa is None}
         repaired: list[str] = []
         problems: list[Problem] = []
         self._well &= running.keys()

@@ -94,7 +94,7 @@ class Observer:
         domains = attend(self._parts.hypervisor.domains)
         managed, unmanaged, unread = self._read(domains, evenly_limited)
         listed = {domain.uuid for domain in domains}
-        starting = self._parts.starts.settle(listed, since, (*managed, *unread))
+        starting = self._parts.starts.settle(listed, since, managed)  # one that cannot be read yet is not done
         managed = [guest for guest in managed if guest.uuid not in starting]
         unread = [guest for guest in unread if guest.uuid not in starting]
         self._last = {guest.uuid: guest for guest in (*managed, *unread)}
