@@ -64,8 +64,8 @@ answer_enable_service() {
 
 answer_trueorfalse() {
     case ${!2:-} in
-        1 | [yY]es | YES | [tT]rue | TRUE) echo True ;;
-        0 | [nN]o | NO | [fF]alse | FALSE) echo False ;;
+        1 | [yY]es | YES | true | True | TRUE) echo True ;;
+        0 | [nN]o | NO | false | False | FALSE) echo False ;;
         *) echo "$1" ;;
     esac
 }
