@@ -10,13 +10,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nova
 
-from testbed.peers.runs import OUTCOMES, RUNS, SCHEDULINGS
+from testbed.peers.runs import CHOICES, OUTCOMES, RUNS, SCHEDULINGS
 
 LIST = Path(__file__).with_name("tests.txt")
 
@@ -27,10 +28,12 @@ class Seen:
 
     :ivar outcomes: test to outcome
     :ivar schedulings: test to what its requests came to, in any order, for some tests ask several schedulers at once
+    :ivar choices: the hosts of each server by Nova alone and with KongMing, each with its test; none of Nova alone
     """
 
     outcomes: dict[str, str]
     schedulings: dict[str, Counter[str]]
+    choices: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Seen:
@@ -43,10 +46,11 @@ class Seen:
         for file in sorted(folder.glob(f"{SCHEDULINGS}-*")):
             for item in _lines(file):
                 schedulings.setdefault(item["test"], Counter())[json.dumps(item["result"])] += 1
-        return cls(outcomes, schedulings)
+        choices = (item for file in sorted(folder.glob(f"{CHOICES}-*")) for item in _lines(file))
+        return cls(outcomes, schedulings, tuple(choices))
 
 
-def _lines(file: Path) -> Iterator[dict[str, str]]:
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
     return map(json.loads, file.read_text().splitlines())
 
 
@@ -60,6 +64,9 @@ def differences(one: Seen, other: Seen) -> Iterator[str]:
         expected, found = one.schedulings.get(test, Counter()), other.schedulings.get(test, Counter())
         for result in (expected - found).keys() | (found - expected).keys():
             yield f"{test}: {expected[result]} then {found[result]} times {result}"
+    for choice in other.choices:
+        if choice["without"] != choice["with"]:
+            yield f"{choice['test']}: hosts {choice['without']} without, and {choice['with']} with KongMing"
 
 
 def run(name: str, folder: Path, modules: Sequence[str], options: Sequence[str]) -> Seen:
@@ -96,9 +103,9 @@ def main() -> int:
     for kind, other in seen.items():
         lines = list(differences(without, other))
         found += len(lines)
-        count = sum(counter.total() for counter in without.schedulings.values())
         print(
-            f"without and {kind}: {len(without.outcomes)} tests, {count} schedulings compared, {len(lines)} different"
+            f"without and {kind}: {len(without.outcomes)} tests, {len(other.choices)} choices of hosts compared,"
+            f" {len(lines)} different"
         )
         for line in lines:
             print(f"  {line}")

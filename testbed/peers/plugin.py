@@ -11,8 +11,10 @@ from testbed import unpatched_nova  # noqa: E402, F401  # before all else of Nov
 
 CURRENT_TEST = "PYTEST_CURRENT_TEST"
 
+import copy  # noqa: E402
 import json  # noqa: E402  # eventlet patches what is imported later
 import os  # noqa: E402
+import random  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping, Sequence  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 from importlib import metadata  # noqa: E402
@@ -27,7 +29,7 @@ from nova.tests.fixtures import conf as conf_fixture  # noqa: E402
 from nova.tests.functional import fixtures as functional_fixtures  # noqa: E402
 
 from kongming_sched.scheduler import worker  # noqa: E402
-from testbed.peers.runs import OUTCOMES, RUNS, SCHEDULINGS  # noqa: E402
+from testbed.peers.runs import CHOICES, OUTCOMES, RUNS, SCHEDULINGS  # noqa: E402
 
 CONF = worker.CONF
 
@@ -49,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     options = RUNS[config.getoption("kongming")]
     if options is not None:
         _switch_on(options)
+        _choose_twice(seen / f"{CHOICES}-{worker_name}")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -130,6 +133,10 @@ def _switch_on(options: Mapping[str, float]) -> None:
         }
         with _overridden(wanted):
             original(self)
+        self.plain = (
+            [item for item in self.enabled_filters if not _is_ours(item)],
+            [item for item in self.weighers if not _is_ours(item)],
+        )
         for name, value in options.items():  # registered only now
             CONF.set_default(name, value, group="kongming_scheduler")
 
@@ -149,29 +156,64 @@ def _overridden(wanted: Mapping[str, Sequence[str]]) -> Iterator[None]:
             CONF.set_override(name, value, group="filter_scheduler")
 
 
+def _is_ours(plugin: object) -> bool:
+    return type(plugin).__module__.startswith("kongming_sched.")
+
+
+def _choose_twice(path: Path) -> None:
+    """Let Nova choose the hosts of each server without KongMing and then with it, of the same hosts in the same order.
+
+    What comes out is what is used. In two runs of a test the hosts have new ids, and so Placement another order.
+    """
+    original = manager.SchedulerManager._get_sorted_hosts
+
+    def choose(self: Any, spec: Any, hosts: Any, index: int) -> Any:
+        hosts, host_manager, state = list(hosts), self.host_manager, random.getstate()
+        with_ours = host_manager.enabled_filters, host_manager.weighers
+        host_manager.enabled_filters, host_manager.weighers = host_manager.plain
+        try:
+            plain = list(map(_host_words, original(self, spec, list(map(_copied, hosts)), index)))
+        finally:
+            host_manager.enabled_filters, host_manager.weighers = with_ours
+        random.setstate(state)
+        chosen = original(self, spec, hosts, index)
+        _add_line(path, {"without": plain, "with": list(map(_host_words, chosen))})
+        return chosen
+
+    manager.SchedulerManager._get_sorted_hosts = choose
+
+
+def _copied(host: Any) -> Any:
+    """A host's state with what filters change of it."""
+    found = copy.copy(host)
+    found.limits = dict(host.limits)
+    found.allocation_candidates = list(host.allocation_candidates)
+    return found
+
+
+def _host_words(weighed: Any) -> list[str]:
+    """What is handed on of a host: its name, its limits, and its candidates in their order."""
+    host = getattr(weighed, "obj", weighed)
+    return [host.host, host.nodename, repr(host.limits), json.dumps(host.allocation_candidates, sort_keys=True)]
+
+
+def _add_line(path: Path, values: Mapping[str, object]) -> None:
+    test = os.environ.get(CURRENT_TEST, "").partition(" ")[0]
+    with path.open("a") as file:
+        file.write(json.dumps({"test": test, **values}) + "\n")
+
+
 def _note_schedulings(path: Path) -> None:
-    """Write down what each request to the scheduler came to, as hosts and amounts: ids are new in each run."""
+    """Write down what each request to the scheduler came to: for how many servers hosts were found, or the error."""
     original = manager.SchedulerManager.select_destinations
 
     def select(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             answer = original(self, *args, **kwargs)
         except Exception as error:
-            note(type(error).__name__)
+            _add_line(path, {"result": type(error).__name__})
             raise
-        note([[_words(selection) for selection in selections] for selections in answer])
+        _add_line(path, {"result": f"{len(answer)} servers"})
         return answer
 
-    def note(result: object) -> None:
-        test = os.environ.get(CURRENT_TEST, "").partition(" ")[0]
-        with path.open("a") as file:
-            file.write(json.dumps({"test": test, "result": result}) + "\n")
-
     manager.SchedulerManager.select_destinations = select
-
-
-def _words(selection: Any) -> list[Any]:
-    """Host, node, and the amounts that are claimed of each provider."""
-    claim = json.loads(selection.allocation_request) if selection.allocation_request else {}
-    amounts = [sorted(item["resources"].items()) for item in claim.get("allocations", {}).values()]
-    return [selection.service_host, selection.nodename, sorted(amounts)]

@@ -18,3 +18,6 @@ OUTCOMES = "outcomes"
 
 SCHEDULINGS = "schedulings"
 """The files, one of each process, with a line of JSON for each request to the scheduler."""
+
+CHOICES = "choices"
+"""The files, one of each process, with a line of JSON for each server whose hosts were chosen in both ways."""
