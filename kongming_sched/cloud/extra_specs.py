@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from kongming_sched import exceptions
 from kongming_sched.cloud.compute import ComputeClient, Flavor
-from kongming_sched.nova_numa.keys import CPU_POLICY_KEY, NovaCpuPolicy
+from kongming_sched.nova_numa.keys import CPU_POLICY_KEY, REALTIME_KEY, NovaCpuPolicy
 from kongming_sched.placement import flavor as placement_flavor
 from kongming_sched.request import STRATEGY_KEY, TEMPLATE_KEY, PinningRequest, find_following
 from kongming_sched.template import CpuPolicy, PinningTemplate, ThreadPolicy
@@ -91,7 +91,7 @@ def _group_policy(present: Mapping[str, str], wanted: Mapping[str, str], asked: 
 
 def steps_to_set(present: Mapping[str, str], wanted: Mapping[str, str]) -> list[Step]:
     """The steps from a flavor's extra specs to the wanted ones; keys that are not KongMing's stay."""
-    stale = [key for key in placement_flavor.owned_keys(present) if key not in wanted]
+    stale = [key for key in _in_order(placement_flavor.owned_keys(present)) if key not in wanted]
     if stale:
         return [{TEMPLATE_KEY: CLOSED}, *stale, dict(wanted)]
     changed = {key: value for key, value in wanted.items() if present.get(key) != value}
@@ -101,10 +101,18 @@ def steps_to_set(present: Mapping[str, str], wanted: Mapping[str, str]) -> list[
 def steps_to_unset(present: Mapping[str, str]) -> list[Step]:
     """The steps from a flavor's extra specs to none of KongMing's."""
     owned = placement_flavor.owned_keys(present)
-    others = [key for key in owned if key != TEMPLATE_KEY]
+    others = [key for key in _in_order(owned) if key != TEMPLATE_KEY]
     if TEMPLATE_KEY not in owned or not others:
         return list(owned)
     return [{TEMPLATE_KEY: CLOSED}, *others, TEMPLATE_KEY]
+
+
+def _in_order(owned: Iterable[str]) -> list[str]:
+    """Keys to delete, in an order in which those that are left still show that they are KongMing's.
+
+    A flavor of other servers may lock their memory, too, so that this key is KongMing's beside that of real time only.
+    """
+    return sorted(owned, key=lambda key: key == REALTIME_KEY)
 
 
 def carry_out(compute: ComputeClient, flavor: Flavor, steps: Iterable[Step]) -> None:

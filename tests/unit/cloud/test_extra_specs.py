@@ -98,6 +98,25 @@ def test_unset_leaves_what_others_wrote(before: dict[str, str], data: st.DataObj
     assert {key: value for key, value in before.items() if key in FOREIGN} == end
 
 
+def test_lock_of_memory_goes_before_what_shows_whose_it_is() -> None:
+    """Without the key of real time it would be taken for that of an operator, wherever the command is cut off."""
+    before = {
+        "kongming:template": "gold",
+        "hw:mem_page_size": "2MB",
+        "hw:cpu_policy": "dedicated",
+        "hw:cpu_realtime": "true",
+        "hw:cpu_realtime_mask": "1",
+        "hw:locked_memory": "true",
+        "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "2",
+        "resources_KONGMING0:CUSTOM_KONGMING_PAGES_2MIB": "64",
+    }
+
+    states = list(take(before, steps_to_unset(before)))
+
+    assert all("hw:cpu_realtime" in state for state in states if "hw:locked_memory" in state)
+    assert {} == states[-1]
+
+
 def test_the_first_template_is_one_step() -> None:
     """Nova sets several extra specs in one request."""
     specs = wanted(make({"vcpus": "0-1"}))
