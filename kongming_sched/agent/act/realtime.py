@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
-from kongming_sched.agent.decide.policies import wanted_policies, wrong_policies
 from kongming_sched.agent.host.ports import PolicyKernel
 from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.guest import ObservedGuest, RunningGuest
+from kongming_sched.agent.model.policy import wanted_policies, wrong_policies
 from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from kongming_sched.agent.decide.policies import wanted_policies, wrong_policies
 from kongming_sched.agent.decide.preview import Preview
 from kongming_sched.agent.model.actions import Unit
 from kongming_sched.agent.model.guest import Guest, HelperThread, ObservedGuest, Threads, libvirt_pins
-from kongming_sched.agent.model.policy import Policy
+from kongming_sched.agent.model.policy import Policy, wanted_policies, wrong_policies
 from kongming_sched.cpuset import CpuSet
 
 

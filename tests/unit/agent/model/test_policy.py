@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from kongming_sched.agent.decide.policies import wanted_policies, wrong_policies
-from kongming_sched.agent.model.policy import ORDINARY, Policy, fifo
+from kongming_sched.agent.model.policy import ORDINARY, Policy, fifo, wanted_policies, wrong_policies
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.cpuset import CpuSet
 from tests.unit.agent.hosts import POOLS, tenant
