@@ -252,11 +252,11 @@ AGENT = (
     ),
     Mutation(
         "real-time-on-housekeeping-cpus",
-        "kongming_sched/agent/decide/policies.py",
+        "kongming_sched/agent/model/policy.py",
         "if vcpu in layout.realtime and cpus <= dedicated",
         "if vcpu in layout.realtime",
         "a real-time vCPU that is kept on the housekeeping CPUs starves the host's services",
-        ("tests/unit/agent/decide/test_policies.py",),
+        ("tests/unit/agent/model/test_policy.py",),
     ),
     Mutation(
         "emulator-beside-real-time-vcpus",
