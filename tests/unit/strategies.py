@@ -139,7 +139,8 @@ def _nova_numa(draw: st.DrawFn, cells: int) -> dict[str, Any]:
 
 def _ascending(nodes: list[int | None]) -> list[int | None]:
     """Node ids in ascending order with room for the cells between them that name none."""
-    named = iter(sorted(node for node in nodes if node is not None and node >= len(nodes)))
+    within = NODE_IDS[len(nodes) : -len(nodes)]  # so that cells without a node find one before and behind
+    named = iter(sorted(node for node in nodes if node is not None and node in within))
     found = [None if node is None else next(named, None) for node in nodes]
     numbers = [node for node in found if node is not None]
     spaced = all(after - before > len(nodes) for before, after in itertools.pairwise(numbers))
