@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement import names
+from kongming_sched.placement.claimed_cells import match_cells
 from kongming_sched.placement.flavor import cell_requests, memory_classes
 from kongming_sched.placement.tree import DesiredTree, NodeState
-from kongming_sched.request import CellRequest
 from kongming_sched.template import CpuPolicy
 
 Claims = Mapping[str, tuple[int, ...]]
@@ -79,31 +79,6 @@ def match_guest(guest: Guest, claim: _Claim) -> tuple[int, ...] | None:
         if len(set(nodes)) == len(claim) == len(cells) and None not in alone:
             return nodes
     return match_cells(cells, claim)
-
-
-def match_cells(cells: Sequence[CellRequest], claim: _Claim) -> tuple[int, ...] | None:
-    """A node of its own for each cell, on which exactly what the cell asks for was claimed.
-
-    Equal cells take nodes in ascending order, so that the answer is always the same.
-
-    :param claim: NUMA node id to resource class to amount
-    """
-    if len(claim) != len(cells):
-        return None
-    named = [{names.node_id_of(trait) for trait in cell.required} - {None} for cell in cells]
-    found: dict[int, int] = {}
-    free = sorted(claim)
-    # Cells that name a node have no choice, and so come first. For each of the others all nodes with its resources are
-    # alike, and which one it takes leaves the same number of them to cells like it: no choice has to be taken back.
-    for index in sorted(range(len(cells)), key=lambda index: not named[index]):
-        for node in free:
-            if claim[node] == cells[index].resources and named[index] <= {node}:
-                found[index] = node
-                free.remove(node)
-                break
-        else:
-            return None
-    return tuple(found[index] for index in range(len(cells)))
 
 
 def _claims_by_consumer(states: Mapping[int, NodeState]) -> dict[str, dict[int, Mapping[str, int]]]:
