@@ -278,6 +278,15 @@ class ServerNotFound(KongMingError):
         super().__init__(f"{reason} {name_or_id!r}; see 'openstack server list --all-projects'")
 
 
+class ClassRefused(KongMingError):
+    """A server cannot have another template than it has."""
+
+    def __init__(self, server: str, reason: str) -> None:
+        self.server = server
+        self.reason = reason
+        super().__init__(f"server {server}: {reason}")
+
+
 class FlavorNotFound(KongMingError):
     """No flavor has this name or id."""
 

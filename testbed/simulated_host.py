@@ -49,6 +49,7 @@ def domain_xml(
     instance = ET.SubElement(ET.SubElement(domain, "metadata"), f"{{{_NOVA}}}instance")
     ET.SubElement(instance, f"{{{_NOVA}}}name").text = f"server-{name}"
     flavor = ET.SubElement(instance, f"{{{_NOVA}}}flavor", name="a-flavor")
+    ET.SubElement(flavor, f"{{{_NOVA}}}memory").text = "512"
     ET.SubElement(flavor, f"{{{_NOVA}}}vcpus").text = str(vcpus)
     specs = ET.SubElement(flavor, f"{{{_NOVA}}}extraSpecs")
     for key, value in sorted(extra_specs.items()):

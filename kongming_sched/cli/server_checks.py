@@ -30,7 +30,11 @@ def states_of(placement: PlacementClient, server: Server) -> dict[int, NodeState
 
 
 def check_override(
-    templates: TemplateStore, server: Server, metadata: Mapping[str, str], states: Mapping[int, NodeState]
+    templates: TemplateStore,
+    server: Server,
+    metadata: Mapping[str, str],
+    states: Mapping[int, NodeState],
+    template_now: str | None,
 ) -> None:
     """Refuse metadata that the agent would refuse, as far as Placement and the templates show it.
 
@@ -38,18 +42,21 @@ def check_override(
 
     :param metadata: what the server has, or is to have
     :param states: the nodes on which it has a claim, by number
+    :param template_now: the template of its class or else of its flavor; None if it has none
     :raises InvalidOverride: saying what is wrong
-    :raises TemplateNotFound: if its flavor's template, or the one that its metadata names, does not exist
+    :raises TemplateNotFound: if that template, or the one that its metadata names, does not exist
     :raises InvalidTraits: if one of the two cannot be read
     """
     override = ServerOverride.from_metadata(metadata)
     if override is None:
         return
-    flavor_template = server.flavor.extra_specs.get(TEMPLATE_KEY)
-    if flavor_template is None:
+    if template_now is None:
         reason = f"the flavor of server {server.name!r} names no template, so there is nothing to override"
         raise exceptions.InvalidOverride(override.first_key, reason)
-    own = templates.get(flavor_template).template
+    if override.template is not None and template_now != server.flavor.extra_specs.get(TEMPLATE_KEY):
+        reason = f"has no effect, for the operator has given the server template {template_now!r}"
+        raise exceptions.InvalidOverride(TEMPLATE_KEY, reason)
+    own = templates.get(template_now).template
     named = override.template if override.template is not None else own.name
     other = own if named == own.name else templates.get(named).template
     template = overriding_template(own, override, {own.name: own, other.name: other})

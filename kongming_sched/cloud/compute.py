@@ -63,6 +63,7 @@ class Server:
 
     :ivar host: the compute node that it is on; empty if none
     :ivar status: as in ``ACTIVE``
+    :ivar task: what Nova does with it now, as in ``migrating``; empty for nothing
     """
 
     id: str
@@ -72,6 +73,7 @@ class Server:
     host: str = ""
     status: str = ""
     project_id: str = ""
+    task: str = ""
 
 
 class ComputeClient:
@@ -257,4 +259,5 @@ def _server(item: Mapping[str, Any]) -> Server:
     metadata = {str(key): str(value) for key, value in item.get("metadata", {}).items()}
     host = str(item.get("OS-EXT-SRV-ATTR:hypervisor_hostname") or "")
     server_id, name, status, project_id = (str(item[key]) for key in ("id", "name", "status", "tenant_id"))
-    return Server(server_id, name, _flavor(item["flavor"]), metadata, host, status, project_id)
+    task = str(item.get("OS-EXT-STS:task_state") or "")
+    return Server(server_id, name, _flavor(item["flavor"]), metadata, host, status, project_id, task)

@@ -46,15 +46,24 @@ class Inventory:
 class Claim:
     """All allocations of a consumer, on every provider.
 
-    :ivar generation: of the consumer; Placement refuses a write with an older one
+    :ivar generation: of the consumer; Placement refuses a write with an older one. None for a consumer that is new
     :ivar resources: provider to resource class to amount
     """
 
     consumer: str
-    generation: int
+    generation: int | None
     project_id: str
     user_id: str
     resources: Mapping[str, Mapping[str, int]]
+
+    def as_json(self) -> dict[str, object]:
+        """As it is written, at microversions below 1.38, where the consumer keeps its type."""
+        return {
+            "allocations": {uuid: {"resources": dict(resources)} for uuid, resources in self.resources.items()},
+            "consumer_generation": self.generation,
+            "project_id": self.project_id,
+            "user_id": self.user_id,
+        }
 
 
 class PlacementClient:
@@ -81,7 +90,7 @@ class PlacementClient:
         )
 
     def template_providers(self) -> list[Provider]:
-        """Every template provider, in one request."""
+        """Every template provider and every class provider, in one request."""
         try:
             return self.providers(required=names.TEMPLATE)
         except exceptions.PlacementError as error:
@@ -172,18 +181,16 @@ class PlacementClient:
     def replace_claim(self, claim: Claim) -> None:
         """Replace all allocations of a consumer, in one request.
 
-        At microversions below 1.38 the consumer keeps its type.
-
         :raises PlacementConflict: if the consumer or a provider has changed meanwhile
         :raises PlacementError: with status 409 if a provider has no room; then nothing has changed
         """
-        body = {
-            "allocations": {uuid: {"resources": dict(resources)} for uuid, resources in claim.resources.items()},
-            "consumer_generation": claim.generation,
-            "project_id": claim.project_id,
-            "user_id": claim.user_id,
-        }
-        self.transport.send("PUT", f"/allocations/{claim.consumer}", f"move the claim of {claim.consumer}", json=body)
+        name = claim.consumer
+        self.transport.send("PUT", f"/allocations/{name}", f"move the claim of {name}", json=claim.as_json())
+
+    def replace_claims(self, claims: Iterable[Claim]) -> None:
+        """Replace the claims of several consumers, all or none; one without resources deletes its consumer."""
+        bodies = {claim.consumer: claim.as_json() for claim in claims}
+        self.transport.send("POST", "/allocations", f"write the claims of {', '.join(sorted(bodies))}", json=bodies)
 
     def ensure_traits(self, traits: Iterable[str]) -> None:
         """Make sure that these custom traits exist."""

@@ -35,6 +35,10 @@ HW_NUMA_ROOT = "HW_NUMA_ROOT"
 TEMPLATE = "CUSTOM_KONGMING_TEMPLATE"
 """Marks a template provider."""
 
+SERVER_CLASS = "CUSTOM_KONGMING_SERVER_CLASS"
+"""On the class provider of a template: what the servers consume that have the template instead of their flavor's. The
+amount is the mark of the flavor that the server had then (classes/records.py)."""
+
 DISABLED = "CUSTOM_KONGMING_DISABLED"
 """On a node that takes no more servers of templates until an operator says otherwise; those that are there stay."""
 
@@ -45,9 +49,11 @@ _TEMPLATE_PREFIX = "CUSTOM_KONGMING_TEMPLATE_"
 _NODE_PREFIX = "CUSTOM_KONGMING_NODE_"
 _SMT_PREFIX = "CUSTOM_KONGMING_SMT_"
 _TEMPLATE_PROVIDER_PREFIX = "kongming_template_"
+_CLASS_PROVIDER_PREFIX = "kongming_class_"
 _AGENT_PROVIDER_PREFIX = "kongming_agent_"
 _AGENT_NAMESPACE = uuid.UUID("6b6f6e67-6d69-5e67-8061-67656e740000")
 _TEMPLATE_NAMESPACE = uuid.UUID("6b6f6e67-6d69-5e67-8074-656d706c6174")
+_CLASS_NAMESPACE = uuid.UUID("6b6f6e67-6d69-5e67-8063-6c6173730000")
 
 
 page_size_of = page_sizes.page_size_of
@@ -157,6 +163,28 @@ def template_of_provider(provider_name: str) -> str | None:
     """The template that a provider of this name holds; None for any other provider."""
     name = provider_name.removeprefix(_TEMPLATE_PROVIDER_PREFIX)
     return name if provider_name.startswith(_TEMPLATE_PROVIDER_PREFIX) and NAME.fullmatch(name) else None
+
+
+def class_uuid(template: str) -> str:
+    """The id of the provider on which the servers are recorded that have a template instead of their flavor's."""
+    return str(uuid.uuid5(_CLASS_NAMESPACE, template))
+
+
+def class_provider_name(template: str) -> str:
+    """The name of that provider."""
+    return _CLASS_PROVIDER_PREFIX + template
+
+
+def class_of_provider(provider_name: str) -> str | None:
+    """The template whose servers are recorded on a provider of this name; None for any other provider."""
+    name = provider_name.removeprefix(_CLASS_PROVIDER_PREFIX)
+    return name if provider_name.startswith(_CLASS_PROVIDER_PREFIX) and NAME.fullmatch(name) else None
+
+
+@functools.lru_cache(maxsize=4096)  # asked for each guest in each pass
+def class_consumer(server: str) -> str:
+    """The id of the consumer that records the class of a server; Nova knows none of this id, and so leaves it alone."""
+    return str(uuid.uuid5(_CLASS_NAMESPACE, f"server:{server}"))
 
 
 def agent_uuid(host: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.placement import codec, names
+from kongming_sched.placement.classes.records import ClassReader, ServerClass, delete_class_provider
 from kongming_sched.placement.client import PlacementClient, Provider
 from kongming_sched.placement.conflict import retry_on_conflict
 from kongming_sched.template import NAME, CpuPolicy, PinningTemplate
@@ -35,10 +36,14 @@ class StoredTemplate:
 
 @dataclass(frozen=True, slots=True)
 class TemplateList:
-    """All templates: the valid ones by name, and the errors of the others."""
+    """All templates: the valid ones by name, and the errors of the others.
+
+    :ivar class_providers: those on which servers are recorded, for classes/records.py
+    """
 
     templates: dict[str, StoredTemplate]
     broken: tuple[exceptions.InvalidTraits, ...]
+    class_providers: tuple[Provider, ...] = ()
 
     def find(self, name: str) -> PinningTemplate:
         """One of these templates.
@@ -57,11 +62,16 @@ class TemplateStore:
     def __init__(self, client: PlacementClient) -> None:
         self._client = client
         self._seen: dict[str, tuple[int, StoredTemplate | exceptions.InvalidTraits]] = {}
+        self._classes = ClassReader(client)
 
     def list(self) -> TemplateList:
         """Every template of the cloud."""
         seen = {}
+        class_providers = []
         for provider in sorted(self._client.template_providers(), key=lambda provider: provider.name):
+            if names.class_of_provider(provider.name) is not None:
+                class_providers.append(provider)
+                continue
             known = self._seen.get(provider.uuid)
             if known is not None and known[0] == provider.generation:
                 seen[provider.uuid] = known
@@ -73,7 +83,15 @@ class TemplateStore:
         return TemplateList(
             {item.template.name: item for item in found if isinstance(item, StoredTemplate)},
             tuple(item for item in found if isinstance(item, exceptions.InvalidTraits)),
+            tuple(class_providers),
         )
+
+    def read_classes(self, found: TemplateList) -> dict[str, ServerClass]:
+        """The class of each server that has one, by the consumer that records it.
+
+        This costs a request for each of these class providers that has changed since.
+        """
+        return self._classes.read(found.class_providers)
 
     def get(self, name: str) -> StoredTemplate:
         """One template.
@@ -167,8 +185,10 @@ class TemplateStore:
         logs that there is no such trait, instead of only that no host was found.
 
         :raises TemplateNotFound: if there is none of this name
+        :raises TemplateInUse: if servers have it instead of their flavor's
         """
         provider = self._provider(name)
+        delete_class_provider(self._client, name)
         try:
             self._client.delete_provider(provider.uuid)
         except exceptions.ProviderNotFound as error:  # deleted by another client since

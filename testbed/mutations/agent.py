@@ -114,11 +114,11 @@ AGENT = (
     ),
     Mutation(
         "amounts-of-claims-do-not-matter",
-        "kongming_sched/placement/claimed_cells.py",
+        "kongming_sched/placement/classes/claimed_cells.py",
         "            if claim[node] == cells[index].resources and named[index] <= {node}:\n",
         "            if named[index] <= {node}:\n",
         "a guest is placed by a claim of something else",
-        ("tests/unit/placement/test_claimed_cells.py",),
+        ("tests/unit/placement/classes/test_claimed_cells.py",),
     ),
     Mutation(
         "idle-siblings-are-given-away",

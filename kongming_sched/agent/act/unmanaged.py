@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Collection, Sequence
 
 from kongming_sched import exceptions
@@ -10,7 +11,7 @@ from kongming_sched.agent.act.confine import Confinement
 from kongming_sched.agent.act.helpers import HelperThreads
 from kongming_sched.agent.decide.layout import SCHEDULER_DEFAULTS
 from kongming_sched.agent.host.ports import Hypervisor, Kernel, pin_thread
-from kongming_sched.agent.model.guest import RunningGuest
+from kongming_sched.agent.model.guest import RunningGuest, libvirt_pins
 from kongming_sched.agent.model.outcome import UnmanagedResult
 from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.agent.state.history import History
@@ -53,7 +54,7 @@ class UnmanagedGuests:
         :raises HypervisorUnavailable: if libvirt went away
         """
         failed: list[tuple[RunningGuest, str]] = []
-        for guest in [guest for guest in unmanaged if history.knows(*guest.run)]:
+        for guest in [guest for guest in unmanaged if history.knows(*guest.run) or self._has_pins(guest, cpus)]:
             try:
                 self._lift(guest, cpus.topology)
             except exceptions.GuestGone:
@@ -74,6 +75,18 @@ class UnmanagedGuests:
             tuple((server(guest), what) for guest, what in confined.done),
             tuple(Problem(Reason.UNMANAGED, server(guest), text) for guest, text in (*confined.problems, *failed)),
         )
+
+    def _has_pins(self, guest: RunningGuest, cpus: HostCpus) -> bool:
+        """Whether a guest that cannot have its class here is still pinned by it, as it was where it comes from."""
+        if not guest.identity.server_class:
+            return False
+        everywhere, pool = cpus.topology.cpus, cpus.pools.dedicated
+        try:
+            pins = libvirt_pins(guest.domain, everywhere).by_key().values()
+        except (ET.ParseError, exceptions.InvalidCpuSet, exceptions.InvalidNumber):
+            return False
+        # One that is confined is pinned as well, to what is not of the pool.
+        return any(each <= pool or (not self._confine_unmanaged and everywhere - each) for each in pins)
 
     def _lift(self, guest: RunningGuest, topology: HostTopology) -> None:
         """Take off what a template gave it: all CPUs, all nodes that have memory, and its flavor's own QoS."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from kongming_sched.agent.model.guest import Guest
 from kongming_sched.agent.model.view import HostView
 from kongming_sched.placement import names
-from kongming_sched.placement.claimed_cells import match_cells
+from kongming_sched.placement.classes.claimed_cells import match_cells
 from kongming_sched.placement.flavor import cell_requests, memory_classes
 from kongming_sched.placement.tree import DesiredTree, NodeState
 from kongming_sched.template import CpuPolicy

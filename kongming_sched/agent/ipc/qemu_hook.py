@@ -7,6 +7,9 @@ metadata names a template, the agent is asked which CPUs and which NUMA node the
 replace the pins that it had where it comes from. Without an answer those are only taken out, and the agent pins the
 guest once it runs.
 
+A guest without a template may be pinned because an operator has given it a class, which the agent knows. So it is asked
+of such a guest too, and without an answer the XML stays as it is.
+
 Nothing on standard output means to libvirt that the XML stays as it is. That is what every other guest gets, and also
 whatever cannot be understood without a doubt. The exit code is 0, because any other would end the migration.
 
@@ -290,6 +293,12 @@ class DomainReader:
         """The name of the template; empty if the guest has none."""
         return "".join(self._template).strip()
 
+    @property
+    def may_have_class(self) -> bool:
+        """Whether it is pinned, and not by Nova, which lays the guests that it pins out on nodes."""
+        found = {child.name for element in self.domain.find(*_WITH_PINS) for child in element.children}
+        return "vcpupin" in found and "memnode" not in found
+
     def _text(self, text: str) -> None:
         self._template.append(text)  # expat may hand one text over in several pieces
 
@@ -494,9 +503,10 @@ def edit(xml: bytes, path: str, deadline: Deadline) -> bytes:
     with limited(deadline):
         text = Text(xml)
         reader = DomainReader(text.utf8)
-        if not reader.template:
+        if not reader.template and not reader.may_have_class:
             return xml
-        bare = text.encode(_replaced(text.utf8, reader.domain, Pins()))
+        # Whether the pins of a guest without a template are those of a class, only the agent knows.
+        bare = text.encode(_replaced(text.utf8, reader.domain, Pins())) if reader.template else xml
     with contextlib.suppress(Late), limited(deadline):
         pins = ask(path, text.utf8, deadline.earlier(_EDITING_SECONDS))
         if pins is not None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kongming_sched.agent.model.guest import Guest, ObservedGuest, RunningGuest
+from kongming_sched.agent.model.host_classes import HostClasses
 from kongming_sched.agent.model.outcome import Basis
 from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.state.released import Released
@@ -27,6 +28,7 @@ class PlacementView:
     :ivar templates: those that are offered to the host, by name
     :ivar versions: name to version of these
     :ivar problems: the templates that cannot be read
+    :ivar classes: of servers that have another template than their flavor's
     """
 
     root: Provider
@@ -34,6 +36,7 @@ class PlacementView:
     templates: Mapping[str, PinningTemplate]
     versions: Mapping[str, int]
     problems: tuple[Problem, ...]
+    classes: HostClasses = field(default_factory=HostClasses)
 
     def basis(self, guest: Guest, granted: Mapping[str, str]) -> Basis:
         """On what the layout of a guest is based.

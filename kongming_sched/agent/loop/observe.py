@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,10 +23,14 @@ from kongming_sched.agent.model.guest import (
     Threads,
     libvirt_pins,
 )
+from kongming_sched.agent.model.host_classes import HostClasses
+from kongming_sched.agent.model.outcome import Answer
 from kongming_sched.agent.model.problem import RELEASED_GUESTS, Problem, Reason, Subject, SubjectKind, server
 from kongming_sched.agent.model.view import HostView, RunningGuests
 from kongming_sched.agent.state.history import History
+from kongming_sched.agent.state.reservations import incoming_domain
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.placement.candidates import node_id
 from kongming_sched.pools import HostCpus
 
 _NO_THREADS = Threads({}, CpuSet())
@@ -44,6 +49,7 @@ class Observer:
         self._identities = Identities()
         self._last: dict[str, ObservedGuest] | None = None
         self.last_placement: PlacementView | None = None
+        self._classes = HostClasses()
 
     def observe(
         self,
@@ -69,6 +75,7 @@ class Observer:
         incoming = self._parts.reservations.expect(questions, here, cpus.topology.cpus)
         # One that libvirt's hook asks for once more comes from another host, and its start before has failed.
         self._parts.starts.forget(incoming.asked.keys())
+        incoming.refused.update(self._unpinned(questions, incoming.refused, cpus.topology.cpus))
         problems += running.problems
         return Observation(
             cpus,
@@ -80,6 +87,23 @@ class Observer:
             tuple(problems),
             self._parts.starts.guests(cpus.topology.cpus),
         )
+
+    def _unpinned(self, questions: Sequence[str], refused: Iterable[int], anywhere: CpuSet) -> dict[int, Answer]:
+        """The answers for incoming guests that have a template by their class alone, by the number of the question.
+
+        Such a guest comes with the pins of its class on another host. Nova has claimed by its flavor, so that it has no
+        template here before it runs and its claim is that of its class.
+
+        :param refused: the numbers of the questions about guests without a template
+        """
+        answers = {}
+        for number in refused:
+            with contextlib.suppress(exceptions.InvalidDomain, exceptions.InvalidRequest):
+                guest = incoming_domain(questions[number], anywhere)
+                identity = self._classes.apply(guest.uuid, guest.identity, ())
+                if identity.server_class and guest.identity.request is None:
+                    answers[number] = Answer(str(guest), guest.threads, reason="its class holds once it runs")
+        return answers
 
     def guests(self, evenly_limited: Collection[str] = (), attend: Attend = simply) -> RunningGuests:
         """See the running guests. One that cannot be read keeps none of the others from being seen.
@@ -131,7 +155,11 @@ class Observer:
         managed: list[Guest] = []
         unmanaged: list[RunningGuest] = []
         unread: list[ObservedGuest] = []
-        for domain, identity in self._identities.of(domains):
+        found = list(self._identities.of(domains))
+        running = frozenset(domain.uuid for domain, _ in found)
+        for domain, identity in found:
+            if not isinstance(identity, exceptions.KongMingError):
+                identity = self._classes.apply(domain.uuid, identity, running)
             if isinstance(identity, exceptions.KongMingError):
                 unread.append(self._unread(domain, str(identity)))
                 continue
@@ -180,7 +208,7 @@ class Observer:
         return ObservedGuest(domain, replace(identity, fault=fault), threads)
 
     def placement(self) -> PlacementView:
-        """Read Placement.
+        """Read Placement. From then on the guests have the classes that it says.
 
         :raises PlacementError: if it does not answer
         """
@@ -192,7 +220,10 @@ class Observer:
         broken = (
             Problem(Reason.TEMPLATE, Subject(SubjectKind.TEMPLATE, error.name), str(error)) for error in stored.broken
         )
-        self.last_placement = PlacementView(root, states, templates, versions, tuple(broken))
+        records = self._parts.store.read_classes(stored)
+        nodes = ((node_id(root.uuid, uuid), state) for uuid, state in states.items())
+        self._classes = HostClasses(records, templates, {node: state for node, state in nodes if node is not None})
+        self.last_placement = PlacementView(root, states, templates, versions, tuple(broken), self._classes)
         return self.last_placement
 
     def view(self, seen: Observation, placement: PlacementView, immovable: Collection[str] = frozenset()) -> HostView:
@@ -200,7 +231,9 @@ class Observer:
 
         :param immovable: server ids of further guests that cannot be changed now
         """
-        guests = (*seen.guests, *seen.incoming.guests)
+        running = frozenset(seen.servers)
+        # Placement may have been read again since the guests were.
+        guests = tuple(placement.classes.of_guest(guest, running) for guest in (*seen.guests, *seen.incoming.guests))
         released = frozenset(guest.uuid for guest in guests if seen.released.covers(*guest.run))
         return HostView(
             seen.cpus,

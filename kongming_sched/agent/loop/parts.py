@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from kongming_sched.agent.act import confine
 from kongming_sched.agent.act.beside import BesideGuests
 from kongming_sched.agent.act.confine import Confinement
+from kongming_sched.agent.act.keep_class import ClassKeeper
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.host.ports import Hypervisor, Kernel
 from kongming_sched.agent.loop.patience import Patience
@@ -50,6 +51,7 @@ class ReconcilerParts:
     :ivar released: the file that lists the guests to be left alone
     :ivar patience: which guests the hypervisor leaves alone because libvirt is slow for them
     :ivar unmanaged: looks after guests without a template; None for one that confines nothing
+    :ivar class_keeper: brings servers back to their class; None for one that changes no claims
     :ivar beside: clears the CPUs of guests of other threads and interrupts; None for one that moves no interrupts
     :ivar starts: the guests that start on CPUs which Nova has chosen
     :ivar attend: makes calls for which starting guests may have to be waited for
@@ -68,6 +70,7 @@ class ReconcilerParts:
     beside: BesideGuests | None = None
     starts: Starts = field(default_factory=Starts)
     attend: Attend = simply
+    class_keeper: ClassKeeper | None = None
 
 
 def assemble(
@@ -100,4 +103,5 @@ def assemble(
         BesideGuests(kernel, directory, settings.move_irqs),
         Starts(directory / STARTS_NAME),
         attend,
+        ClassKeeper(client, hypervisor),
     )

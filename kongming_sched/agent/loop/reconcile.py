@@ -16,6 +16,7 @@ from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.decide.layout import lay_out
 from kongming_sched.agent.decide.overfull import find_overfull
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.loop.class_rounds import Asked, see
 from kongming_sched.agent.loop.clearing import Clearing
 from kongming_sched.agent.loop.observation import Observation, PlacementView
 from kongming_sched.agent.loop.observe import Observer
@@ -87,9 +88,9 @@ class Reconciler:
         self._parts.patience.start()
         started = self._pin_started(cpus)
         self._parts.patience.retry()
-        # Placement first, for libvirt reports a guest that starts only when it has started, and has claimed.
-        asked = self._parts.attend(self._ask_placement)
-        seen = self._observer.observe(cpus, questions, self._evenly_limited)
+        asked, seen = see(
+            self._observer, lambda: self._observer.observe(cpus, questions, self._evenly_limited), self._parts
+        )
         unmanaged = self._unmanaged.run(seen.unmanaged, seen.unread_servers, cpus, self._history, seen.released)
         decided = self._decide(seen, asked)
         problems = [*seen.problems, *unmanaged.problems]
@@ -130,8 +131,8 @@ class Reconciler:
         :raises PlacementError: if Placement does not say what is claimed
         """
         self._parts.patience.start()
-        seen = self._observer.observe(cpus, (), self._evenly_limited)
-        return self._observer.view(seen, self._observer.placement())
+        placement = self._observer.placement()
+        return self._observer.view(self._observer.observe(cpus, (), self._evenly_limited), placement)
 
     def guests(self) -> RunningGuests:
         """The running guests as they are now.
@@ -150,8 +151,8 @@ class Reconciler:
         :raises HypervisorError: if libvirt does not say what runs
         :raises PlacementError: if Placement does not say what is claimed
         """
-        seen = self._observer.observe(cpus, (), self._evenly_limited)
         placement = self._observer.placement()
+        seen = self._observer.observe(cpus, (), self._evenly_limited)
         self._parts.reservations.forget_unclaimed(seen.incoming, placement.consumers)
         layout = lay_out(self._observer.view(seen, placement))
         nodes = tuple(self._parts.registry.complete(node, placement.root) for node in layout.tree.nodes)
@@ -189,14 +190,7 @@ class Reconciler:
         self._parts.backoff.record(texts(pinned.failed), ())
         return _with_subjects(seen.guests, pinned)
 
-    def _ask_placement(self) -> PlacementView | exceptions.PlacementError:
-        """What Placement says, or why it does not: that becomes a problem only where it is used."""
-        try:
-            return self._observer.placement()
-        except exceptions.PlacementError as error:
-            return error
-
-    def _decide(self, seen: Observation, asked: PlacementView | exceptions.PlacementError) -> _Decided | Problem:
+    def _decide(self, seen: Observation, asked: Asked) -> _Decided | Problem:
         """Lay the host out, and write the node providers; again from the start if they were changed in between.
 
         :param asked: what Placement said before the guests were read. A guest that has no place by that, and that no
@@ -291,7 +285,7 @@ def _only(values: Mapping[str, _T], servers: Iterable[str]) -> dict[str, _T]:
     return {uuid: values[uuid] for uuid in servers if uuid in values}
 
 
-def _unless_error(asked: PlacementView | exceptions.PlacementError) -> PlacementView:
+def _unless_error(asked: Asked) -> PlacementView:
     if isinstance(asked, exceptions.PlacementError):
         raise asked
     return asked

@@ -12,8 +12,8 @@ from typing import TypeVar
 from kongming_sched import exceptions
 from kongming_sched.agent.model.actions import Kind, ThreadKey
 from kongming_sched.agent.model.domain_xml import cell_nodes, threads_per_core
+from kongming_sched.agent.model.flavor_copy import NOVA, FlavorCopy, read_extra_specs, read_flavor, read_quota
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.qos import PERIOD_US, QUOTA_US, SHARES
 from kongming_sched.request import PinningRequest
 from kongming_sched.texts.whole_number import (
     CPUS,
@@ -24,7 +24,6 @@ from kongming_sched.texts.whole_number import (
 )
 
 _REALTIME = ("fifo", "rr")
-_NOVA = "{http://openstack.org/xmlns/libvirt/nova/1.1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class Identity:
     """What a domain's XML says: whose it is, what its flavor asks for, and where its memory lies.
 
     :ivar server: the server's name in Nova; the domain's name if Nova did not make it
-    :ivar request: what the flavor asks of KongMing; None for a guest without a template
+    :ivar request: what the guest has asked of KongMing, by its flavor or by its class; None for one without a template
     :ivar quota: the flavor's own ``quota:cpu_*`` values by libvirt's parameter names
     :ivar memory_nodes: host NUMA nodes that its memory is bound to; empty if it is not bound
     :ivar memory_mode: libvirt's mode of that binding; only "restrictive" can be changed while it runs
@@ -131,6 +130,9 @@ class Identity:
     :ivar realtime: the vCPUs that the kernel runs by a real-time policy
     :ivar cell_nodes: host NUMA nodes of each node that the guest sees, in the guest's order; empty if Nova has laid out
         none
+    :ivar flavor: None if the XML does not say it
+    :ivar flavor_request: what the flavor asks of KongMing, of a guest that has a class; else ``request`` is that
+    :ivar server_class: the template that it is to have instead of its flavor's; empty if there is none
     """
 
     server: str
@@ -144,6 +146,9 @@ class Identity:
     threads_per_core: int = 1
     realtime: CpuSet = field(default_factory=CpuSet)
     cell_nodes: tuple[CpuSet, ...] = ()
+    flavor: FlavorCopy | None = None
+    flavor_request: PinningRequest | None = None
+    server_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +200,6 @@ def find_guests(guests: Iterable[_AnyGuest], name: str) -> list[_AnyGuest]:
     return by_id or [guest for guest in running if name in (guest.identity.server, guest.domain.name)]
 
 
-_QUOTA = {
-    "quota:cpu_shares": ("cpu_shares", range(SHARES.stop)),
-    "quota:cpu_period": ("vcpu_period", range(PERIOD_US.stop)),
-    "quota:cpu_quota": ("vcpu_quota", range(-1, QUOTA_US.stop)),
-}
-"""The extra specs by which Nova limits CPU time: libvirt's names of them, and what libvirt takes (-1 for no limit)."""
-
-
 def identify(domain: Domain) -> Identity:
     """Read Nova's metadata in a domain's XML.
 
@@ -226,18 +223,14 @@ def identify(domain: Domain) -> Identity:
         raise exceptions.InvalidDomain(domain.name, str(error)) from error
     mode = "" if memory is None else memory.get("mode", "strict")
     start = root.get("id", "")
-    instance = root.find(f"metadata/{_NOVA}instance")
+    instance = root.find(f"metadata/{NOVA}instance")
     if instance is None:
         return Identity(domain.name, vcpus, None, {}, nodes, mode, start, realtime=realtime)
-    specs = {
-        spec.get("name", ""): (spec.text or "").strip()
-        for spec in instance.iterfind(f"{_NOVA}flavor/{_NOVA}extraSpecs/{_NOVA}extraSpec")
-    }
-    asked = {name: find_whole_number(specs.get(key, ""), allowed) for key, (name, allowed) in _QUOTA.items()}
-    quota = {name: value for name, value in asked.items() if value is not None}
-    server = instance.findtext(f"{_NOVA}name") or domain.name
+    specs = read_extra_specs(instance)
+    server, quota = instance.findtext(f"{NOVA}name") or domain.name, read_quota(specs)
     request, threads = PinningRequest.from_extra_specs(specs), threads_per_core(root)
-    return Identity(server, vcpus, request, quota, nodes, mode, start, "", threads, realtime, cells)
+    flavor = read_flavor(instance, specs)
+    return Identity(server, vcpus, request, quota, nodes, mode, start, "", threads, realtime, cells, flavor)
 
 
 def libvirt_pins(domain: Domain, anywhere: CpuSet) -> Threads:

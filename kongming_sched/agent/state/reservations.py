@@ -17,7 +17,7 @@ from typing import Any
 
 from kongming_sched import exceptions
 from kongming_sched.agent.decide.occupancy import Occupancy
-from kongming_sched.agent.model.guest import Domain, Guest, Threads, identify
+from kongming_sched.agent.model.guest import Domain, Guest, ObservedGuest, Threads, identify
 from kongming_sched.agent.model.outcome import Answer
 from kongming_sched.agent.model.view import GuestLayout
 from kongming_sched.agent.state.json_file import load_state, write_state
@@ -194,6 +194,23 @@ def incoming_guest(xml: str, anywhere: CpuSet) -> Guest:
     :raises InvalidDomain: if the XML is not that of a guest of a template
     :raises InvalidRequest: if its flavor asks for what cannot be
     """
+    guest = incoming_domain(xml, anywhere)
+    identity, request = guest.identity, guest.identity.request
+    if request is None:
+        raise exceptions.InvalidDomain(guest.domain.name, "its flavor names no template")
+    if identity.memory_mode == "restrictive":
+        identity = replace(identity, memory_nodes=CpuSet(), memory_mode="")
+    return Guest(guest.domain, identity, guest.threads, request)
+
+
+def incoming_domain(xml: str, anywhere: CpuSet) -> ObservedGuest:
+    """An incoming guest, of a template or not, as if it ran here and were not pinned.
+
+    :param anywhere: the CPUs on which a guest runs that is not pinned
+
+    :raises InvalidDomain: if the XML is not that of a guest
+    :raises InvalidRequest: if its flavor asks for what cannot be
+    """
     if "<!DOCTYPE" in xml:
         raise exceptions.InvalidDomain("?", "it has a document type")
     try:
@@ -206,13 +223,8 @@ def incoming_guest(xml: str, anywhere: CpuSet) -> Guest:
         raise exceptions.InvalidDomain(name, "it has no <uuid>")
     domain = Domain(uuid, name, xml, _DEFAULT_SCHEDULER)
     identity = identify(domain)
-    request = identity.request
-    if request is None:
-        raise exceptions.InvalidDomain(name, "its flavor names no template")
-    if identity.memory_mode == "restrictive":
-        identity = replace(identity, memory_nodes=CpuSet(), memory_mode="")
     threads = Threads(dict.fromkeys(range(identity.vcpus), anywhere), anywhere, dict.fromkeys(iothreads, anywhere))
-    return Guest(domain, identity, threads, request)
+    return ObservedGuest(domain, identity, threads)
 
 
 def _iothreads(root: ET.Element) -> list[int]:

@@ -6,19 +6,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kongming_sched import exceptions
 from kongming_sched.cli import columns, progress
 from kongming_sched.cli.template.rows import offering
 from kongming_sched.cloud.capacity import HostRoom, demand_of
+from kongming_sched.cloud.classes.read import template_of
 from kongming_sched.cloud.compute import ComputeClient, Server
 from kongming_sched.cloud.hosts import hosts_of, read_bare_hosts
 from kongming_sched.cloud.nodes import RESOURCES, Node, nodes_of, page_classes
 from kongming_sched.page_sizes import read_kib
 from kongming_sched.placement import names
+from kongming_sched.placement.classes.records import ClassReader, ServerClass
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateList
-from kongming_sched.request import TEMPLATE_KEY
+
+NO_CLASSES: Mapping[str, ServerClass] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ class Cluster:
 def read_cluster(
     placement: PlacementClient, templates: TemplateList, servers: Iterable[Server] | str | None
 ) -> Cluster:
-    """The cloud, in three requests to Placement.
+    """The cloud, in three requests to Placement, and one for each template that servers have instead of their flavor's.
 
     :param servers: all servers, or why Nova does not list them, or None if it was not asked
     """
@@ -139,7 +143,8 @@ def read_cluster(
     nodes = nodes_of(provider_names, (item for item in summaries if item.capacity.get(names.NODE)))
     rooms = hosts_of(provider_names, summaries)
     bare = tuple(sorted(host.name for host in read_bare_hosts(placement, rooms)))
-    return make_cluster(nodes, rooms, templates, servers, bare)
+    classes = ClassReader(placement).read(templates.class_providers)
+    return make_cluster(nodes, rooms, templates, servers, bare, classes)
 
 
 def make_cluster(
@@ -148,16 +153,18 @@ def make_cluster(
     templates: TemplateList,
     servers: Iterable[Server] | str | None,
     bare_hosts: tuple[str, ...] = (),
+    classes: Mapping[str, ServerClass] = NO_CLASSES,
 ) -> Cluster:
     """Put together what was read. Pure.
 
     :param nodes: every node that takes servers
     :param rooms: what is free on their hosts
+    :param classes: of servers, by the consumers that record them
     """
     notes = [str(broken) for broken in templates.broken]
     if isinstance(servers, str):
         notes.append(f"The servers are not shown: {servers}")
-    by_host = None if servers is None or isinstance(servers, str) else _by_host(servers)
+    by_host = None if servers is None or isinstance(servers, str) else _by_host(servers, classes)
     count = None if by_host is None else Counter(item.template for found in by_host.values() for item in found)
     hosts = _hosts(nodes, {room.uuid for room in rooms if room.is_disabled}, by_host)
     known = {host.name for host in hosts}
@@ -179,11 +186,11 @@ def read_servers(compute: ComputeClient) -> list[Server] | str:
         return str(error)
 
 
-def _by_host(servers: Iterable[Server]) -> dict[str, list[ClusterServer]]:
+def _by_host(servers: Iterable[Server], classes: Mapping[str, ServerClass]) -> dict[str, list[ClusterServer]]:
     """The servers of templates by the compute node that they are on, by name."""
     found: dict[str, list[ClusterServer]] = {}
     for server in sorted(servers, key=lambda server: (server.name, server.id)):
-        if template := server.flavor.extra_specs.get(TEMPLATE_KEY):
+        if template := template_of(server, classes):
             found.setdefault(server.host, []).append(ClusterServer(server.id, server.name, template, server.status))
     return found
 

@@ -162,7 +162,7 @@ class SetTemplate(Change):
 
         def refusals() -> Iterator[exceptions.KongMingError]:
             yield from checks.overlaps(template, aggregates, found.templates)
-            yield from checks.other_demands(self.compute, old.template if old else None, template)
+            yield from checks.other_demands(self.compute, self.placement, old.template if old else None, template)
 
         return Plan(
             f"template {template.name}",

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from kongming_sched import exceptions
 from kongming_sched.cloud.compute import ComputeClient
 from kongming_sched.cloud.users import already_asks_for, describe, has_same_demand, users_of
+from kongming_sched.placement.classes.records import REMEDY, describe_users
+from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.overrides import choices_of_qos
 from kongming_sched.placement.templates import StoredTemplate
 from kongming_sched.template import PinningTemplate
@@ -70,7 +72,7 @@ def uses(compute: ComputeClient, templates: Collection[str]) -> Iterator[excepti
 
 
 def other_demands(
-    compute: ComputeClient, old: PinningTemplate | None, new: PinningTemplate
+    compute: ComputeClient, placement: PlacementClient, old: PinningTemplate | None, new: PinningTemplate
 ) -> Iterator[exceptions.TemplateInUse]:
     """An error if users of a template ask for other resources than it is to take: a server's claim does not change.
 
@@ -79,6 +81,8 @@ def other_demands(
     """
     if old is not None and has_same_demand(old, new):
         return
+    if users := describe_users(placement, new.name):
+        yield exceptions.TemplateInUse(new.name, users, REMEDY)
     others = [user for user in users_of(compute, {new.name}) if not already_asks_for(user.flavor, new)]
     if others:
         yield exceptions.TemplateInUse(

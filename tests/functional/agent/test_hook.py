@@ -129,11 +129,28 @@ def test_every_shape(installed: HookFile, tmp_path: Path, path: Path) -> None:
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
 def test_guest_without_a_template(installed: HookFile, tmp_path: Path, path: Path) -> None:
-    """Nothing is printed, which leaves the XML as it is, and the agent hears nothing."""
-    with Loop(tmp_path / "run") as loop:
-        code, output = run(installed, path.read_bytes())
+    """Nothing is printed, so that the XML stays; the agent is asked of those that are pinned, but not by Nova."""
+    xml = path.read_bytes()
+    with Loop(tmp_path / "run", None) as loop:
+        code, output = run(installed, xml)
 
-    assert (0, b"", []) == (code, output, loop.asked)
+    is_asked = b"<vcpupin" in xml and b"<memnode" not in xml
+    assert (0, b"", [xml.decode()] if is_asked else []) == (code, output, loop.asked)
+
+
+def test_guest_of_a_class(installed: HookFile, tmp_path: Path) -> None:
+    """A guest that has a template by its class alone gets what the agent says in place of its pins."""
+    xml = GUEST.replace(b"kongming:template", b"hw:unused")
+    with Loop(tmp_path / "run"):
+        code, output = run(installed, xml)
+
+    assert (0, edited(xml, PINS)) == (code, output)
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_guest_without_a_template_and_no_agent(installed: HookFile, path: Path) -> None:
+    """It comes as it is, for its pins may be those of its operator."""
+    assert (0, b"") == run(installed, path.read_bytes())
 
 
 def test_no_agent(installed: HookFile) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from kongming_sched import exceptions
 from kongming_sched.agent.act.confine import Confinement
+from kongming_sched.agent.act.keep_class import ClassKeeper
 from kongming_sched.agent.act.unmanaged import UnmanagedGuests
 from kongming_sched.agent.ipc.listener import Listener
 from kongming_sched.agent.loop.orders import ReconcilerAccess, carry_out, parse_order
@@ -154,6 +155,7 @@ class World:
                 unmanaged=unmanaged,
                 hypervisor=libvirt,
                 patience=patience,
+                class_keeper=ClassKeeper(self.client, libvirt),
             )
         )
 

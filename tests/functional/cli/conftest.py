@@ -149,15 +149,21 @@ def openstack_with_nova(in_cloud: InCloud, placement: PlacementService, nova: No
     return in_cloud(placement.endpoint, nova.endpoint)
 
 
-def register_host(placement: PlacementService, name: str, topology: HostTopology) -> str:
-    """Register a host as its agent does, with all CPUs but each node's first core's; gives its provider's id."""
+NO_CPUS = CpuSet()
+
+
+def register_host(placement: PlacementService, name: str, topology: HostTopology, shared: CpuSet = NO_CPUS) -> str:
+    """Register a host as its agent does; gives its provider's id.
+
+    All CPUs are dedicated but those of each node's first core, of which some may be shared.
+    """
     client = placement.client
     if not client.providers(name=name):
         placement.add_host(name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)))
     registry = NodeRegistry(client, name)
     root, aggregates, states = registry.observe()
     housekeeping = CpuSet.union(node.cores[0].cpus for node in topology.nodes)
-    pools = HostPools(dedicated=topology.cpus - housekeeping, housekeeping=housekeeping)
+    pools = HostPools(topology.cpus - housekeeping, shared, housekeeping - shared, 4.0)
     stored = TemplateStore(client).list().templates.values()
     offered = [item.template for item in stored if item.is_offered_to(aggregates)]
     tree = desired_tree(root.uuid, root.name, HostCpus(topology, pools), offered, states)

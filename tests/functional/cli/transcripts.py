@@ -127,6 +127,8 @@ FULL: dict[str, list[str]] = {
         "web --cpus 3 --dry-run",
         "web --cpus 3",
         "db --cpus 2-3",
+        "web --template gold --node 1 --dry-run",
+        "web --template gold --cpus 3",
         "web",
         "nobody --cpus 2",
     ],

@@ -457,3 +457,38 @@ def test_answer_that_is_none(answer: str) -> None:
     """Anything but the pins of at least one vCPU and of the emulator is no answer."""
     with pytest.raises(ValueError):  # noqa: PT011  # json's own too
         qemu_hook.Pins.from_answer(answer.encode())
+
+
+PLAIN = GUEST.replace('<nova:extraSpec name="kongming:template">gold</nova:extraSpec>', "")
+"""A guest without a template."""
+
+
+@pytest.mark.parametrize(
+    ("tune", "is_asked"),
+    [
+        pytest.param("", False, id="unpinned"),
+        pytest.param("<cputune><shares>1024</shares></cputune>", False, id="shares"),
+        pytest.param("<cputune><vcpupin vcpu='0' cpuset='3'/></cputune>", True, id="pinned"),
+        pytest.param(
+            "<cputune><vcpupin vcpu='0' cpuset='3'/></cputune><numatune><memory mode='restrictive' nodeset='0'/>"
+            "</numatune>",
+            True,
+            id="pinned and bound by an agent",
+        ),
+        pytest.param(
+            "<cputune><vcpupin vcpu='0' cpuset='3'/></cputune><numatune><memory mode='strict' nodeset='0'/>"
+            "<memnode cellid='0' mode='strict' nodeset='0'/></numatune>",
+            False,
+            id="pinned by Nova",
+        ),
+    ],
+)
+def test_guests_without_a_template_that_may_have_a_class(
+    monkeypatch: pytest.MonkeyPatch, tune: str, *, is_asked: bool
+) -> None:
+    """The agent is asked of those that Nova has not pinned; its pins replace theirs, and else they stay as they are."""
+    xml = PLAIN.format(tune).encode()
+    monkeypatch.setattr(qemu_hook, "ask", lambda *_: PINS)
+    assert (edited(xml, PINS) if is_asked else xml) == qemu_hook.edit(xml, "nowhere", qemu_hook.Deadline())
+    monkeypatch.setattr(qemu_hook, "ask", lambda *_: None)
+    assert xml == qemu_hook.edit(xml, "nowhere", qemu_hook.Deadline())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kongming_sched.placement import names
-from kongming_sched.placement.claimed_cells import match_cells
+from kongming_sched.placement.classes.claimed_cells import match_cells
 from kongming_sched.request import CellRequest
 
 TWO = {names.PCPU: 2, names.MEMORY_MB: 512}
