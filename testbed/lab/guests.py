@@ -6,6 +6,7 @@ They have no disk: a guest that sits in its firmware has threads to be pinned, a
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import libvirt
+import libvirt_qemu
 from nova import monkey_patch
 
 monkey_patch.patch(backend="threading")
@@ -26,6 +28,7 @@ from nova.virt.libvirt import config  # noqa: E402
 from nova.virt.libvirt.driver import LibvirtDriver  # noqa: E402
 
 from testbed.lab.hypervisor import Connection, Hypervisor  # noqa: E402
+from testbed.lab.process import LabError  # noqa: E402
 from testbed.lab.scheduler import PROJECT, USER, Scheduled  # noqa: E402
 
 PROJECT_NAME = f"kongming-lab-{os.getpid()}"
@@ -120,6 +123,14 @@ class Guests:
     def add_iothread(self, guest: Guest, number: int) -> None:
         """Give a running guest one more I/O thread, of this id."""
         self._connection.lookupByUUIDString(guest.server.uuid).addIOThread(number, _LIVE)
+
+    def monitor(self, guest: Guest, command: str, **arguments: object) -> None:
+        """Send a command to the monitor of a guest's QEMU, which libvirt knows nothing of."""
+        domain = self._connection.lookupByUUIDString(guest.server.uuid)
+        order = json.dumps({"execute": command, "arguments": arguments})
+        answer = json.loads(libvirt_qemu.qemuMonitorCommand(domain, order, 0))
+        if "error" in answer:
+            raise LabError(f"QEMU refuses {command}: {answer['error'].get('desc')}")
 
     def scheduler_parameters(self, guest: Guest) -> dict[str, int]:
         """A guest's CPU shares, period and quota as libvirt reads them from its control groups; empty without these."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from kongming_sched import exceptions
 from kongming_sched.agent.host.helper_threads import helpers_of
 from kongming_sched.agent.host.ports import HelperPinner
-from kongming_sched.agent.model.actions import Kind, Unit
+from kongming_sched.agent.model.actions import Unit
 from kongming_sched.agent.model.guest import HelperThread, ObservedGuest, RunningGuest, Threads
 from kongming_sched.agent.model.problem import Problem, Reason, server
 from kongming_sched.cpuset import CpuSet
@@ -56,9 +56,7 @@ def intruders(followed: Followed, units: Iterable[Unit], dedicated: CpuSet) -> d
     :param units: the threads of all guests of templates as they are now
     """
     found = {}
-    pinned = (
-        [unit for unit in units if unit.kind is Kind.VCPU and unit.current <= dedicated] if followed.refused else []
-    )
+    pinned = [unit for unit in units if unit.current <= dedicated] if followed.refused else []
     for guest, thread, error in followed.refused:
         taken = CpuSet.union(unit.current & thread.cpus for unit in pinned if unit.guest != guest.uuid)
         if taken:

@@ -26,6 +26,7 @@ from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
 from testbed.lab import hypervisor as lab_hypervisor
 from testbed.lab.guests import Guest, Guests
+from testbed.lab.migration import migrating
 from testbed.lab.placement_api import TOKEN, PlacementApi
 from testbed.lab.scheduler import Flavor, Scheduled
 from tests.functional.agent.test_libvirt import let_run_anywhere
@@ -55,6 +56,7 @@ class Place:
     configuration: Path
     cloud: PlacementService
     libvirt: LibvirtHypervisor
+    guests: Guests
     guest: Guest
     cpu: CpuSet
     housekeeping: CpuSet
@@ -107,7 +109,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         auth = token_endpoint.Token(placement.endpoint, TOKEN)
         cloud = PlacementService(placement.endpoint, TOKEN, adapter.Adapter(session.Session(auth), "placement"))
         guest = boot(cloud, guests, libvirt.host_name(), topology.nodes[-1].id)
-        place = Place(configuration, cloud, libvirt, guest, core, topology.cpus - core)
+        place = Place(configuration, cloud, libvirt, guests, guest, core, topology.cpus - core)
         place.run_agent()
         yield place
         libvirt.close()
@@ -150,9 +152,10 @@ def test_a_check_finds_a_host_that_is_right_and_changes_nothing(place: Place) ->
     assert "1 run here, 1 of a template; the agent has nothing to do now, see 'kongming-host plan'" in done.stdout
 
 
-def domain(place: Place) -> Any:
-    """The guest as libvirt has it."""
-    return next(item for item in place.libvirt.domains() if item.uuid == place.guest.server.uuid)
+def domain(place: Place, guest: Guest | None = None) -> Any:
+    """A guest as libvirt has it, that of the template if nothing else is said."""
+    uuid = (guest or place.guest).server.uuid
+    return next(item for item in place.libvirt.domains() if item.uuid == uuid)
 
 
 def test_all_agree_and_nothing_is_to_be_done(place: Place) -> None:
@@ -229,6 +232,34 @@ def test_a_thread_that_libvirt_does_not_pin(place: Place) -> None:
     found = Host().helper(number, name)
     assert found is not None
     assert place.housekeeping == found.cpus
+
+
+def test_threads_of_a_migration(place: Place, tmp_path: Path) -> None:
+    """verify names each thread of another guest on the CPU of the first, those of its migration and KVM's among them.
+
+    The agent takes all of them off it. QEMU and libvirt are real, vhost is not there: that needs /dev/vhost-net.
+    """
+    (tmp_path / "agent.conf").write_text(
+        f"{place.configuration.read_text()}[kongming_agent]\nconfine_unmanaged = true\n"
+    )
+    confining = replace(place, configuration=tmp_path / "agent.conf")
+    flavor = Flavor("plain", "2", 1, MEMORY_MB, 0, 0, 0, {})
+    guest = place.guests.spawn("plain", Scheduled(str(uuid.uuid4()), "host", flavor, {}))
+    with migrating(place.guests, guest, tmp_path / "socket") as names:
+        pid = Host().find_pid(domain(place, guest))
+        of_kvm = sorted(set(Host().kernel_threads().get(pid, {}).values()))
+        code, rows = confining.rows("verify", "--faults")
+        confining.run_agent()
+        after = confining.command("verify", "--faults")
+    place.guests.delete(guest)
+
+    faults = {row["What"]: row["Fault"] for row in rows}
+    threads = next(what for what in faults if what.startswith("threads "))
+    assert 1 == code
+    assert {f"CPU {place.cpu} is used by server web ({place.guest.server.uuid}) too"} == set(faults.values())
+    assert {"vCPU 0", "emulator", "I/O thread 1", threads} == faults.keys()
+    assert [] == [name for name in (*names, *of_kvm) if name not in threads]
+    assert (0, "") == (after.returncode, after.stdout)
 
 
 def test_the_map_and_its_page(place: Place, tmp_path: Path) -> None:

@@ -216,3 +216,14 @@ def test_an_intruder_is_a_problem_of_its_guest() -> None:
     problem = Problem(Reason.REFUSED, Subject(SubjectKind.SERVER, "web", "u"), text)
     assert {"u": problem} == intruders(followed, [mine, others, floating], dedicated)
     assert {} == intruders(followed, [mine, floating], dedicated)
+
+
+def test_an_intruder_on_the_cpu_of_an_emulator() -> None:
+    """A CPU that QEMU's own threads of another guest have alone is as much that guest's as one of a vCPU."""
+    kernel = Kernel()
+    kernel.add(78, "iou-wrk-77", SECOND, is_bound=True)
+    followed = HelperThreads(kernel).run([guest({78: "iou-wrk-77"})])
+    own = Unit("v", Kind.EMULATOR, 0, SECOND, SECOND)
+
+    found = intruders(followed, [own], SECOND)["u"].text
+    assert found.startswith("thread iou-wrk-77 (78) may run on CPU 5, which another server has alone: ")
