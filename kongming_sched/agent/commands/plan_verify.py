@@ -53,9 +53,12 @@ class Verify(_HostTable):
     All threads are read: those that libvirt does not pin by themselves, as workers and those of vhost, stand together
     where their CPUs are the same. They belong to where the emulator is, and never on another server's dedicated CPUs.
 
+    Huge pages are counted by node: those of the claim, of the XML, and those that the kernel has given.
+
     Ends with exit code 1 if something does not agree; the column Fault says who, what and where. Run it again after a
-    moment if guests have just been started or moved. The column Note says what disturbs the dedicated CPUs, as
-    interrupts and deep idle states; that is no fault, for a server has its CPUs all the same.
+    moment if guests have just been started or moved. The column Note says why a thread belongs where it does; of the
+    host it says what disturbs the dedicated CPUs, as interrupts and deep idle states. That is no fault, for a server
+    has its CPUs all the same.
 
     Example::
 

@@ -25,11 +25,12 @@ from kongming_sched.template import (
     ThreadPolicy,
 )
 
-_EMULATOR = {
+EMULATOR_REASONS = {
     EmulatorPolicy.SHARED: "it belongs on the housekeeping CPUs",
     EmulatorPolicy.CELL: "it runs with the vCPUs (emulator: cell)",
     EmulatorPolicy.OWN: "it has a dedicated CPU of its own (emulator: own)",
 }
+"""Why the emulator of a guest belongs where it does."""
 
 _WHOLE_CORES = {
     ThreadPolicy.ISOLATE: "its template wants a core for each vCPU (threads: isolate)",
@@ -168,7 +169,7 @@ class _Reasons:
         if action.kind is not Kind.VCPU:
             dedicated = self._preview.cpus.pools.dedicated
             heir = self._heir(unit) if template.emulator is EmulatorPolicy.OWN and unit.current <= dedicated else ""
-            return f"it makes room for {heir}" if heir else _EMULATOR[template.emulator]
+            return f"it makes room for {heir}" if heir else EMULATOR_REASONS[template.emulator]
         index, cell = next((i, cell) for i, cell in enumerate(template.cells) if action.index in cell.vcpus)
         reason = self._why_vcpu(unit, cell, self._preview.planned.claims[guest.uuid][index])
         reason = reason or self._siblings_apart(guest, unit, cell) or self._caches_apart(guest, cell)

@@ -154,16 +154,33 @@ class Host:
         :raises GuestGone: if the guest's process is not there
         :raises KernelError: if it cannot be read
         """
-        pid = self.find_pid(domain)
-        with _reading(domain, "memory"):
-            lines = (self._proc / str(pid) / "numa_maps").read_text(errors="replace").splitlines()
         found: Counter[int] = Counter()
-        for line in lines:
+        for line in self._memory_lines(domain):
             if " file=" not in line or _GUEST_FILE.search(line):
                 size = _PAGE_SIZE_KB.search(line)
                 for node, pages in _PAGES.findall(line):
                     found[int(node)] += int(pages) * (int(size[1]) if size else 4)
         return {node: kib // 1024 for node, kib in sorted(found.items()) if kib >= 1024}
+
+    def guest_pages(self, domain: Domain) -> dict[tuple[int, int], int]:
+        """How many huge pages a guest has, by host NUMA node and size in KiB.
+
+        :raises GuestGone: if the guest's process is not there
+        :raises KernelError: if it cannot be read
+        """
+        found: Counter[tuple[int, int]] = Counter()
+        for line in self._memory_lines(domain):
+            size = _PAGE_SIZE_KB.search(line)
+            if size and " huge " in line:
+                for node, pages in _PAGES.findall(line):
+                    found[int(node), int(size[1])] += int(pages)
+        return dict(found)
+
+    def _memory_lines(self, domain: Domain) -> list[str]:
+        """Each mapping of a guest's process, with its pages on each node."""
+        pid = self.find_pid(domain)
+        with _reading(domain, "memory"):
+            return (self._proc / str(pid) / "numa_maps").read_text(errors="replace").splitlines()
 
     def vcpu_quotas(self, domain: Domain) -> dict[int, int]:
         """The CFS quota of each vCPU in microseconds per period, -1 for none.

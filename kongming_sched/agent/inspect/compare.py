@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kongming_sched.agent.decide.preview import Preview
+from kongming_sched.agent.inspect.notes import WITH_EMULATOR, Notes, describe_pages, pages_in_xml
 from kongming_sched.agent.model.actions import Unit
 from kongming_sched.agent.model.guest import Guest, HelperThread, ObservedGuest, Threads, libvirt_pins
 from kongming_sched.agent.model.policy import Policy, wanted_policies, wrong_policies
@@ -22,7 +23,7 @@ class Comparison:
     :ivar what: as in "vCPU 3"
     :ivar placement: the CPUs that it should have by what Placement holds; empty where Placement says nothing
     :ivar fault: which views do not agree; empty if all do
-    :ivar note: what disturbs the CPUs of guests and is no fault, with what to do
+    :ivar note: why it is where it should be; or what disturbs the CPUs of guests and is no fault, with what to do
     """
 
     subject: str
@@ -41,11 +42,13 @@ class KernelView:
     :ivar memory: server id to the NUMA nodes that the guest's memory may lie on
     :ivar helpers: server id to the guest's other threads
     :ivar policies: server id to the scheduling policy of each vCPU
+    :ivar pages: server id to the huge pages that the guest has, by host NUMA node and size in KiB
     """
 
     memory: Mapping[str, CpuSet] = field(default_factory=dict)
     helpers: Mapping[str, Sequence[HelperThread]] = field(default_factory=dict)
     policies: Mapping[str, Mapping[int, Policy]] = field(default_factory=dict)
+    pages: Mapping[str, Mapping[tuple[int, int], int]] = field(default_factory=dict)
 
 
 def compare(
@@ -77,6 +80,7 @@ class _Comparer:
         self._kernel = kernel
         self._names = {guest.uuid: str(guest) for guest in preview.guests}
         self._units = preview.units()
+        self._notes = Notes(preview)
         self._online = preview.cpus.topology.cpus
 
     def guest(self, guest: Guest) -> Iterator[Comparison]:
@@ -88,11 +92,13 @@ class _Comparer:
         pins = libvirt_pins(guest.domain, self._online)
         for unit in self._units:
             if unit.guest == guest.uuid:
-                yield _row(subject, unit, pins, self._online, unit.target, self._intruder(unit))
+                row = _row(subject, unit, pins, self._online, unit.target, self._intruder(unit))
+                yield replace(row, note=self._notes.of_thread(guest, unit.thread))
         target = self._preview.layout.guests[guest.uuid].emulator
         yield from self._helpers(guest, str(target), pins, guest.threads.emulator)
         yield from self._policies(subject, guest, self._kernel.policies.get(guest.uuid, {}))
         yield from self._memory(subject, guest, self._kernel.memory.get(guest.uuid))
+        yield from self._pages(subject, guest)
 
     def other(self, guest: ObservedGuest, is_kept_off: bool) -> Iterator[Comparison]:
         """One without a template, which Placement says nothing of."""
@@ -140,7 +146,8 @@ class _Comparer:
         libvirt = str(pins.emulator & self._online)
         for (cpus, fault), names in lines.items():
             words = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(names.items()))
-            yield Comparison(f"server {guest}", f"threads {words}", placement, libvirt, str(cpus), fault)
+            note = WITH_EMULATOR if placement and not fault else ""
+            yield Comparison(f"server {guest}", f"threads {words}", placement, libvirt, str(cpus), fault, note)
 
     def _policies(self, subject: str, guest: Guest, found: Mapping[int, Policy]) -> Iterator[Comparison]:
         """The scheduling policies of a guest of which a vCPU runs in real time, or should, those of one kind together.
@@ -157,7 +164,8 @@ class _Comparer:
                 lines[line] = lines.get(line, CpuSet()) | CpuSet.of([vcpu])
         for (right, policy, is_wrong), vcpus in lines.items():
             fault = f"the kernel runs it by {policy}, and it belongs to {right}" if is_wrong else ""
-            yield Comparison(subject, f"policy of vCPU {vcpus}", str(right), "", str(policy), fault)
+            note = "realtime of the template" if right.is_realtime else ""
+            yield Comparison(subject, f"policy of vCPU {vcpus}", str(right), "", str(policy), fault, note)
 
     def _memory(self, subject: str, guest: Guest, kernel: CpuSet | None) -> Iterator[Comparison]:
         """The binding of its memory, where there is one or should be one."""
@@ -172,7 +180,21 @@ class _Comparer:
         if kernel is not None and bound and kernel != bound:
             faults.append(f"the kernel lets it lie on node {kernel}")
         placement, libvirt, seen = (f"node {nodes}" if nodes else "any node" for nodes in (wanted, bound, kernel))
-        yield Comparison(subject, "memory", placement, libvirt, seen, "; ".join(faults))
+        yield Comparison(subject, "memory", placement, libvirt, seen, "; ".join(faults), self._notes.of_memory(guest))
+
+    def _pages(self, subject: str, guest: Guest) -> Iterator[Comparison]:
+        """The huge pages of a guest that has claimed some."""
+        claimed = self._notes.claimed_pages(guest)
+        if not claimed:
+            return
+        views = {"libvirt": pages_in_xml(guest), "the kernel": self._kernel.pages.get(guest.uuid)}
+        faults = [
+            f"{who} has {describe_pages(pages)}, and {describe_pages(claimed)} is claimed"
+            for who, pages in views.items()
+            if pages is not None and pages != claimed
+        ]
+        libvirt, kernel = ("" if pages is None else describe_pages(pages) for pages in views.values())
+        yield Comparison(subject, "huge pages", describe_pages(claimed), libvirt, kernel, "; ".join(faults))
 
 
 def _row(

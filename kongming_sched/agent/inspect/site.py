@@ -19,6 +19,7 @@ from kongming_sched.agent.host.noise import read_noise
 from kongming_sched.agent.host.read_only import ReadOnly
 from kongming_sched.agent.inspect import disturbances
 from kongming_sched.agent.inspect.compare import KernelView
+from kongming_sched.agent.inspect.notes import has_huge_pages
 from kongming_sched.agent.inspect.prompt import PromptHypervisor
 from kongming_sched.agent.loop.parts import ReconcilerParts
 from kongming_sched.agent.loop.reconcile import Reconciler
@@ -78,6 +79,7 @@ class Site:
         memory: dict[str, CpuSet] = {}
         helpers: dict[str, list[HelperThread]] = {}
         policies: dict[str, Mapping[int, Policy]] = {}
+        pages: dict[str, Mapping[tuple[int, int], int]] = {}
         for guest in (*managed, *others):
             with contextlib.suppress(exceptions.GuestGone, exceptions.KernelError):
                 names = helpers_of(guest.threads, of_kernel)
@@ -86,7 +88,9 @@ class Site:
                 if guest.identity.request is not None:
                     memory[guest.uuid] = self.kernel.memory_nodes(guest.domain)
                     policies[guest.uuid] = self.kernel.vcpu_policies(guest.domain)
-        return KernelView(memory, helpers, policies)
+                    if has_huge_pages(guest.identity.request):
+                        pages[guest.uuid] = self.kernel.guest_pages(guest.domain)
+        return KernelView(memory, helpers, policies, pages)
 
     def noise(self, running: Sequence[ObservedGuest]) -> list[disturbances.Disturbance]:
         """What disturbs the CPUs of the dedicated pool.

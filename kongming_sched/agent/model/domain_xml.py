@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.texts.whole_number import NODE_IDS, THREADS_PER_CORE, find_whole_number, read_whole_number
+from kongming_sched.texts.whole_number import AMOUNTS, NODE_IDS, THREADS_PER_CORE, find_whole_number, read_whole_number
 
 
 def threads_per_core(root: ET.Element) -> int:
@@ -23,3 +24,21 @@ def cell_nodes(root: ET.Element) -> tuple[CpuSet, ...]:
         for node in root.iterfind("numatune/memnode")
     }
     return tuple(found[cell] for cell in sorted(found))
+
+
+def huge_pages(root: ET.Element) -> Counter[tuple[int, int]]:
+    """How many huge pages the memory of a guest consists of, by host NUMA node and size in KiB.
+
+    Counted are nodes of the guest that are bound to one node of the host, as Nova binds them.
+    """
+    nodes = dict(enumerate(cell_nodes(root)))
+    found: Counter[tuple[int, int]] = Counter()
+    for page in root.iterfind("memoryBacking/hugepages/page"):
+        size_kib = find_whole_number(page.get("size", ""), AMOUNTS)
+        cells = CpuSet.parse(page.get("nodeset") or f"0-{len(nodes)}")
+        for cell in root.iterfind("cpu/numa/cell"):
+            number = read_whole_number(cell.get("id", ""), NODE_IDS)
+            memory_kib = find_whole_number(cell.get("memory", ""), AMOUNTS) or 0
+            if size_kib and number in cells and len(on := nodes.get(number, CpuSet())) == 1:
+                found[min(on), size_kib] += memory_kib // size_kib
+    return found

@@ -16,7 +16,7 @@ from kongming_sched.agent.model.view import HostView
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement.flavor import cell_requests
 from kongming_sched.placement.tree import NodeState, desired_tree
-from kongming_sched.pools import HostCpus, HostPools
+from kongming_sched.pools import HostCpus, HostPools, PagesByNode
 from kongming_sched.request import PinningRequest
 from kongming_sched.template import PinningTemplate
 from testbed.topologies import two_nodes_smt2
@@ -53,6 +53,8 @@ TEMPLATES = {
         template("apart", {"vcpus": "0", "cpus": "dedicated", "threads": "isolate"}, emulator="own"),
         template("loose", {"vcpus": "0", "cpus": "dedicated", "memory": "none"}),
         template("ran", {"vcpus": "0-1", "cpus": "dedicated"}, realtime={"vcpus": "1", "priority": 5}),
+        template("open", {"vcpus": "0-1", "cpus": "dedicated"}, override="pins"),
+        template("huge", {"vcpus": "0-1", "cpus": "dedicated", "pages": "2MiB"}),
         template("twin", {"vcpus": "0", "cpus": "dedicated"}, {"vcpus": "1", "cpus": "dedicated"}),
     )
 }
@@ -96,14 +98,20 @@ def domain_xml(threads: Threads, **words: str) -> str:
     return f"<domain><vcpu>{len(threads.vcpus)}</vcpu><cputune>{pins}{emulator}</cputune></domain>"
 
 
-def host(*tenants: Tenant, templates: Sequence[str] = tuple(TEMPLATES), pools: HostPools = POOLS) -> HostView:
+def host(
+    *tenants: Tenant,
+    templates: Sequence[str] = tuple(TEMPLATES),
+    pools: HostPools = POOLS,
+    pages: PagesByNode = MappingProxyType({}),
+) -> HostView:
     """A host whose guests have claimed what their templates take, and whose providers are as the agent leaves them."""
+    cpus = HostCpus(TOPOLOGY, pools, pages)
     offered = {name: TEMPLATES[name] for name in templates}
     states: dict[str, NodeState] = {}
-    tree = desired_tree(ROOT, "host", HostCpus(TOPOLOGY, pools), offered.values(), states)
+    tree = desired_tree(ROOT, "host", cpus, offered.values(), states)
     guests = tuple(tenant.guest for tenant in tenants)
     states = {node.uuid: NodeState(node.uuid, node.name, 1, node.traits, node.inventories) for node in tree.nodes}
-    view = HostView(HostCpus(TOPOLOGY, pools), ROOT, "host", states, offered, guests)
+    view = HostView(cpus, ROOT, "host", states, offered, guests)
     for node_id, state in view.states_by_node().items():
         claims = {
             tenant.guest.uuid: tenant.guest.request.cells[tenant.nodes.index(node_id)].resources

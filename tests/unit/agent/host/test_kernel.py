@@ -220,3 +220,12 @@ def test_memory_by_node(host: Host, tmp_path: Path) -> None:
     (tmp_path / "proc/77/numa_maps").write_text(NUMA_MAPS)
 
     assert {0: (1040 + 512) * 4 // 1024, 1: 65024 * 4 // 1024 + 8, 2: 2} == host.memory_mb(DOMAIN)
+
+
+def test_huge_pages_of_a_guest(host: Host, tmp_path: Path) -> None:
+    """Are counted by node and size; pages of the usual size are not, however many the kernel has put together."""
+    (tmp_path / "proc/77/numa_maps").write_text(
+        f"{NUMA_MAPS}7f9704000000 bind:0 file=/memfd:x huge dirty=3 N0=2 N1=1 kernelpagesize_kB=1048576\n"
+    )
+
+    assert {(1, 2048): 4, (0, 1 << 20): 2, (1, 1 << 20): 1} == host.guest_pages(DOMAIN)

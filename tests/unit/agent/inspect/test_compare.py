@@ -11,6 +11,7 @@ from kongming_sched.agent.model.guest import Domain, HelperThread, Identity, Obs
 from kongming_sched.agent.model.policy import ORDINARY, fifo
 from kongming_sched.agent.model.problem import Problem, Reason, Subject, SubjectKind
 from kongming_sched.cpuset import CpuSet
+from kongming_sched.pools import HugePages
 from tests.unit.agent.hosts import EVERYWHERE, Tenant, domain_xml, host, preview, tenant
 
 WEB = tenant("web", "gold", [0], "1", "9")
@@ -42,9 +43,11 @@ def faults(found: list[Comparison]) -> list[tuple[str, str, str]]:
 def test_all_agree() -> None:
     """Each thread has a line, and its memory has one."""
     assert [
-        Comparison("server web (a-web)", "vCPU 0", "1", "1", "1"),
-        Comparison("server web (a-web)", "vCPU 1", "9", "9", "9"),
-        Comparison("server web (a-web)", "emulator", "0,4,8", "0,4,8", "0,4,8"),
+        Comparison("server web (a-web)", "vCPU 0", "1", "1", "1", note="dedicated, cell 0 on node 0"),
+        Comparison("server web (a-web)", "vCPU 1", "9", "9", "9", note="dedicated, cell 0 on node 0"),
+        Comparison(
+            "server web (a-web)", "emulator", "0,4,8", "0,4,8", "0,4,8", note="it belongs on the housekeeping CPUs"
+        ),
         Comparison("server web (a-web)", "memory", "node 0", "node 0", "node 0"),
     ] == compare(seen(WEB), [], KernelView({"a-web": CpuSet.of([0])}))
 
@@ -209,8 +212,10 @@ def test_threads_that_libvirt_does_not_pin() -> None:
     found = [item for item in compare(seen(WEB), [], view) if item.what.startswith("threads")]
 
     assert [
-        Comparison("server web (a-web)", "threads call_rcu, worker (2)", "0,4,8", "0,4,8", "0,4,8"),
-        Comparison("server web (a-web)", "threads worker", "0,4,8", "0,4,8", "0"),
+        Comparison(
+            "server web (a-web)", "threads call_rcu, worker (2)", "0,4,8", "0,4,8", "0,4,8", note="with the emulator"
+        ),
+        Comparison("server web (a-web)", "threads worker", "0,4,8", "0,4,8", "0", note="with the emulator"),
     ] == found
 
 
@@ -285,3 +290,52 @@ def test_policies_of_all_others_have_no_line() -> None:
     """As none of them runs in real time."""
     view = KernelView(policies={"a-web": {0: ORDINARY, 1: ORDINARY}})
     assert [] == policies_of(compare(seen(WEB), [], view))
+
+
+PAGES = {node: (HugePages(2048, 1000),) for node in (0, 1)}
+
+
+def with_pages(nodeset: str, claimed: int = 1) -> Preview:
+    """What would be done on a host of a guest with huge pages, which Nova has put on a node."""
+    huge = tenant("huge", "huge", [claimed], "5", "13")
+    cell = f"<memnode cellid='0' mode='strict' nodeset='{nodeset}'/>"
+    xml = (
+        f"</cputune><numatune>{cell}</numatune><memoryBacking><hugepages><page size='2048' unit='KiB' nodeset='0'/>"
+        "</hugepages></memoryBacking><cpu><numa><cell id='0' cpus='0-1' memory='524288' unit='KiB'/></numa></cpu>"
+    )
+    domain = replace(huge.guest.domain, xml=huge.guest.domain.xml.replace("</cputune>", xml))
+    identity = replace(huge.guest.identity, cell_nodes=(CpuSet.parse(nodeset),), memory_mode="strict")
+    guest = replace(huge.guest, domain=domain, identity=identity)
+    return preview(host(replace(huge, guest=guest), pages=PAGES))
+
+
+def pages_of(found: list[Comparison]) -> list[tuple[str, str, str, str]]:
+    """The lines of huge pages."""
+    return [(item.placement, item.libvirt, item.kernel, item.fault) for item in found if item.what == "huge pages"]
+
+
+def test_huge_pages_by_node() -> None:
+    """Those of the claim, of the XML, and of the kernel stand side by side; no guest without pages has such a line."""
+    right = "node 1: 256 of 2MiB"
+
+    found = compare(with_pages("1"), [], KernelView(pages={"a-huge": {(1, 2048): 256}}))
+
+    assert [(right, right, right, "")] == pages_of(found)
+    assert "Nova has laid it out for good: cell 0 on node 1" in [item.note for item in found if item.what == "memory"]
+    assert [] == pages_of(compare(seen(WEB), [], KernelView()))
+
+
+def test_huge_pages_that_are_elsewhere() -> None:
+    """Who disagrees with the claim is named; where the kernel has said nothing it is left out."""
+    claimed, other = "node 1: 256 of 2MiB", "node 0: 256 of 2MiB"
+    spread = {(0, 2048): 6, (1, 2048): 250}
+
+    found = pages_of(compare(with_pages("1"), [], KernelView(pages={"a-huge": spread})))
+    unasked = pages_of(compare(with_pages("1"), [], KernelView()))
+
+    kernel = "node 0: 6 of 2MiB, node 1: 250 of 2MiB"
+    assert [(claimed, claimed, kernel, f"the kernel has {kernel}, and {claimed} is claimed")] == found
+    assert [(claimed, claimed, "", "")] == unasked
+    moved = pages_of(compare(with_pages("0"), [], KernelView(pages={"a-huge": {(0, 2048): 256}})))
+    fault = f"libvirt has {other}, and {claimed} is claimed; the kernel has {other}, and {claimed} is claimed"
+    assert [(claimed, other, other, fault)] == moved
