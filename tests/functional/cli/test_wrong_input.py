@@ -25,6 +25,7 @@ CELL = "vcpus: 0-1, cpus: dedicated"
 TEMPLATES = {
     "small": f"cells: [{{{CELL}, pages: 2MiB}}]",
     "giant": f"cells: [{{{CELL}, pages: 1GiB}}]",
+    "ran": f'realtime: {{vcpus: "1"}}\ncells: [{{{CELL}, pages: 2MiB}}]',
     "dpdk": f'guest_numa: visible\ncells: [{{{CELL}, pages: 2MiB}}, {{vcpus: "2", cpus: dedicated, pages: 2MiB}}]',
 }
 
@@ -72,6 +73,27 @@ def reason(done: Done) -> str:
             "guest_numa: must be visible for pages in several cells",
             id="cells that the guest does not see",
         ),
+        pytest.param(
+            f'realtime: {{vcpus: "0-1"}}\ncells: [{{{CELL}}}]',
+            "realtime.vcpus: leaves no dedicated vCPU on whose CPU QEMU's own threads can start, which would never run"
+            " beside one that runs in real time; leave vCPU 0 out, or write emulator: own",
+            id="no vCPU left for the emulator",
+        ),
+        pytest.param(
+            f'realtime: {{vcpus: "0"}}\nguest_numa: visible\ncells: [{{{CELL}}}, {{vcpus: "2", cpus: shared}}]',
+            "cells[1].cpus: cannot be shared with realtime, for Nova then gives every vCPU a host CPU of its own",
+            id="real time beside a shared cell",
+        ),
+        pytest.param(
+            f'realtime: {{vcpus: "2"}}\ncells: [{{{CELL}}}]',
+            "realtime.vcpus: vCPU 2 is in no cell",
+            id="real time of a vCPU that is not there",
+        ),
+        pytest.param(
+            f'realtime: {{vcpus: "1", priority: 100}}\ncells: [{{{CELL}}}]',
+            "realtime.priority: 100 is not a real-time priority from 1 to 99",
+            id="a priority that the kernel has not",
+        ),
     ],
 )
 def test_a_template_that_cannot_be(
@@ -117,6 +139,15 @@ def test_a_template_that_cannot_be(
         pytest.param(
             "dpdk", 3, 96, {"hw:numa_cpus.0": "0"}, "hw:numa_cpus.0: is 0, and 0-1 follows from template 'dpdk'"
         ),
+        pytest.param(
+            "ran",
+            2,
+            64,
+            {"hw:cpu_realtime_mask": "^1"},
+            "hw:cpu_realtime_mask: is ^1, and 1 follows from template 'ran' and the flavor's memory; unset it first",
+        ),
+        pytest.param("ran", 2, 64, {"hw:cpu_policy": "shared"}, "hw:cpu_policy: is shared, and dedicated follows"),
+        pytest.param("ran", 2, 64, {"hw:cpu_policy": "mixed"}, "hw:cpu_policy: is mixed, and dedicated follows"),
     ],
 )
 def test_a_flavor_that_cannot_ask_for_its_template(
@@ -172,12 +203,15 @@ def test_pages_that_are_there_are_not_warned_of(openstack: Shell, nova: Nova) ->
     assert Done(0, "", "") == openstack("kongming flavor set f --template small")
 
 
-def test_a_host_without_markers(openstack: Shell, nova: Nova, placement: PlacementService) -> None:
+@pytest.mark.parametrize("found", [{}, {"kongming_numa0": (0,), "kongming_numa1": (1,), "kongming_numa2": (2,)}])
+def test_a_host_with_too_few_markers_or_too_many(
+    openstack: Shell, nova: Nova, placement: PlacementService, found: dict[str, tuple[int, ...]]
+) -> None:
     """Offers the template no more, and the command names the check that says why."""
     nova.create_flavor("f", 2, 64)
     assert 0 == openstack("kongming flavor set f --template small").code
     assert "-" == reason(openstack("kongming explain --flavor f"))
-    register(placement, PAGES, why_not_led((0, 1), {}))
+    register(placement, PAGES, why_not_led((0, 1), found))
     expected = (
         "template 'small': its nodes do not offer it: 'kongming-agent --check' on the host and its agent's log say why"
     )
