@@ -12,6 +12,8 @@ from kongming_sched.clauses.cell import TemplateCell as TemplateCell
 from kongming_sched.clauses.cell import count_cpus as count_cpus
 from kongming_sched.clauses.clause import Kind, Schema, Where, clause, read, write
 from kongming_sched.clauses.kinds import Choice, Part, Parts
+from kongming_sched.clauses.period import Period as Period
+from kongming_sched.clauses.period import check_periods
 from kongming_sched.clauses.realtime import Realtime as Realtime
 from kongming_sched.clauses.realtime import find_contention
 from kongming_sched.clauses.text import Text
@@ -32,6 +34,10 @@ _Template = TypeVar("_Template", bound="PinningTemplate")
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """What a template's name looks like: it becomes part of trait and resource class names."""
+
+
+MOST_PERIODS = 50
+"""How many periods a template may have, each of which is several traits of its provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,14 @@ class PinningTemplate:
             blank=True,
         ),
     )
+    hours: tuple[Period, ...] = field(
+        default=(),
+        metadata=clause(
+            Parts(Period, "period", "H", MOST_PERIODS, f"a template has {MOST_PERIODS} at most"),
+            "The periods in which something is other than what stands here.",
+            blank=True,
+        ),
+    )
 
     @property
     def vcpus(self) -> int:
@@ -163,6 +177,7 @@ class PinningTemplate:
         _check_cells_together(template, where)
         _check_nova_numa(template, where)
         _check_realtime(template, where)
+        _check_hours(template, where)
         return template
 
     def to_mapping(self) -> dict[str, object]:
@@ -245,3 +260,13 @@ def _check_realtime(template: PinningTemplate, where: Where) -> None:
             "leaves no dedicated vCPU on whose CPU QEMU's own threads can start, which would never run beside one that"
             " runs in real time; leave vCPU 0 out, or write emulator: own"
         )
+
+
+def _check_hours(template: PinningTemplate, where: Where) -> None:
+    """The rules of periods, and that what is other in them fits the cells."""
+    at = where.key("hours")
+    check_periods(template.hours, template.emulator, at)
+    for index, period in enumerate(template.hours):
+        quotas = period.qos.own_quotas_us if period.qos else ()
+        if unknown := CpuSet.of(quotas) - CpuSet.of(range(template.vcpus)):
+            raise at.item(index).key("qos").key("vcpus").error(f"vCPU {unknown} is in no cell")

@@ -155,17 +155,23 @@ class Parts(Kind[tuple[T, ...]]):
     """Objects with clauses of their own, at least one, which are a list in a file.
 
     :ivar noun: what one of them is, for the error
+    :ivar letter: with which their traits begin, before the number
+    :ivar most: how many there may be
+    :ivar reason: why not more
     """
 
     part: type[T]
     noun: str
+    letter: str = "C"
+    most: int = len(NODE_IDS)  # a cell is on a NUMA node of its own
+    reason: str = f"a host has {len(NODE_IDS)} NUMA nodes at most"
 
     def read(self, value: object, where: Where, _before: Mapping[str, Any]) -> tuple[T, ...]:
         """Take a list of mappings."""
         if not isinstance(value, list) or not value:
             raise where.error(f"must be a list of at least one {self.noun}")
-        if len(value) > len(NODE_IDS):  # each is on a NUMA node of its own
-            raise where.error(f"has {len(value)} {self.noun}s, and a host has {len(NODE_IDS)} NUMA nodes at most")
+        if len(value) > self.most:
+            raise where.error(f"has {len(value)} {self.noun}s, and {self.reason}")
         return tuple(read(self.part, item, where.item(index)) for index, item in enumerate(value))
 
     def write(self, value: tuple[T, ...], _owner: Any) -> object:

@@ -59,6 +59,15 @@ class EmulatorPolicy(StrEnum):
     """On a dedicated host CPU of their own, on the first cell's node; a whole core if that cell takes whole cores."""
 
 
+class HourlyEmulator(StrEnum):
+    """Where QEMU's own threads run in a period: the words of EmulatorPolicy for which nothing more is claimed."""
+
+    SHARED = "shared"
+    """On the host's housekeeping CPUs."""
+    CELL = "cell"
+    """On the CPUs of the vCPUs."""
+
+
 class GuestNuma(StrEnum):
     """What the guest sees of the NUMA nodes that its cells are on."""
 

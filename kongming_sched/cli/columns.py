@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from cliff import columns
 
 from kongming_sched import compat
-from kongming_sched.clauses.clause import Clause, clauses_of
+from kongming_sched.clauses.clause import Clause, clauses_of, write
 from kongming_sched.clauses.kinds import Parts
 from kongming_sched.clauses.pins import Pins
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.template import PinningTemplate, TemplateCell
+from kongming_sched.template import Period, PinningTemplate, TemplateCell
 
 if TYPE_CHECKING:
     from cliff.columns import FormattableColumn
@@ -120,9 +120,9 @@ class Lines(FormattableColumn[Sequence[Mapping[str, Any]]]):
 
 def of_clause(clause: Clause, template: PinningTemplate) -> object:
     """The value of a template's clause; as JSON and YAML it is as a file has it, or null if there is none."""
-    if isinstance(clause.kind, Parts):
-        return cells(template)
     value = getattr(template, clause.attribute)
+    if isinstance(clause.kind, Parts):
+        return periods(value) if clause.kind.part is Period else cells(template)
     if value is None:
         return Nothing(None)
     plain = clause.kind.write(value, template)
@@ -133,6 +133,18 @@ def cells(template: PinningTemplate) -> Lines:
     """The cells of a template, a line for each; as JSON and YAML they are as a template's file has them."""
     value: Any = template.to_mapping()["cells"]
     return Lines(value, [_cell(cell) for cell in template.cells])
+
+
+def periods(hours: Sequence[Period]) -> Lines:
+    """Periods, a line for each; as JSON and YAML they are as a template's file has them."""
+    lines = [f"{period}: {what_is_other(period)}" for period in hours]
+    return Lines([write(period) for period in hours], lines or [Nothing(None).human_readable()])
+
+
+def what_is_other(period: Period) -> str:
+    """As in ``qos shares 64, emulator shared``."""
+    other = {name: value for name, value in write(period).items() if name in ("qos", "emulator")}
+    return ", ".join(_words(other | ({"qos": "none"} if other.get("qos") == {} else {})))
 
 
 def _cell(cell: TemplateCell) -> str:

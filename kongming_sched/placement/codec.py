@@ -2,8 +2,8 @@
 """A template as traits and back: total in one direction, strict in the other.
 
 Each clause that the template does not leave at its default is one trait or several, which forms/ writes and reads by
-the kind of the value. What is here gives them their place: ``C<number>_`` for the clauses of a cell, the word of the
-clause that holds them for those of an inner object, as QOS_ for those of ``qos``.
+the kind of the value. What is here gives them their place: ``C<number>_`` for the clauses of a cell, ``H<number>_`` for
+those of a period, the word of the clause that holds them for those of an inner object, as QOS_ for those of ``qos``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from kongming_sched.template import Name, PinningTemplate
 from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 
 PREFIX = "CUSTOM_KONGMING_"
-_ITEM = re.compile(r"C([0-9]{1,18})_(.+)")
-"""The trait of a cell: its number, and the clause."""
+_ITEM = re.compile(r"([CH])[0-9]{1,18}_.+")
+"""The trait of a cell or a period: its letter and number, and the clause."""
+_EMPTY = "NONE"
+"""Stands for an inner object that says nothing, where that is not the default."""
 _STEP = re.compile(r"([a-z_]+)(?:\[([^\]]+)\])?")
 """A part of the path of an error: a key, and an item of its value."""
 
@@ -75,9 +77,10 @@ def _written(owner: Any, prefix: str) -> Iterator[str]:
     for clause, value in written(owner):
         if isinstance(clause.kind, Parts):
             for index, item in enumerate(value):
-                yield from _written(item, f"{prefix}C{index}_")
+                yield from _written(item, f"{prefix}{clause.kind.letter}{index}_")
         elif isinstance(clause.kind, Part):
-            yield from _written(value, f"{prefix}{clause.word}_")
+            inner = list(_written(value, f"{prefix}{clause.word}_"))
+            yield from inner or [f"{prefix}{clause.word}_{_EMPTY}"]
         elif not isinstance(clause.kind, Name):
             yield from (f"{prefix}{clause.word}_{text}" for text in form_of(clause).write(clause, value, owner))
 
@@ -106,16 +109,17 @@ class _Decoder:
         by_word = _by_word(part, found)
         for clause in clauses_of(part):
             mine = by_word.get(clause.word, [])
-            if isinstance(clause.kind, Parts):
+            if isinstance(clause.kind, Parts) and (mine or clause.is_required):
                 mapping[clause.name] = self.items(clause.kind, mine)
             elif mine and isinstance(clause.kind, Part):
-                mapping[clause.name] = self.part(clause.kind.part, mine)
+                is_empty = [one.text for one in mine] == [_EMPTY]
+                mapping[clause.name] = {} if is_empty else self.part(clause.kind.part, mine)
             elif mine:
                 mapping[clause.name] = form_of(clause).read(clause, mine)
         return mapping
 
     def items(self, kind: Parts[Any], found: Sequence[Found]) -> list[dict[str, object]]:
-        """The mappings of the cells, which are numbered from 0 without a gap."""
+        """The mappings of cells or periods, which are numbered from 0 without a gap."""
         by_number: dict[int, list[Found]] = {}
         place = f"a template's {kind.noun}"
         for one in found:
@@ -127,7 +131,7 @@ class _Decoder:
         items = {number: self.part(kind.part, mine) for number, mine in by_number.items()}
         for number in range(max(items, default=0) + 1):
             if number not in items:
-                reason = "is missing although a later cell is there" if items else "is missing"
+                reason = f"is missing although a later {kind.noun} is there" if items else "is missing"
                 raise invalid(self.name, _first_of_item(kind, str(number)), reason)
         return [items[number] for number in sorted(items)]
 
@@ -150,10 +154,10 @@ def _by_word(part: type, found: Iterable[Found]) -> dict[str, list[Found]]:
     :raises InvalidTraits: if a trait is of no clause
     """
     mine: dict[str, list[Found]] = {}
-    items = [clause.word for clause in clauses_of(part) if isinstance(clause.kind, Parts)]
+    items = {clause.kind.letter: clause.word for clause in clauses_of(part) if isinstance(clause.kind, Parts)}
     for one in found:
-        if items and _ITEM.fullmatch(one.text):
-            mine.setdefault(items[0], []).append(one)
+        if (item := _ITEM.fullmatch(one.text)) and item[1] in items:
+            mine.setdefault(items[item[1]], []).append(one)
         elif match := _pattern(part).fullmatch(one.text):
             mine.setdefault(match[1], []).append(Found(one.template, one.trait, match[2] or "", one.place))
         else:
@@ -162,8 +166,8 @@ def _by_word(part: type, found: Iterable[Found]) -> dict[str, list[Found]]:
 
 
 def _first_of_item(kind: Parts[Any], number: str) -> str:
-    """The trait that a cell must have; ``*`` stands for any number."""
-    return f"{PREFIX}C{number}_{clauses_of(kind.part)[0].word}"
+    """The trait that a cell or a period must have; ``*`` stands for any number."""
+    return f"{PREFIX}{kind.letter}{number}_{clauses_of(kind.part)[0].word}"
 
 
 def _trait_of_path(path: str) -> str:
@@ -174,7 +178,7 @@ def _trait_of_path(path: str) -> str:
         if isinstance(clause.kind, Parts) and not item:
             return _first_of_item(clause.kind, "*")
         if isinstance(clause.kind, Parts):
-            trait, part = f"{trait}C{item}_", clause.kind.part
+            trait, part = f"{trait}{clause.kind.letter}{item}_", clause.kind.part
         elif isinstance(clause.kind, Part):
             trait, part = f"{trait}{clause.word}_", clause.kind.part
         elif isinstance(clause.kind, Name):

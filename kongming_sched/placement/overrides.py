@@ -40,7 +40,7 @@ def check_same_claim(own: PinningTemplate, other: PinningTemplate, threads_per_c
 def choices_of_qos(
     templates: Iterable[PinningTemplate], others: Collection[PinningTemplate]
 ) -> list[tuple[PinningTemplate, PinningTemplate]]:
-    """The pairs of templates of which servers may choose either by their own metadata, and that differ in QoS.
+    """The pairs of templates of which servers may choose either by their own metadata, and that differ in QoS or hours.
 
     For the operator, who may not have meant that: a server of a template with a quota may choose the one without.
 
@@ -50,7 +50,8 @@ def choices_of_qos(
     found: dict[tuple[str, str], tuple[PinningTemplate, PinningTemplate]] = {}
     for template in templates:
         for other in others:
-            if other.name != template.name and other.qos != template.qos and _may_choose(template, other):
+            is_alike = (other.qos, other.hours) == (template.qos, template.hours)
+            if other.name != template.name and not is_alike and _may_choose(template, other):
                 first, second = (template, other) if template.name < other.name else (other, template)
                 found[first.name, second.name] = first, second
     return [found[pair] for pair in sorted(found)]

@@ -61,6 +61,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "pages": (),
     "conf": (),
     "api": (),
+    "hours": (),
     "placement": ("api",),
     "validators": (),
     "scheduler": ("api", "placement"),
@@ -79,7 +80,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "agent.act": ("agent.model", "agent.decide", "agent.host", "agent.state", "placement"),
     "agent.triggers": ("agent.model", "agent.state", "agent.settings", "api", "placement"),
     "agent.telemetry": ("agent.model", "agent.settings", "placement", "version"),
-    "agent.loop": (*_AGENT_BELOW_THE_LOOP, "placement"),
+    "agent.loop": (*_AGENT_BELOW_THE_LOOP, "hours", "placement"),
     "agent.inspect": (*_AGENT_BELOW_THE_LOOP, "agent.loop", "api", "conf", "placement"),
     "agent.commands": (
         *_AGENT_BELOW_THE_LOOP,

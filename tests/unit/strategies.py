@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from kongming_sched.clauses.clause import Clause, clauses_of
+from kongming_sched.clauses.hours import DAY_MINUTES, Days, TimeOfDay, Zone
 from kongming_sched.clauses.kinds import Choice, Cpus, Number, Part, Parts
 from kongming_sched.clauses.text import Text
 from kongming_sched.cpuset import MAX_CPU, CpuSet
@@ -22,6 +23,7 @@ from kongming_sched.template import (
     EmulatorPolicy,
     GuestNuma,
     MemoryPolicy,
+    Period,
     PinningTemplate,
     Realtime,
     TemplateCell,
@@ -47,7 +49,11 @@ def cpu_sets(max_cpu: int = 300, min_size: int = 0) -> st.SearchStrategy[CpuSet]
 def keys() -> list[str]:
     """The keys that a file can have."""
     return sorted(
-        {clause.name for part in (PinningTemplate, TemplateCell, Qos, VcpuQos, Realtime) for clause in clauses_of(part)}
+        {
+            clause.name
+            for part in (PinningTemplate, TemplateCell, Qos, VcpuQos, Realtime, Period)
+            for clause in clauses_of(part)
+        }
     )
 
 
@@ -67,6 +73,12 @@ def values(clause: Clause) -> st.SearchStrategy[Any]:
             characters = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
             texts = st.text(characters, min_size=1, max_size=longest).map(lambda text: text.strip(" "))
             return texts.filter(bool)
+        case Days():
+            return st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days)))
+        case TimeOfDay(is_end):
+            return st.integers(is_end * 1, DAY_MINUTES - (not is_end))
+        case Zone():
+            return st.sampled_from(["Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+9", "UTC"])
         case Part(part):
             return st.composite(objects)(part)
     raise TypeError(f"tests/unit/strategies.py draws no {type(clause.kind).__name__}, as {clause.name} is one")
@@ -94,6 +106,28 @@ def qos(draw: st.DrawFn, vcpus: int) -> Qos:
 
 
 @st.composite
+def periods(draw: st.DrawFn, vcpus: int, emulator: EmulatorPolicy, zone: str | None = None) -> tuple[Period, ...]:
+    """Periods of a template that do not overlap.
+
+    :param vcpus: of the template
+    :param emulator: the template's
+    :param zone: that of all periods; None for any
+    """
+    zone = zone or draw(values(clauses_of(Period)[0]))
+    found: list[Period] = []
+    for _ in range(draw(st.integers(0, 3))):
+        given: dict[str, Any] = {"zone": zone, "qos": draw(st.none() | qos(vcpus))}
+        if emulator is EmulatorPolicy.OWN:
+            given["emulator"] = None
+        period = objects(draw, Period, **given)
+        says_something = period.qos is not None or period.emulator is not None
+        is_apart = all(period.span.common_minute(other.span) is None for other in found)
+        if says_something and is_apart and period.start != period.end:
+            found.append(period)
+    return tuple(found)
+
+
+@st.composite
 def templates(draw: st.DrawFn, template: type[PinningTemplate] = PinningTemplate) -> PinningTemplate:
     """Templates that break no rule.
 
@@ -113,6 +147,8 @@ def templates(draw: st.DrawFn, template: type[PinningTemplate] = PinningTemplate
         cells.append(_cell(draw, cell_class(template), CpuSet.of(vcpus[start:end]), index, node, given))
     guest_numa = numa["guest_numa"] or GuestNuma.HIDDEN
     drawn = {"qos": draw(qos(len(vcpus))), "guest_numa": guest_numa, **_realtime(draw, cells, guest_numa)}
+    emulator = drawn.setdefault("emulator", draw(st.sampled_from(EmulatorPolicy)))
+    drawn["hours"] = draw(periods(len(vcpus), emulator)) if draw(st.booleans()) else ()
     return objects(draw, template, name=draw(names()), cells=tuple(cells), **drawn)
 
 
@@ -161,8 +197,9 @@ def large_templates(draw: st.DrawFn) -> PinningTemplate:
 
 def cell_class(template: type[PinningTemplate]) -> type[TemplateCell]:
     """The class of a template's cells."""
-    (cells,) = (clause.kind for clause in clauses_of(template) if isinstance(clause.kind, Parts))
-    part: type[TemplateCell] = cells.part
+    kinds = (clause.kind for clause in clauses_of(template) if clause.attribute == "cells")
+    (part,) = (kind.part for kind in kinds if isinstance(kind, Parts))
+    assert issubclass(part, TemplateCell)
     return part
 
 

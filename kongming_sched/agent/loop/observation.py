@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from kongming_sched.agent.model.guest import Guest, ObservedGuest, RunningGuest
 from kongming_sched.agent.model.host_classes import HostClasses
@@ -12,6 +13,7 @@ from kongming_sched.agent.model.outcome import Basis
 from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.state.released import Released
 from kongming_sched.agent.state.reservations import IncomingMigrations
+from kongming_sched.hours.calendar import in_force, next_change, period_at
 from kongming_sched.placement.client import Provider
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostCpus
@@ -25,7 +27,9 @@ class PlacementView:
 
     :ivar root: the compute node's provider
     :ivar states: the host's node providers, by provider id
-    :ivar templates: those that are offered to the host, by name
+    :ivar moment: when that is
+    :ivar stored: the templates that are offered to the host, by name
+    :ivar templates: what these say at this moment
     :ivar versions: name to version of these
     :ivar problems: the templates that cannot be read
     :ivar classes: of servers that have another template than their flavor's
@@ -33,10 +37,20 @@ class PlacementView:
 
     root: Provider
     states: Mapping[str, NodeState]
-    templates: Mapping[str, PinningTemplate]
+    moment: datetime
+    stored: Mapping[str, PinningTemplate]
     versions: Mapping[str, int]
     problems: tuple[Problem, ...]
     classes: HostClasses = field(default_factory=HostClasses)
+    templates: Mapping[str, PinningTemplate] = field(init=False)
+
+    def __post_init__(self) -> None:
+        templates = {name: in_force(template, self.moment) for name, template in self.stored.items()}
+        object.__setattr__(self, "templates", templates)  # the dataclass is frozen
+
+    def at(self, moment: datetime) -> PlacementView:
+        """The same at another moment, of which Placement itself knows nothing."""
+        return replace(self, moment=moment)
 
     def basis(self, guest: Guest, granted: Mapping[str, str]) -> Basis:
         """On what the layout of a guest is based.
@@ -44,7 +58,16 @@ class PlacementView:
         :param granted: the metadata by which it is other than its flavor says
         """
         name = granted.get(TEMPLATE_KEY, guest.request.template)
-        return Basis(guest.identity.start, name, self.templates.get(name), self.versions.get(name, 0), granted)
+        stored = self.stored.get(name)
+        period = period_at(stored, self.moment) if stored else None
+        version = self.versions.get(name, 0)
+        return Basis(guest.identity.start, name, self.templates.get(name), version, granted, str(period or ""))
+
+    def seconds_to_change(self, names: Collection[str]) -> float | None:
+        """How long after this moment one of these templates says something else; None if none does."""
+        found = (next_change(self.stored[name], self.moment) for name in names if name in self.stored)
+        waits = ((change.at - self.moment).total_seconds() for change in found if change is not None)
+        return min(waits, default=None)
 
     @property
     def consumers(self) -> set[str]:

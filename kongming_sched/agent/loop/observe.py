@@ -40,7 +40,6 @@ class Observer:
     """Sees a host as it is, and changes nothing on it or in Placement.
 
     :param history: of the guests, which knows the CPUs that each was given
-    :ivar last_placement: what Placement said when it last answered; None if it never has
     """
 
     def __init__(self, parts: ReconcilerParts, history: History) -> None:
@@ -48,7 +47,7 @@ class Observer:
         self._history = history
         self._identities = Identities()
         self._last: dict[str, ObservedGuest] | None = None
-        self.last_placement: PlacementView | None = None
+        self._last_placement: PlacementView | None = None
         self._classes = HostClasses()
 
     def observe(
@@ -207,6 +206,11 @@ class Observer:
             threads = _as_moved(last, domain) if last is not None and is_same_run else _pins_by_libvirt(domain)
         return ObservedGuest(domain, replace(identity, fault=fault), threads)
 
+    @property
+    def last_placement(self) -> PlacementView | None:
+        """What Placement said when it last answered, with what templates say by now; None if it never has."""
+        return self._last_placement and self._last_placement.at(self._parts.now())
+
     def placement(self) -> PlacementView:
         """Read Placement. From then on the guests have the classes that it says.
 
@@ -223,8 +227,9 @@ class Observer:
         records = self._parts.store.read_classes(stored)
         nodes = ((node_id(root.uuid, uuid), state) for uuid, state in states.items())
         self._classes = HostClasses(records, templates, {node: state for node, state in nodes if node is not None})
-        self.last_placement = PlacementView(root, states, templates, versions, tuple(broken), self._classes)
-        return self.last_placement
+        view = PlacementView(root, states, self._parts.now(), templates, versions, tuple(broken), self._classes)
+        self._last_placement = view
+        return view
 
     def view(self, seen: Observation, placement: PlacementView, immovable: Collection[str] = frozenset()) -> HostView:
         """The host as decisions see it, with the incoming guests.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Protocol, TypeVar
 
 from kongming_sched.agent.act import confine
@@ -39,6 +40,11 @@ def simply(call: Callable[[], _T]) -> _T:
     return call()
 
 
+def utc_now() -> datetime:
+    """The time of the host's clock, by which the hours of templates begin and end."""
+    return datetime.now(timezone.utc)
+
+
 @dataclass(frozen=True, slots=True)
 class ReconcilerParts:
     """The edges and the memory of a reconciler.
@@ -55,6 +61,7 @@ class ReconcilerParts:
     :ivar beside: clears the CPUs of guests of other threads and interrupts; None for one that moves no interrupts
     :ivar starts: the guests that start on CPUs which Nova has chosen
     :ivar attend: makes calls for which starting guests may have to be waited for
+    :ivar now: the time of day
     """
 
     hypervisor: Hypervisor
@@ -71,6 +78,7 @@ class ReconcilerParts:
     starts: Starts = field(default_factory=Starts)
     attend: Attend = simply
     class_keeper: ClassKeeper | None = None
+    now: Callable[[], datetime] = utc_now
 
 
 def assemble(

@@ -95,6 +95,7 @@ class Reconciler:
         decided = self._decide(seen, asked)
         problems = [*seen.problems, *unmanaged.problems]
         placement, pinning, answers = PlacementResult(), PinningResult(), dict(seen.incoming.refused)
+        change_seconds = None
         if isinstance(decided, _Decided):
             if decided.problem is None:
                 self._parts.metadata.forget_absent({*seen.servers, *decided.placement.consumers})
@@ -102,6 +103,7 @@ class Reconciler:
             placement = decided.result
             pinning, pinning_problems, answers = self._pin(seen, decided)
             problems += (*decided.problems, *pinning_problems)
+            change_seconds = decided.placement.seconds_to_change({basis.name for basis in pinning.bases.values()})
         else:
             problems.append(decided)
         repaired, definition_problems = self._definitions.repair(seen.guests)
@@ -113,7 +115,7 @@ class Reconciler:
             unmanaged,
             answers,
             repaired,
-            _soonest(self._parts.backoff.next_seconds(), self._parts.patience.next_seconds()),
+            _soonest(self._parts.backoff.next_seconds(), self._parts.patience.next_seconds(), change_seconds),
         )
 
     def clear(self, cpus: HostCpus, xml: str) -> StartAnswer:

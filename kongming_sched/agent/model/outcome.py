@@ -210,9 +210,10 @@ class Basis:
 
     :ivar start: libvirt's number of this run of the guest
     :ivar name: of its template
-    :ivar template: that template; None if the host is offered none of that name
+    :ivar template: what that template says at the time; None if the host is offered none of that name
     :ivar version: of the template in Placement
     :ivar metadata: that by which it is other than its flavor says
+    :ivar period: the one of the template's hours that holds, in words; empty if none does
     """
 
     start: str
@@ -220,11 +221,13 @@ class Basis:
     template: PinningTemplate | None
     version: int
     metadata: Mapping[str, str]
+    period: str = ""
 
     def __str__(self) -> str:
         version = "" if self.template is None else f", version {self.version}"
+        period = f", hours {self.period}" * bool(self.period)
         metadata = ", ".join(f"{key}={value}" for key, value in sorted(self.metadata.items()))
-        return f"template {self.name}{version}{f', metadata {metadata}' * bool(metadata)}"
+        return f"template {self.name}{version}{period}{f', metadata {metadata}' * bool(metadata)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,8 @@ class Change:
 class ChangeLog:
     """Writes down what a pass has done to servers, and why.
 
-    What caused a change is found by what is other than in the pass before: the run of the guest, its template or that
-    template's version, its metadata, or something else that had moved it.
+    What caused a change is found by what is other than in the pass before: the run of the guest, its template, the
+    hours or the version of that, its metadata, or something else that had moved it.
 
     :param clock: seconds since 1970
     """
@@ -240,6 +240,9 @@ def _cause(before: Basis | None, now: Basis | None, is_drifted: bool) -> str:
         return f"it started; {now}"
     if before.name != now.name:
         return f"it has template {now.name}, version {now.version}, instead of {before.name}"
+    if before.period != now.period and before.version == now.version:
+        ended, begun = before.period and f"{before.period} ended", now.period and f"{now.period} began"
+        return f"hours of template {now.name}: {', '.join(filter(None, (ended, begun)))}"
     if before.template != now.template:
         return f"template {now.name} was changed: version {now.version} after {before.version}"
     if before.metadata != now.metadata:

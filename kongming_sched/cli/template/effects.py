@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from kongming_sched.clauses.clause import write
 from kongming_sched.cli.change_plan import Effect, Entry, changed
 from kongming_sched.cloud.compute import Server
 from kongming_sched.cloud.nodes import Node
@@ -41,13 +42,20 @@ def _fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 def consequences(old: PinningTemplate, new: PinningTemplate) -> list[tuple[Effect, str]]:
     """What running servers of a template go through when it changes, if what they take stays the same."""
     found = [(Effect.MOVE, line) for line in _moves(old, new)]
-    before, after = dict(_fields(old.qos.to_mapping())), dict(_fields(new.qos.to_mapping()))
+    before, after = (dict(_limits(template)) for template in (old, new))
     found += [
         (Effect.LIMIT, f"{path}: {changed(before.get(path), after.get(path))}")
         for path in sorted({*before, *after})
         if before.get(path) != after.get(path)
     ]
     return found
+
+
+def _limits(template: PinningTemplate) -> Iterator[tuple[str, object]]:
+    """What a template says of CPU time, and what is other at which hours, each value with its path."""
+    yield from _fields(template.qos.to_mapping())
+    for index, period in enumerate(template.hours):
+        yield from _fields(write(period), f"hours[{index}]")
 
 
 def _moves(old: PinningTemplate, new: PinningTemplate) -> Iterator[str]:

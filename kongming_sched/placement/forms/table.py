@@ -6,11 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from kongming_sched.clauses.clause import Clause, Kind
+from kongming_sched.clauses.hours import Days, TimeOfDay, Zone
 from kongming_sched.clauses.kinds import Choice, Cpus, Number
 from kongming_sched.clauses.pins import Pins
 from kongming_sched.clauses.text import Text
 from kongming_sched.placement.forms.cpus import CpusForm, PinsForm, VcpuQuotasForm
 from kongming_sched.placement.forms.form import Form
+from kongming_sched.placement.forms.hours import DaysForm, TimeForm
 from kongming_sched.placement.forms.plain import NumberForm, WordForm
 from kongming_sched.placement.forms.text import TextForm
 from kongming_sched.qos import VcpuQuotas
@@ -22,6 +24,9 @@ FORMS: dict[type[Kind[Any]], Form] = {
     Pins: PinsForm(),
     VcpuQuotas: VcpuQuotasForm(),
     Text: TextForm(),
+    Days: DaysForm(),
+    TimeOfDay: TimeForm(),
+    Zone: TextForm(),
 }
 """The form of each kind that stands in traits of its own."""
 

@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ class World:
     :ivar confine: its option confine_unmanaged
     :ivar topology: of the host
     :ivar pools: its CPUs
+    :ivar moment: what its clock shows, until the test sets it
     :ivar client: by which the agent reaches Placement
     :ivar silent_seconds: the longest time for which the watchdog has heard nothing in the midst of a pass
     :ivar adapter: what the agent reaches Placement by; the test's own hands always use the real one
@@ -123,6 +125,7 @@ class World:
     confine: bool = False
     topology: HostTopology = field(default_factory=two_nodes_smt2)
     pools: HostPools = POOLS
+    moment: datetime = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
     def __post_init__(self) -> None:
         self.root = str(uuid.UUID(int=self.number))
@@ -156,6 +159,7 @@ class World:
                 hypervisor=libvirt,
                 patience=patience,
                 class_keeper=ClassKeeper(self.client, libvirt),
+                now=lambda: self.moment,
             )
         )
 

@@ -55,21 +55,21 @@ def without_form(template: type[PinningTemplate]) -> list[str]:
 
 
 def with_the_same_word(template: type[PinningTemplate]) -> list[str]:
-    """Clauses of one class whose traits would begin with the same word, or as those of cells do."""
+    """Clauses of one class whose traits would begin with the same word, or as those of cells and periods do."""
     complaints = []
     for part in parts_of(template):
         for one, other in combinations(clauses_of(part), 2):
             if one.word == other.word:
                 complaints.append(f"{part.__name__}: {one.name} and {other.name} have the same word {one.word}")
         for clause in clauses_of(part):
-            if re.match(r"C[0-9]", clause.word) or not re.fullmatch(r"[A-Z][A-Z0-9_]*[A-Z0-9]", clause.word):
+            if re.match(r"[CH][0-9]", clause.word) or not re.fullmatch(r"[A-Z][A-Z0-9_]*[A-Z0-9]", clause.word):
                 complaints.append(f"{part.__name__}: {clause.name} has the word {clause.word}, which fits no trait")
     return complaints
 
 
 def not_drawn(template: type[PinningTemplate]) -> list[str]:
     """Clauses that the property tests do not know how to draw, so that no property of them is tested."""
-    by_hand = {"name", "cells", "pins", "vcpu_quotas_us"}
+    by_hand = {"name", "cells", "pins", "vcpu_quotas_us", "hours"}
     complaints = []
     for part in parts_of(template):
         for clause in clauses_of(part):

@@ -110,10 +110,37 @@ def test_kinds(changes: ChangeLog, path: Path, action: Action, values: list[tupl
             replace(BASIS, metadata={"kongming:cpus": "2"}),
             "its metadata was changed; template gold, version 3, metadata kongming:cpus=2",
         ),
+        (BASIS, replace(BASIS, template=None, period="NIGHT"), "hours of template gold: NIGHT began"),
+        (replace(BASIS, period="NIGHT"), BASIS, "hours of template gold: NIGHT ended"),
+        (
+            replace(BASIS, period="NIGHT"),
+            replace(BASIS, period="DAY"),
+            "hours of template gold: NIGHT ended, DAY began",
+        ),
+        (
+            BASIS,
+            replace(BASIS, template=None, period="NIGHT", version=4),
+            "template gold was changed: version 4 after 3",
+        ),
+        (None, replace(BASIS, period="NIGHT"), "it started; template gold, version 3, hours NIGHT"),
         (BASIS, BASIS, "other servers came or went; template gold, version 3"),
         (BASIS, None, "it has ended"),
     ],
-    ids=["new", "restarted", "other-template", "changed", "same-of-other-version", "metadata", "others", "ended"],
+    ids=[
+        "new",
+        "restarted",
+        "other-template",
+        "changed",
+        "same-of-other-version",
+        "metadata",
+        "hours-begin",
+        "hours-end",
+        "hours-follow-hours",
+        "changed-in-hours",
+        "new-in-hours",
+        "others",
+        "ended",
+    ],
 )
 def test_why(changes: ChangeLog, path: Path, before: Basis | None, now: Basis | None, why: str) -> None:
     """The reason is what is other than in the pass before."""
