@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 
 from testbed.lab.guests import Guest, domain_xml
 from testbed.lab.scheduler import Flavor, Scheduled
+from testbed.numa_host.nova_layout import lay_out
 from testbed.numa_host.proof_setup import TEMPLATES, Server
 
 
@@ -14,11 +15,14 @@ def write_domain(server: Server) -> str:
     """The XML of a server's guest.
 
     Beyond what Nova writes for a plain flavor the memory is allocated at the start, so that there are pages to be moved
-    although the guest, which has no disk, uses hardly any.
+    although the guest, which has no disk, uses hardly any. A server that Nova lays out gets what Nova adds for that.
     """
-    vcpus = TEMPLATES[server.template].vcpus
-    flavor = Flavor(server.template, server.template, vcpus, server.memory_mb, 0, 0, 0, server.extra_specs)
+    template = TEMPLATES[server.template]
+    flavor = Flavor(server.template, server.template, template.vcpus, server.memory_mb, 0, 0, 0, server.extra_specs)
     domain = ET.fromstring(domain_xml(Guest(server.name, server.name, Scheduled(server.uuid, "", flavor, {})), "qemu"))
-    backing = ET.SubElement(domain, "memoryBacking")
-    ET.SubElement(backing, "allocation", mode="immediate")
+    if template.needs_nova_numa:
+        domain.extend(lay_out(flavor, server.nodes))
+    else:
+        backing = ET.SubElement(domain, "memoryBacking")
+        ET.SubElement(backing, "allocation", mode="immediate")
     return ET.tostring(domain, encoding="unicode")

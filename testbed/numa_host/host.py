@@ -102,6 +102,10 @@ class NumaHost:
         program = PARCEL / "site/bin/kongming-host"
         self.screen.run("python3", program, "move", name, "--node", str(node), "--config-file", self._configuration)
 
+    def xml(self, name: str) -> str:
+        """A guest's live XML."""
+        return str(self._connection.lookupByName(name).XMLDesc())
+
     def affinity(self, name: str) -> Affinity:
         """Where a guest's threads may run."""
         return kernel_view.affinity(self.pid(name))

@@ -11,6 +11,7 @@ from pathlib import Path
 from testbed.lab.process import ended_by_signals
 from testbed.lab.screen import Screen
 from testbed.numa_host.host import numa_host
+from testbed.numa_host.proof_layout import LayoutActs
 from testbed.numa_host.proof_steps import Acts
 
 STATUS = "status"
@@ -22,7 +23,9 @@ def prove(directory: Path, screen: Screen) -> None:
     """Start everything, play every act, and stop everything."""
     screen.section("The emulated host starts libvirtd, Placement and kongming-agent")
     with numa_host(directory, screen) as (host, agent):
-        Acts(host).play()
+        acts = Acts(host)
+        acts.play()
+        LayoutActs(acts).play()
         screen.claim("kongming-agent has run all the time", agent.is_alive)
 
 

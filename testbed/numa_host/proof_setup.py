@@ -26,12 +26,15 @@ UNIT = "kongming-agent.service"
 _NAMESPACE = uuid.UUID("6b6f6e67-6d69-4e67-8e75-6d61686f7374")
 
 
+PAGES = "2MiB"
+
+
 def _template(name: str, *cells: dict[str, object], **more: object) -> PinningTemplate:
     return PinningTemplate.from_mapping({"name": name, "cells": list(cells), **more})
 
 
-def _dedicated(vcpus: str, threads: str = "any") -> dict[str, object]:
-    return {"vcpus": vcpus, "cpus": "dedicated", "threads": threads}
+def _dedicated(vcpus: str, threads: str = "any", **more: object) -> dict[str, object]:
+    return {"vcpus": vcpus, "cpus": "dedicated", "threads": threads, **more}
 
 
 def exact_on(first: int, second: int) -> PinningTemplate:
@@ -60,6 +63,10 @@ TEMPLATES = {
         _template("core", _dedicated("0-1", "require")),
         _template("twin", _dedicated("0"), _dedicated("1")),
         EXACT,
+        _template("paged", _dedicated("0-1", pages=PAGES)),
+        _template("equal", *(_dedicated(vcpu, pages=PAGES) for vcpu in "01"), guest_numa="visible"),
+        _template("unequal", *(_dedicated(vcpus, pages=PAGES) for vcpus in ("0", "1-3")), guest_numa="visible"),
+        _template("helped", _dedicated("0-1", pages=PAGES), emulator="own"),
     )
 }
 
@@ -103,5 +110,10 @@ SERVERS = {
         Server("both", "twin", (0, 1)),
         Server("named", "exact", (0,)),
         Server("large", "pair", (1,), LARGE_MB),
+        Server("paged0", "paged", (0,)),
+        Server("paged1", "paged", (1,)),
+        Server("halves", "equal", (0, 1)),
+        Server("parts", "unequal", (0, 1)),
+        Server("helped", "helped", (1,)),
     )
 }
