@@ -20,12 +20,21 @@ class Subject:
     """A server that things happen to.
 
     :ivar other_flavor: of the same template, with other memory
+    :ivar foreign_flavor: of another template, and plain_flavor of none; None where nothing is resized to them
     """
 
     cloud: Cloud
     server: str
     flavor: Any
     other_flavor: Any
+    foreign_flavor: Any = None
+    plain_flavor: Any = None
+
+    @property
+    def current_flavor(self) -> Any:
+        """The one that it has, of the two of its template."""
+        name = self.cloud.compute.get_server(self.server).flavor["original_name"]
+        return self.other_flavor if name == self.other_flavor.name else self.flavor
 
     @property
     def host(self) -> str:
@@ -106,23 +115,34 @@ def _rebuild(subject: Subject) -> None:
     subject.wait("ACTIVE")
 
 
-def _resize(subject: Subject) -> None:
-    current = subject.cloud.compute.get_server(subject.server).flavor["original_name"]
-    target = subject.flavor if current == subject.other_flavor.name else subject.other_flavor
+def resize(subject: Subject, target: Any = None) -> None:
+    """Resize a server to a flavor, or else to the other one of its template."""
+    if target is None:
+        target = subject.flavor if subject.current_flavor is subject.other_flavor else subject.other_flavor
     subject.cloud.compute.resize_server(subject.server, target.id)
     subject.wait("VERIFY_RESIZE")
 
 
-def _resize_confirm(subject: Subject) -> None:
-    _resize(subject)
+def confirm(subject: Subject) -> None:
+    """Confirm the resize of a server."""
     subject.cloud.compute.confirm_server_resize(subject.server)
     subject.wait("ACTIVE")
 
 
-def _resize_revert(subject: Subject) -> None:
-    _resize(subject)
+def revert(subject: Subject) -> None:
+    """Revert the resize of a server."""
     subject.cloud.compute.revert_server_resize(subject.server)
     subject.wait("ACTIVE")
+
+
+def _resize_confirm(subject: Subject) -> None:
+    resize(subject)
+    confirm(subject)
+
+
+def _resize_revert(subject: Subject) -> None:
+    resize(subject)
+    revert(subject)
 
 
 def _cold_migrate(subject: Subject) -> None:

@@ -72,7 +72,7 @@ class Hosts:
 
     def check(self, host: str) -> str:
         """What ``kongming-agent --check`` finds wrong on a host, or right."""
-        return self._run(host, "kongming-agent", "--check", "--brief")
+        return self._run(host, "kongming-agent", "--check")
 
     def configuration_file(self, host: str, name: str) -> Path:
         """The nova.conf or kongming-agent.conf of a host."""

@@ -28,6 +28,8 @@ class Kernel:
     :ivar vcpus: vCPU to host CPUs
     :ivar iothreads: libvirt's id of an I/O thread to host CPUs
     :ivar memory: NUMA node to how many pages of its memory lie there
+    :ivar helpers: the CPUs of all other threads
+    :ivar huge_pages: size in KiB to how many huge pages lie on which NUMA node
     """
 
     pid: int
@@ -35,6 +37,8 @@ class Kernel:
     emulator: CpuSet
     iothreads: Mapping[int, CpuSet] = field(default_factory=dict)
     memory: Mapping[int, int] = field(default_factory=dict, compare=False)
+    helpers: CpuSet = field(default_factory=CpuSet, compare=False)
+    huge_pages: Mapping[int, Mapping[int, int]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def parse(cls, described: Mapping[str, Any] | None) -> Kernel | None:
@@ -46,7 +50,11 @@ class Kernel:
             for name in ("vcpus", "iothreads")
         )
         memory = {int(node): pages for node, pages in described["memory"].items()}
-        return cls(described["pid"], vcpus, CpuSet.parse(described["emulator"]), iothreads, memory)
+        huge = {
+            int(size): {int(node): count for node, count in on.items()} for size, on in described["huge_pages"].items()
+        }
+        emulator, helpers = (CpuSet.parse(described[name]) for name in ("emulator", "helpers"))
+        return cls(described["pid"], vcpus, emulator, iothreads, memory, helpers, huge)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 import libvirt
 
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.placement import names
-from kongming_sched.placement.flavor import cell_requests
+from kongming_sched.placement.flavor import cell_requests, memory_classes
 from kongming_sched.template import CpuPolicy, EmulatorPolicy, MemoryPolicy, PinningTemplate, ThreadPolicy
 from tests.scenario.machines import HostCpus, Kernel
 
@@ -39,7 +38,8 @@ class Views:
         found = [] if self.status == "ACTIVE" else [f"Nova says {self.status}"]
         wanted = sorted(sorted(cell.resources.items()) for cell in cell_requests(template, 0, cpus.threads_per_core))
         has = [
-            {name: amount for name, amount in node.items() if name != names.MEMORY_MB} for node in self.nodes.values()
+            {name: amount for name, amount in node.items() if name not in memory_classes(node)}
+            for node in self.nodes.values()
         ]
         if sorted(sorted(node.items()) for node in has) != wanted:
             found.append(f"Placement has {self.nodes}, and its cells take {wanted}")
@@ -81,10 +81,10 @@ def _thread_faults(template: PinningTemplate, kernel: Kernel, cpus: HostCpus) ->
             if len(set(mine)) < len(mine):
                 found.append("two of its dedicated vCPUs have the same CPU")
             found += _core_faults(cell.threads, mine, cpus)
-    return found + _helper_faults(template, kernel)
+    return found + _helper_faults(template, kernel, cpus)
 
 
-def _helper_faults(template: PinningTemplate, kernel: Kernel) -> list[str]:
+def _helper_faults(template: PinningTemplate, kernel: Kernel, cpus: HostCpus) -> list[str]:
     """What is wrong with QEMU's own threads, the emulator's and those for I/O."""
     found = [
         f"I/O thread {number} may run on CPU {own}, and the emulator on {kernel.emulator}"
@@ -98,6 +98,14 @@ def _helper_faults(template: PinningTemplate, kernel: Kernel) -> list[str]:
     alone = CpuSet.union(kernel.vcpus[vcpu] for vcpus in dedicated for vcpu in vcpus)
     if template.emulator is EmulatorPolicy.SHARED and kernel.emulator & alone:
         found.append(f"the emulator may run on the vCPUs' CPU {kernel.emulator & alone}")
+    if template.emulator is EmulatorPolicy.OWN:
+        first = CpuSet.union(kernel.vcpus[vcpu] for vcpu in template.cells[0].vcpus)
+        node = next((own for own in cpus.nodes.values() if first <= own), CpuSet())
+        count = cpus.threads_per_core if template.emulator_threads is ThreadPolicy.ISOLATE else 1
+        if len(kernel.emulator) != count or kernel.emulator & together or not kernel.emulator <= node:
+            found.append(f"the emulator may run on CPU {kernel.emulator}, of node {node} with vCPUs on {together}")
+    if template.emulator is not EmulatorPolicy.CELL and kernel.helpers & alone:
+        found.append(f"a thread of QEMU's may run on the vCPUs' CPU {kernel.helpers & alone}")
     return found
 
 
