@@ -32,8 +32,6 @@ DOOR_PORT = 1023
 MACHINE = "numa-host"
 """The folder of the machine, which the first host in it has too."""
 
-NODE_MEMORY_MB = 2048
-
 FORWARDED = (*APIS, "rabbitmq")
 """The cloud's ports that a compute host needs."""
 
@@ -97,7 +95,7 @@ def boot(plan: Plan) -> None:
     mine = image(plan)
     ports = ",".join(str(plan.ports[name]) for name in FORWARDED)
     accelerator = machine.choose_accelerator(mine)
-    command = machine.command_line(mine.kernel, accelerator, f"kongming=door ports={ports}", NODE_MEMORY_MB)
+    command = machine.command_line(mine.kernel, accelerator, f"kongming=door ports={ports}")
     command += machine.disk("root", folder / "disk.qcow2", form="qcow2")
     command += machine.disk("parcel", folder / "parcel.tar")
     forward = f"hostfwd=tcp:{LOOPBACK}:{plan.ports['numa-host']}-:{DOOR_PORT}"
