@@ -30,6 +30,7 @@ BENCHMARKS = {
     "switch": "a template is switched",
     "cluster_page": "a page of the whole cloud",
     "commands": "commands",
+    "many_servers": "many servers change their template",
 }
 """What stands in the page, by the name of its results."""
 WIDTH, ROW, LEFT, RIGHT, TOP = 760, 22, 250, 90, 44
@@ -192,6 +193,19 @@ def command_tables() -> Mapping[str, Sequence[Sequence[object]]]:
                     row["requests"],
                 )
                 for row in read("commands")["rows"]
+            ),
+        ],
+        "many-servers": [
+            ("run", "changed", "requests to Placement", "requests per server", "seconds"),
+            *(
+                (
+                    name,
+                    run["changed"],
+                    run["requests"],
+                    f"{run['requests'] / run['changed']:.2f}",
+                    f"{run['seconds']:.0f}",
+                )
+                for name, run in zip(("broken off", "resumed"), read("many_servers")["runs"], strict=True)
             ),
         ],
     }

@@ -23,6 +23,7 @@ from kongming_sched.help_text import keep_paragraphs
 from kongming_sched.pages.table import printable_row
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
+from kongming_sched.template import PinningTemplate
 from kongming_sched.texts.printable import clean_lines
 
 
@@ -63,6 +64,14 @@ class Common:
     def templates(self) -> TemplateStore:
         """The templates of the cloud."""
         return TemplateStore(self.placement)
+
+    def find_template(self, name: str) -> PinningTemplate:
+        """One template of the cloud.
+
+        :raises TemplateNotFound: if there is none of this name
+        :raises InvalidTraits: if its traits are not a template
+        """
+        return self.templates.get(name).template
 
     @property
     def compute(self) -> ComputeClient:

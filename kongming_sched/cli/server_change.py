@@ -4,47 +4,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from osc_lib import exceptions as osc_exceptions
 
 from kongming_sched import exceptions
-from kongming_sched.cli import columns
-from kongming_sched.cli.change_plan import Effect, Entry, Plan, changed
+from kongming_sched.cli.change_plan import COLUMNS, Effect, Entry, Plan
+from kongming_sched.cli.classes import metadata as server_metadata
+from kongming_sched.cli.classes.many import ManyServers
+from kongming_sched.cli.classes.plan import REFUSALS, Asked, plan_class, subject_of
+from kongming_sched.cli.classes.which import add_which, check_which, check_words_of_many, read_which
 from kongming_sched.cli.command import Change
 from kongming_sched.cli.server_checks import check_override, states_of
-from kongming_sched.cloud.classes.change import ClassChange, ClassChanger
+from kongming_sched.cloud.classes.change import ClassChanger
+from kongming_sched.cloud.classes.many import ManyChanger
 from kongming_sched.cloud.classes.read import forget_class, read_template
 from kongming_sched.cloud.compute import Server
-from kongming_sched.cloud.nodes import amounts
 from kongming_sched.override import CPUS_KEY, GRAMMAR, OLD_CPUS_KEY, select
-from kongming_sched.placement.classes.claims import claim_on
 from kongming_sched.placement.classes.records import read_record
 from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.texts.printable import quote
 from kongming_sched.texts.whole_number import NODE_IDS, find_whole_number
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """Changes of a server's metadata: keys to set, and keys to delete."""
-
-    set: Mapping[str, str]
-    delete: tuple[str, ...]
-
-    def lines(self, before: Mapping[str, str]) -> list[str]:
-        """As in ``kongming:cpus: 5-6 -> 7-8``."""
-        changes = {**self.set, **dict.fromkeys(self.delete, "-")}
-        return [f"{key}: {before.get(key, '-')} -> {value}" for key, value in sorted(changes.items())]
-
-
-def change(before: Mapping[str, str], wanted: Mapping[str, str]) -> Steps:
-    """The changes from the keys that a server has to the wanted ones."""
-    return Steps(
-        {key: value for key, value in wanted.items() if before.get(key) != value},
-        tuple(key for key in before if key not in wanted),
-    )
 
 
 class _Write(Change):
@@ -53,79 +34,35 @@ class _Write(Change):
     def plan_of_metadata(self, server: Server, wanted: Mapping[str, str]) -> Plan:
         """A plan that checks a server's wanted metadata and writes it."""
         before = select(server.metadata)
-        steps = change(before, wanted)
+        steps = server_metadata.change(before, wanted)
 
         def refusals() -> Iterator[Exception]:
             try:
                 template = read_template(self.placement, server)
-                check_override(self.templates, server, wanted, states_of(self.placement, server), template)
+                check_override(self.find_template, server, wanted, states_of(self.placement, server), template)
             except (exceptions.InvalidOverride, exceptions.TemplateNotFound, exceptions.InvalidTraits) as error:
                 yield osc_exceptions.CommandError(f"server {server.name!r}: {error}")
 
-        subject, host = _subject(server), server.host or None
+        subject, host = subject_of(server), server.host or None
         changes = [Entry(Effect.CHANGE, subject, line, host) for line in steps.lines(before)]
         move = Entry(Effect.MOVE, subject, _destination(server, wanted), host)
         return Plan(
-            subject, changes, lambda: self._write(server, steps), refusals(), lambda: [move] if host else [], host
+            subject,
+            changes,
+            lambda: server_metadata.write(self.compute, server, steps),
+            refusals(),
+            lambda: [move] if host else [],
+            host,
         )
 
-    def plan_of_class(
-        self,
-        server: Server,
-        template: str | None,
-        node: int | None = None,
-        gone: Collection[str] = (TEMPLATE_KEY,),
-    ) -> Plan:
-        """A plan that gives a server a template instead of its flavor's; None for that of its flavor.
-
-        :param gone: what goes from its metadata. There another template would have no effect
-        """
+    def plan_of_class(self, server: Server, asked: Asked) -> Plan:
+        """A plan that gives a server a template instead of its flavor's, or its flavor's again."""
         changer = ClassChanger(self.placement, self.templates)
-        subject, host = _subject(server), server.host or None
-        metadata = {key: value for key, value in select(server.metadata).items() if key not in gone}
-        steps = change(select(server.metadata), metadata)
-        changes = [Entry(Effect.CHANGE, subject, line, host) for line in steps.lines(select(server.metadata))]
-        refusal: Exception | None = None
-        effects: list[Entry] = []
-        try:
-            decided = changer.decide(server, template, node)
-            if metadata:
-                check_override(self.templates, server, metadata, decided.before.states, decided.template)
-        except exceptions.InvalidOverride as error:
-            refusal = osc_exceptions.CommandError(f"server {server.name!r}: {error}")
-            changes = [*_class_lines(subject, host, server, decided), *changes]
-        except _REFUSALS as error:
-            if template is None and not changer.has_record(server):
-                return self.plan_of_metadata(server, metadata)
-            refusal = error
-            changes.append(Entry(Effect.CHANGE, subject, f"template: {template or 'that of its flavor'}", host))
-        else:
-            changes = [*_class_lines(subject, host, server, decided), *changes]
-            effects = [Entry(Effect.MOVE, subject, _class_destination(decided), host)] if decided.claims else []
-
-        def carry_out() -> None:
-            changer.change(server, template, node)
-            self._write(server, steps)
-
-        return Plan(subject, changes, carry_out, [refusal] if refusal else [], lambda: effects, host)
-
-    def _write(self, server: Server, steps: Steps) -> None:
-        if steps.set:
-            self.compute.set_metadata(server, steps.set)
-        for key in steps.delete:
-            self.compute.delete_metadata(server, key)
-
-
-_REFUSALS = (
-    exceptions.ClassRefused,
-    exceptions.InvalidRequest,
-    exceptions.TemplateNotFound,
-    exceptions.InvalidTraits,
-)
-
-
-def _subject(server: Server) -> str:
-    return f"server {server.name} ({server.id})"
+        found = plan_class(changer, self.compute, server, asked)
+        if asked.template is None and isinstance(found.refusal, REFUSALS) and not changer.has_record(server):
+            kept = {key: value for key, value in select(server.metadata).items() if key not in asked.gone}
+            return self.plan_of_metadata(server, kept)
+        return found.plan
 
 
 def _destination(server: Server, wanted: Mapping[str, str]) -> str:
@@ -133,33 +70,6 @@ def _destination(server: Server, wanted: Mapping[str, str]) -> str:
     cpus = wanted.get(CPUS_KEY) or wanted.get(OLD_CPUS_KEY)
     template = wanted.get(TEMPLATE_KEY) or server.flavor.extra_specs.get(TEMPLATE_KEY)
     return f"its vCPUs to CPU {cpus}" if cpus else f"its vCPUs to where template {template!r} has them"
-
-
-def _class_lines(subject: str, host: str | None, server: Server, decided: ClassChange) -> Iterator[Entry]:
-    """What is written to Placement, line by line."""
-    own = server.flavor.extra_specs.get(TEMPLATE_KEY)
-    before, after = (item.template if item else own for item in (decided.before.server_class, decided.server_class))
-    if decided.before.server_class != decided.server_class:
-        yield Entry(Effect.CHANGE, subject, f"template: {changed(before, after)}", host)
-    was = claim_on(decided.before.states, server.id)
-    will = decided.nodes_after()
-    for number in sorted({*was, *will}):
-        if was.get(number) != will.get(number):
-            taken = changed(*(str(columns.Fields(amounts(each.get(number, {})))) for each in (was, will)))
-            yield Entry(Effect.CHANGE, subject, f"claim of node {number}: {taken}", host)
-    root = decided.before.root_uuid
-    vcpus = [claim.resources[root].get("VCPU") for claim in (decided.before.claim, decided.after)]
-    if vcpus[0] != vcpus[1]:
-        yield Entry(Effect.CHANGE, subject, f"claim of VCPU of the compute node: {changed(*vcpus)}", host)
-
-
-def _class_destination(decided: ClassChange) -> str:
-    """Where its vCPUs go, in words."""
-    template = decided.template
-    if template is None:
-        return "its vCPUs to all CPUs, as those of a server without a template"
-    nodes = ", ".join(map(str, sorted(decided.nodes_after())))
-    return f"its vCPUs to where template {template!r} has them, on node {nodes}"
 
 
 class SetServer(_Write):
@@ -170,6 +80,10 @@ class SetServer(_Write):
     of service. It keeps the template when it is stopped and started, and after a migration if there is room. A resize
     to another flavor ends it. Nova and the server's owner see nothing of it.
 
+    With --all many servers get the template, one after the other: those that have a certain other one, or none. Those
+    that could not are listed with the reason, and the exit code is 1. Broken off at any time, the same command goes on
+    with those that are left.
+
     With --cpus the server's metadata is written, which the agent follows as far as the template's 'override' lets it.
     What the server takes in Placement stays as it is. CPUs of explicit cells lie within those that the template sets
     aside, dedicated vCPUs take one free CPU each of their node's pool.
@@ -178,12 +92,14 @@ class SetServer(_Write):
 
         openstack kongming server set web --template silver --dry-run
         openstack kongming server set web --template silver --node 1
+        openstack kongming server set --all --with-template gold --host compute-1 --template silver
         openstack kongming server set web --cpus "0:5-6;1:9"
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Take the server, and what it shall have."""
-        parser = _add_server(super().get_parser(prog_name))
+        """Take the server, or which servers, and what they shall have."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("server", metavar="<server>", nargs="?", help="Server (name or ID)")
         parser.add_argument("--template", metavar="<name>", help="Another template, with as many vCPUs")
         parser.add_argument(
             "--node",
@@ -193,21 +109,51 @@ class SetServer(_Write):
             " the fullest that has room)",
         )
         parser.add_argument("--cpus", metavar="<cpus>", help=f"Host CPUs, as in {GRAMMAR}")
+        add_which(parser)
         return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """Carry it out for one server, or for many."""
+        _check_words(parsed_args)
+        if not parsed_args.all:
+            return super().take_action(parsed_args)
+        many = self._many(parsed_args)
+        entries = many.report() if parsed_args.dry_run else many.run()
+        self.has_conflict = any(entry.effect is Effect.CONFLICT for entry in entries)
+        is_shown = entries or parsed_args.dry_run or parsed_args.formatter != "table"
+        return (COLUMNS, [entry.row for entry in entries]) if is_shown else ((), ())
+
+    def _many(self, parsed_args: argparse.Namespace) -> ManyServers:
+        """The servers that are meant.
+
+        :raises TemplateNotFound: if there is no such template
+        """
+        changer, servers = ManyChanger(self.placement, self.templates), list(self.compute.servers())
+        which = read_which(parsed_args)
+        check_which(which, changer, servers, parsed_args.template)
+        return ManyServers(changer, self.compute, servers, which, Asked(parsed_args.template, parsed_args.node))
 
     def plan(self, parsed_args: argparse.Namespace) -> Plan:
         """Check, and write."""
-        if (parsed_args.template is None) == (parsed_args.cpus is None):
-            raise osc_exceptions.CommandError("say what to set: either --template or --cpus")
-        if parsed_args.node is not None and parsed_args.template is None:
-            raise osc_exceptions.CommandError("--node goes with --template")
         server = self.compute.find_server(parsed_args.server)
         if parsed_args.template is not None:
-            return self.plan_of_class(server, parsed_args.template, parsed_args.node)
+            return self.plan_of_class(server, Asked(parsed_args.template, parsed_args.node))
         wanted = select(server.metadata)
         wanted.pop(OLD_CPUS_KEY, None)
         wanted[CPUS_KEY] = parsed_args.cpus
         return self.plan_of_metadata(server, wanted)
+
+
+def _check_words(parsed_args: argparse.Namespace) -> None:
+    """Refuse options that do not go together.
+
+    :raises CommandError: saying which
+    """
+    if (parsed_args.template is None) == (parsed_args.cpus is None):
+        raise osc_exceptions.CommandError("say what to set: either --template or --cpus")
+    if parsed_args.node is not None and parsed_args.template is None:
+        raise osc_exceptions.CommandError("--node goes with --template")
+    check_words_of_many(parsed_args)
 
 
 class UnsetServer(_Write):
@@ -224,7 +170,8 @@ class UnsetServer(_Write):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the server, and what is to go."""
-        parser = _add_server(super().get_parser(prog_name))
+        parser = super().get_parser(prog_name)
+        parser.add_argument("server", metavar="<server>", help="Server (name or ID)")
         parser.add_argument("--template", action="store_true", help="The other template")
         parser.add_argument("--cpus", action="store_true", help="The host CPUs")
         return parser
@@ -242,7 +189,7 @@ class UnsetServer(_Write):
         gone = {TEMPLATE_KEY} if parsed_args.template else set()
         gone |= {CPUS_KEY, OLD_CPUS_KEY} if parsed_args.cpus else set()
         if parsed_args.template:
-            return self.plan_of_class(server, None, gone=gone)
+            return self.plan_of_class(server, Asked(None, gone=gone))
         wanted = {key: value for key, value in select(server.metadata).items() if key not in gone}
         return self.plan_of_metadata(server, wanted)
 
@@ -258,8 +205,3 @@ def _node(text: str) -> int:
     if number is None:
         raise argparse.ArgumentTypeError(f"{quote(text)} is not the number of a NUMA node")
     return number
-
-
-def _add_server(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("server", metavar="<server>", help="Server (name or ID)")
-    return parser

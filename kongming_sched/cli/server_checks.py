@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kongming_sched import exceptions
 from kongming_sched.cloud.compute import Server
@@ -13,9 +13,9 @@ from kongming_sched.placement import names
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.overrides import check_same_claim
-from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.request import TEMPLATE_KEY
+from kongming_sched.template import PinningTemplate
 
 
 def states_of(placement: PlacementClient, server: Server) -> dict[int, NodeState]:
@@ -30,7 +30,7 @@ def states_of(placement: PlacementClient, server: Server) -> dict[int, NodeState
 
 
 def check_override(
-    templates: TemplateStore,
+    find_template: Callable[[str], PinningTemplate],
     server: Server,
     metadata: Mapping[str, str],
     states: Mapping[int, NodeState],
@@ -40,6 +40,7 @@ def check_override(
 
     Which CPUs are in a host's pools, only its agent knows.
 
+    :param find_template: gives the template of a name, or raises what is said below
     :param metadata: what the server has, or is to have
     :param states: the nodes on which it has a claim, by number
     :param template_now: the template of its class or else of its flavor; None if it has none
@@ -56,9 +57,9 @@ def check_override(
     if override.template is not None and template_now != server.flavor.extra_specs.get(TEMPLATE_KEY):
         reason = f"has no effect, for the operator has given the server template {template_now!r}"
         raise exceptions.InvalidOverride(TEMPLATE_KEY, reason)
-    own = templates.get(template_now).template
+    own = find_template(template_now)
     named = override.template if override.template is not None else own.name
-    other = own if named == own.name else templates.get(named).template
+    other = own if named == own.name else find_template(named)
     template = overriding_template(own, override, {own.name: own, other.name: other})
     threads = {threads_per_core(state.traits) for state in states.values()} - {None}
     check_same_claim(own, template, max(threads, default=None))  # type: ignore[type-var]  # None is taken out

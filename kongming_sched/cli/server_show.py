@@ -112,7 +112,7 @@ class ShowServer(ShowOne):
         problem = None
         template = read_template(self.placement, server)
         try:
-            check_override(self.templates, server, select(server.metadata), states, template)
+            check_override(self.find_template, server, select(server.metadata), states, template)
         except (exceptions.InvalidOverride, exceptions.TemplateNotFound, exceptions.InvalidTraits) as error:
             problem = str(error)
         claim = {number: state.allocations[server.id] for number, state in sorted(states.items())}

@@ -7,38 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kongming_sched import exceptions
-from kongming_sched.cloud.classes.read import mark_of, read_class
+from kongming_sched.cloud.classes.read import mark_of
+from kongming_sched.cloud.classes.situation import FreshSource, Situation, Source, in_words
 from kongming_sched.cloud.compute import Server
-from kongming_sched.cloud.nodes import node_id
 from kongming_sched.placement.classes import claims as class_claims
 from kongming_sched.placement.classes import records as class_records
 from kongming_sched.placement.classes.claims import Place
 from kongming_sched.placement.classes.records import ServerClass
 from kongming_sched.placement.client import Claim, PlacementClient
 from kongming_sched.placement.conflict import retry_on_conflict
-from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
-from kongming_sched.placement.tree import NodeState
 from kongming_sched.request import PinningRequest
 
 _STATES = ("ACTIVE", "SHUTOFF")
 """Those in which the claim of a server is its own alone, and stays as it is until Nova is asked for something."""
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What Placement holds for a server.
-
-    :ivar states: the nodes of its host, by number
-    :ivar record: what records its class; None if it has none
-    :ivar server_class: its class, be it in force or of a flavor that it had before
-    """
-
-    root_uuid: str
-    states: Mapping[int, NodeState]
-    claim: Claim
-    record: Claim | None
-    server_class: ServerClass | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +43,15 @@ class ClassChange:
         return {by_uuid[uuid]: amounts for uuid, amounts in self.after.resources.items() if uuid in by_uuid}
 
 
-class ClassChanger:
-    """Changes the class of servers.
+class ClassDecider:
+    """Decides what a change of class writes; it writes nothing itself.
 
+    :param source: what there is
     :raises ClassRefused: from every call, if a server cannot have what it is to have
     """
 
-    def __init__(self, client: PlacementClient, templates: TemplateStore) -> None:
-        self._client = client
-        self._templates = templates
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
     def decide(self, server: Server, template: str | None, node: int | None = None) -> ClassChange:
         """What changes if a server gets a template instead of its flavor's.
@@ -86,7 +68,7 @@ class ClassChanger:
         if template is not None and (request is None or request.template != template):
             self._check(server, template, request)
             wanted = ServerClass(template, mark_of(server))
-        before = self._read(server)
+        before = self._source.read(server)
         place, vcpus = self._place(server, wanted, request, before, node)
         after = class_claims.placed_claim(before.claim, before.root_uuid, before.states, place, vcpus)
         claims = [] if after.resources == before.claim.resources else [after]
@@ -97,47 +79,15 @@ class ClassChanger:
         template_after = wanted.template if wanted else request.template if request else None
         return ClassChange(before, after, wanted, template_after, tuple(claims))
 
-    def has_record(self, server: Server) -> bool:
-        """Whether a class of the server is recorded, be it in force or of a flavor that it had before."""
-        return class_records.read_record(self._client, server.id) is not None
-
-    @retry_on_conflict
-    def change(self, server: Server, template: str | None, node: int | None = None) -> ClassChange:
-        """Give a server a template instead of its flavor's: both its class and its claim are written, or neither.
-
-        Raises what :meth:`decide` raises.
-
-        :raises PlacementError: if Placement does not take it; then nothing has changed
-        """
-        change = self.decide(server, template, node)
-        if change.claims:
-            if change.server_class is not None:
-                class_records.ensure_class_provider(self._client, change.server_class.template)
-            self._client.replace_claims(change.claims)
-        return change
-
     def _check(self, server: Server, template: str, request: PinningRequest | None) -> None:
         """Refuse a template that the server can have nowhere."""
-        found = self._templates.get(template).template
+        found = self._source.find_template(template)
         if found.vcpus != server.flavor.vcpus:
             reason = f"it has {server.flavor.vcpus} vCPUs and template {template!r} has {found.vcpus}"
-            raise exceptions.ClassRefused(_words(server), reason)
+            raise exceptions.ClassRefused(in_words(server), reason)
         why_not = class_claims.why_not_live(found) or class_claims.why_flavor_bars(server.flavor.extra_specs, request)
         if why_not:
-            raise exceptions.ClassRefused(_words(server), why_not)
-
-    def _read(self, server: Server) -> Situation:
-        try:
-            root, _, states = NodeRegistry(self._client, server.host).observe()
-        except exceptions.ProviderNotFound as error:
-            reason = f"its host {server.host} is no compute node in Placement"
-            raise exceptions.ClassRefused(_words(server), reason) from error
-        claim = self._client.claim(server.id)
-        if claim is None:
-            raise exceptions.ClassRefused(_words(server), "it has no claim in Placement")
-        record = class_records.read_record(self._client, server.id)
-        by_number = {node_id(state.name): state for state in states.values()}
-        return Situation(root.uuid, by_number, claim, record, read_class(self._client, record))
+            raise exceptions.ClassRefused(in_words(server), why_not)
 
     def _place(
         self,
@@ -156,23 +106,60 @@ class ClassChanger:
         present = class_claims.claimed_nodes([*of_now, *of_flavor], class_claims.claim_on(before.states, server.id))
         place, reason = class_claims.find_place(ways, before.states, server.id, present, node)
         if place is None:
-            raise exceptions.ClassRefused(_words(server), f"host {server.host}: {reason}")
+            raise exceptions.ClassRefused(in_words(server), f"host {server.host}: {reason}")
         return place, 0
 
     def _ways(self, server: Server, server_class: ServerClass, before: Situation) -> list[class_claims.Cells]:
-        template = self._templates.get(server_class.template).template
+        template = self._source.find_template(server_class.template)
         return class_claims.ways_to_count(template, server.flavor.memory_mb, before.states.values())
 
 
-def _words(server: Server) -> str:
-    return f"{server.name} ({server.id})"
+class ClassChanger:
+    """Changes the class of servers, each by itself."""
+
+    def __init__(self, client: PlacementClient, templates: TemplateStore) -> None:
+        self._client = client
+        self.source: Source = FreshSource(client, templates)
+
+    def decide(self, server: Server, template: str | None, node: int | None = None) -> ClassChange:
+        """As :meth:`ClassDecider.decide`."""
+        return ClassDecider(self.source).decide(server, template, node)
+
+    def has_record(self, server: Server) -> bool:
+        """Whether a class of the server is recorded, be it in force or of a flavor that it had before."""
+        return class_records.read_record(self._client, server.id) is not None
+
+    @retry_on_conflict
+    def change(self, server: Server, template: str | None, node: int | None = None) -> ClassChange:
+        """Give a server a template instead of its flavor's: both its class and its claim are written, or neither.
+
+        Raises what :meth:`decide` raises.
+
+        :raises PlacementError: if Placement does not take it; then nothing has changed
+        """
+        change = self.decide(server, template, node)
+        self._write(change)
+        return change
+
+    def write(self, change: ClassChange, server: Server, template: str | None, node: int | None = None) -> None:
+        """Write what was decided with this template and node; if something has changed since, as :meth:`change`."""
+        try:
+            self._write(change)
+        except exceptions.PlacementConflict:
+            self.change(server, template, node)
+
+    def _write(self, change: ClassChange) -> None:
+        if change.claims:
+            if change.server_class is not None:
+                class_records.ensure_class_provider(self._client, change.server_class.template)
+            self._client.replace_claims(change.claims)
 
 
 def _check_state(server: Server) -> None:
     if not server.host:
-        raise exceptions.ClassRefused(_words(server), f"it is on no host ({server.status})")
+        raise exceptions.ClassRefused(in_words(server), f"it is on no host ({server.status})")
     if server.task:
-        raise exceptions.ClassRefused(_words(server), f"Nova is busy with it ({server.task}); try again later")
+        raise exceptions.ClassRefused(in_words(server), f"Nova is busy with it ({server.task}); try again later")
     if server.status not in _STATES:
         reason = f"it is {server.status}, and only servers that are {' or '.join(_STATES)} can change"
-        raise exceptions.ClassRefused(_words(server), reason)
+        raise exceptions.ClassRefused(in_words(server), reason)
