@@ -196,7 +196,7 @@ def assign_cpus(template: PinningTemplate, pins: VcpuPins) -> tuple[CpuSet, ...]
 
 def _share_out(index: int, cell: TemplateCell, wanted: list[CpuSet], key: str) -> Iterator[tuple[int, int]]:
     by_set: dict[CpuSet, list[int]] = {}
-    for vcpu in cell.vcpus:
+    for vcpu in cell.dedicated_vcpus:
         by_set.setdefault(wanted[vcpu], []).append(vcpu)
     for cpus, vcpus in by_set.items():
         if len(cpus) != len(vcpus):

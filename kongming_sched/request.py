@@ -18,6 +18,9 @@ from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 MEMORY_CLASS = "CUSTOM_KONGMING_MEMORY_MB"
 """The resource class of a NUMA node's memory in pages of the usual size."""
 
+VCPU_CLASS = "CUSTOM_KONGMING_VCPU"
+"""The resource class of a NUMA node's shared pool."""
+
 TEMPLATE_KEY = "kongming:template"
 STRATEGY_KEY = "kongming:numa_strategy"
 GROUP = "_KONGMING"
@@ -121,7 +124,8 @@ def find_following(extra_specs: Mapping[str, str]) -> frozenset[str]:
         if (match := _GROUP_KEY.fullmatch(key)) and match[1] == "resources":
             groups.setdefault(match[2], set()).add(match[3])
     sizes = {size for names in groups.values() for size in map(page_size_of, names) if size}
-    return following_keys(extra_specs, len(groups), min(sizes, default=None))
+    floats = any(VCPU_CLASS in names for names in groups.values())
+    return following_keys(extra_specs, len(groups), min(sizes, default=None), floats=floats)
 
 
 def why_clash(key: str, extra_specs: Mapping[str, str]) -> str:

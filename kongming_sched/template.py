@@ -156,6 +156,16 @@ class PinningTemplate:
         return self.cells[0].pages
 
     @property
+    def floating_vcpus(self) -> CpuSet:
+        """The vCPUs that run on the shared pools of their nodes."""
+        return CpuSet.union(cell.floating_vcpus for cell in self.cells)
+
+    @property
+    def pinned_vcpus(self) -> CpuSet:
+        """The vCPUs that have host CPUs which the agent chooses or the template names."""
+        return CpuSet.union(cell.pinned_vcpus for cell in self.cells)
+
+    @property
     def realtime_vcpus(self) -> CpuSet:
         """The vCPUs that run in real time."""
         return self.realtime.vcpus if self.realtime else CpuSet()
@@ -194,6 +204,10 @@ def _check_cells_together(template: PinningTemplate, where: Where) -> None:
         at = where.key("cells").item(index)
         if twice := seen & cell.vcpus:
             raise at.key("vcpus").error(f"vCPU {twice} is in another cell too")
+        if unknown := cell.shared_vcpus - cell.vcpus:
+            raise at.key("shared_vcpus").error(f"vCPU {unknown} is none of this cell, which has {cell.vcpus}")
+        if not cell.pinned_vcpus and cell.cpus is CpuPolicy.DEDICATED:
+            raise at.key("shared_vcpus").error("leaves no dedicated vCPU; write cpus: shared")
         if twice := hosts & cell.host_cpus:
             raise at.key("pins").error(f"host CPU {twice} is in another cell too")
         if cell.node in nodes:
@@ -243,18 +257,19 @@ def _check_realtime(template: PinningTemplate, where: Where) -> None:
     """The rules of real time: vCPUs with a CPU of their own, and one that is left for QEMU's own threads."""
     if template.realtime is None:
         return
-    pinned = CpuSet()
     for index, cell in enumerate(template.cells):
         if cell.cpus is CpuPolicy.SHARED:
             reason = "cannot be shared with realtime, for Nova then gives every vCPU a host CPU of its own"
             raise where.key("cells").item(index).key("cpus").error(reason)
-        pinned |= cell.vcpus
         pins = dict(zip(cell.vcpus, cell.pins, strict=False))  # of explicit cells only
         if reason := find_contention(template.realtime.vcpus, pins) or "":
             raise where.key("cells").item(index).key("pins").error(reason)
     at = where.key("realtime").key("vcpus")
-    if unknown := template.realtime.vcpus - pinned:
+    pinned = template.pinned_vcpus
+    if unknown := template.realtime.vcpus - pinned - template.floating_vcpus:
         raise at.error(f"vCPU {unknown} is in no cell")
+    if template.floating_vcpus and template.realtime.vcpus != pinned:
+        raise at.error(f"must be {pinned}, all that are not shared, for where some are Nova has one mask for both")
     if template.emulator is not EmulatorPolicy.OWN and not pinned - template.realtime.vcpus:
         raise at.error(
             "leaves no dedicated vCPU on whose CPU QEMU's own threads can start, which would never run beside one that"

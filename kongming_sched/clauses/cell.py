@@ -80,11 +80,35 @@ class TemplateCell:
             only=Only("cpus", CpuPolicy.DEDICATED, "a choice of caches"),
         ),
     )
+    shared_vcpus: CpuSet = field(
+        default=CpuSet(),
+        metadata=clause(
+            Cpus(),
+            "Dedicated cells only: those of its vCPUs that float over the shared pool of the cell's node instead.",
+            only=Only("cpus", CpuPolicy.DEDICATED, "shared vCPUs"),
+            blank=True,
+        ),
+    )
 
     @property
     def host_cpus(self) -> CpuSet:
         """All host CPUs that an explicit cell names."""
         return CpuSet.union(self.pins)
+
+    @property
+    def floating_vcpus(self) -> CpuSet:
+        """The vCPUs that run on the shared pool."""
+        return self.vcpus if self.cpus is CpuPolicy.SHARED else self.shared_vcpus
+
+    @property
+    def pinned_vcpus(self) -> CpuSet:
+        """The vCPUs that do not run on the shared pool."""
+        return self.vcpus - self.floating_vcpus
+
+    @property
+    def dedicated_vcpus(self) -> CpuSet:
+        """The vCPUs that have a host CPU of the dedicated pool each, which the agent chooses."""
+        return self.pinned_vcpus if self.cpus is CpuPolicy.DEDICATED else CpuSet()
 
     @property
     def needs_smt_trait(self) -> bool:
@@ -97,9 +121,7 @@ class TemplateCell:
         ``isolate`` counts every thread of its cores and ``require`` rounds up to whole cores, which is what makes
         counting enough: see doc/source/contributor/architecture.rst.
         """
-        if self.cpus is not CpuPolicy.DEDICATED:
-            return 0
-        return count_cpus(len(self.vcpus), self.threads, threads_per_core)
+        return count_cpus(len(self.dedicated_vcpus), self.threads, threads_per_core)
 
     def cores_in_one_cache(self, threads_per_core: int) -> int:
         """How many cores, of so many threads, must lie in one last-level cache; 0 if they may lie in several."""

@@ -66,7 +66,8 @@ def has_same_demand(old: PinningTemplate, new: PinningTemplate) -> bool:
 
 def _of_nova(template: PinningTemplate) -> tuple[object, ...]:
     """What Nova, and not the agent, gives a server, beside what it claims of a node."""
-    return template.vcpus, template.guest_numa, template.realtime_vcpus
+    floating = template.floating_vcpus if template.needs_nova_numa else None
+    return template.vcpus, template.guest_numa, template.realtime_vcpus, floating
 
 
 def already_asks_for(flavor: Flavor, template: PinningTemplate) -> bool:
@@ -75,7 +76,9 @@ def already_asks_for(flavor: Flavor, template: PinningTemplate) -> bool:
         request = PinningRequest.from_extra_specs(flavor.extra_specs)
         if request is None or flavor.vcpus != template.vcpus or len(request.cells) != len(template.cells):
             return False
-        if (request.nova_numa.realtime if request.nova_numa else CpuSet()) != template.realtime_vcpus:
+        if (numa := request.nova_numa) and numa.pinned and numa.pinned != template.pinned_vcpus:
+            return False
+        if (numa.realtime if numa else CpuSet()) != template.realtime_vcpus:
             return False
         threads = threads_per_core(trait for cell in request.cells for trait in cell.required)
         wanted = cell_requests(template, flavor.memory_mb, threads)

@@ -21,6 +21,7 @@ from kongming_sched.texts.whole_number import AMOUNTS, find_whole_number
 PAGE_SIZE_KEY = "hw:mem_page_size"
 NODES_KEY = "hw:numa_nodes"
 CPU_POLICY_KEY = "hw:cpu_policy"
+DEDICATED_MASK_KEY = "hw:cpu_dedicated_mask"
 REALTIME_KEY = "hw:cpu_realtime"
 REALTIME_MASK_KEY = "hw:cpu_realtime_mask"
 EMULATOR_KEY = "hw:emulator_threads_policy"
@@ -32,6 +33,7 @@ _OF_CELL = re.compile(r"hw:numa_(cpus|mem)\.([0-9]{1,3})")
 
 
 _ISOLATE = "isolate"
+_MIXED = "mixed"
 _TRUE = frozenset(("1", "t", "true", "on", "y", "yes"))
 """What oslo.utils, and so Nova, takes for yes."""
 
@@ -40,7 +42,8 @@ class NovaCpuPolicy(StrEnum):
     """Which host CPUs Nova gives such a server at its start, before the agent pins it."""
 
     DEDICATED = "dedicated"
-    """One each, of nova.conf's ``[compute] cpu_dedicated_set``, which is the dedicated pool of such hosts."""
+    """One each, of nova.conf's ``[compute] cpu_dedicated_set``, which is the dedicated pool of such hosts; vCPUs that
+    float over the shared pool are on all of the node's in ``cpu_shared_set``."""
     SHARED = "shared"
     """All of the node's in ``cpu_shared_set``, which must be as many as the cell has vCPUs."""
 
@@ -65,6 +68,7 @@ class NovaNuma:
     :ivar realtime: the vCPUs that run in real time
     :ivar has_own_emulator: whether Nova sets a CPU aside for QEMU's own threads, as it does for real-time servers whose
         template gives these one
+    :ivar pinned: the vCPUs to which Nova gives a CPU each while the others float; empty if it gives one to all or none
     """
 
     page_kib: int | None
@@ -72,6 +76,7 @@ class NovaNuma:
     cells: tuple[GuestCell, ...]
     realtime: CpuSet = CpuSet()
     has_own_emulator: bool = False
+    pinned: CpuSet = CpuSet()
 
     def extra_specs(self, *, visible: bool) -> dict[str, str]:
         """The keys that make Nova lay a server out so.
@@ -87,7 +92,9 @@ class NovaNuma:
                 specs[f"hw:numa_cpus.{index}"] = str(cell.vcpus)
                 specs[f"hw:numa_mem.{index}"] = str(cell.memory_mb)
         if self.cpu_policy is NovaCpuPolicy.DEDICATED:
-            specs[CPU_POLICY_KEY] = str(self.cpu_policy)
+            specs[CPU_POLICY_KEY] = _MIXED if self.pinned else str(self.cpu_policy)
+            if self.pinned and not self.realtime:  # of both masks Nova takes one
+                specs[DEDICATED_MASK_KEY] = str(self.pinned)
         return specs | self._realtime_specs()
 
     def _realtime_specs(self) -> dict[str, str]:
@@ -102,11 +109,14 @@ class NovaNuma:
         return specs
 
 
-def following_keys(extra_specs: Mapping[str, str], cells: int, page_kib: int | None) -> frozenset[str]:
+def following_keys(
+    extra_specs: Mapping[str, str], cells: int, page_kib: int | None, *, floats: bool = False
+) -> frozenset[str]:
     """The keys of a flavor that follow from its request groups.
 
     :param cells: how many groups it has
     :param page_kib: the size of the huge pages that they take; None if they take none
+    :param floats: whether one of them takes CPUs of a shared pool
     """
     following = set()
     size = extra_specs.get(PAGE_SIZE_KEY)
@@ -115,21 +125,32 @@ def following_keys(extra_specs: Mapping[str, str], cells: int, page_kib: int | N
     of_cells = {f"hw:numa_{what}.{index}" for what in ("cpus", "mem") for index in range(cells)}
     if cells and extra_specs.get(NODES_KEY) == str(cells) and of_cells <= extra_specs.keys():
         following |= {NODES_KEY, *of_cells}
-    is_one_node = cells == 1 or NODES_KEY in following
-    if is_one_node and extra_specs.get(CPU_POLICY_KEY) == NovaCpuPolicy.DEDICATED and _has_realtime(extra_specs):
-        following |= {REALTIME_KEY, REALTIME_MASK_KEY}
-        if extra_specs.get(EMULATOR_KEY) == _ISOLATE:
-            following.add(EMULATOR_KEY)
-        if PAGE_SIZE_KEY in following and _is_true(extra_specs.get(LOCKED_KEY, "")):
-            following.add(LOCKED_KEY)
-    if following and extra_specs.get(CPU_POLICY_KEY) == NovaCpuPolicy.DEDICATED:
-        following.add(CPU_POLICY_KEY)
+    policy = str(NovaCpuPolicy.DEDICATED) if not floats else _MIXED
+    if extra_specs.get(CPU_POLICY_KEY) != policy:
+        return frozenset(following)
+    is_laid_out = cells == 1 or NODES_KEY in following
+    has_mask = floats and _is_mask(extra_specs, DEDICATED_MASK_KEY)
+    if is_laid_out and _is_true(extra_specs.get(REALTIME_KEY, "")) and _is_mask(extra_specs, REALTIME_MASK_KEY):
+        following |= _following_realtime(extra_specs, has_pages=PAGE_SIZE_KEY in following)
+        has_mask = False
+    if following and (has_mask or REALTIME_KEY in following or not floats):
+        following |= {CPU_POLICY_KEY, *([DEDICATED_MASK_KEY] if has_mask else [])}
     return frozenset(following)
+
+
+def _following_realtime(extra_specs: Mapping[str, str], *, has_pages: bool) -> set[str]:
+    """The keys of real time of a flavor that asks for it."""
+    following = {REALTIME_KEY, REALTIME_MASK_KEY}
+    if extra_specs.get(EMULATOR_KEY) == _ISOLATE:
+        following.add(EMULATOR_KEY)
+    if has_pages and _is_true(extra_specs.get(LOCKED_KEY, "")):
+        following.add(LOCKED_KEY)
+    return following
 
 
 def possible_keys(extra_specs: Mapping[str, str]) -> frozenset[str]:
     """The keys of a flavor that may follow from a template, if it is not known which do."""
-    keys = {PAGE_SIZE_KEY, NODES_KEY, CPU_POLICY_KEY, *_OF_REALTIME}
+    keys = {PAGE_SIZE_KEY, NODES_KEY, CPU_POLICY_KEY, DEDICATED_MASK_KEY, *_OF_REALTIME}
     if REALTIME_KEY in extra_specs:  # operators lock the memory of other servers, too
         keys.add(LOCKED_KEY)
     return frozenset(key for key in extra_specs if key in keys or _OF_CELL.fullmatch(key))
@@ -145,10 +166,9 @@ def check_locked(extra_specs: Mapping[str, str]) -> None:
         raise exceptions.InvalidRequest(LOCKED_KEY, reason)
 
 
-def _has_realtime(extra_specs: Mapping[str, str]) -> bool:
-    """Whether a flavor says which vCPUs run in real time, in the way in which it is written here."""
-    mask = extra_specs.get(REALTIME_MASK_KEY, "")
-    return _is_true(extra_specs.get(REALTIME_KEY, "")) and _MASK.fullmatch(mask) is not None
+def _is_mask(extra_specs: Mapping[str, str], key: str) -> bool:
+    """Whether a key names vCPUs in the way in which it is written here."""
+    return _MASK.fullmatch(extra_specs.get(key, "")) is not None
 
 
 def _is_true(text: str) -> bool:
@@ -170,6 +190,9 @@ def read_nova_numa(extra_specs: Mapping[str, str], memory_mb: Sequence[int], pag
         reason = f"is missing, and the flavor takes pages of {size_name(page_kib)}"
         raise exceptions.InvalidRequest(PAGE_SIZE_KEY, reason)
     realtime = _read_realtime(extra_specs)
+    pinned = CpuSet()
+    if extra_specs.get(CPU_POLICY_KEY) == _MIXED:
+        pinned = realtime or _read_mask(extra_specs, DEDICATED_MASK_KEY)
     if NODES_KEY in extra_specs:
         cells = tuple(_read_cell(extra_specs, index, memory) for index, memory in enumerate(memory_mb))
     elif page_kib is None and not realtime:
@@ -178,7 +201,7 @@ def read_nova_numa(extra_specs: Mapping[str, str], memory_mb: Sequence[int], pag
         raise exceptions.InvalidRequest(NODES_KEY, "is missing, and the flavor takes pages on several nodes")
     else:
         cells = (GuestCell(None, memory_mb[0]),)
-    return NovaNuma(page_kib, policy, cells, realtime, bool(realtime) and EMULATOR_KEY in extra_specs)
+    return NovaNuma(page_kib, policy, cells, realtime, bool(realtime) and EMULATOR_KEY in extra_specs, pinned)
 
 
 def _read_realtime(extra_specs: Mapping[str, str]) -> CpuSet:
@@ -189,10 +212,14 @@ def _read_realtime(extra_specs: Mapping[str, str]) -> CpuSet:
     if REALTIME_KEY not in extra_specs:
         return CpuSet()
     check_locked(extra_specs)
+    return _read_mask(extra_specs, REALTIME_MASK_KEY)
+
+
+def _read_mask(extra_specs: Mapping[str, str], key: str) -> CpuSet:
     try:
-        return CpuSet.parse(extra_specs[REALTIME_MASK_KEY])
+        return CpuSet.parse(extra_specs[key])
     except exceptions.InvalidCpuSet as error:
-        raise exceptions.InvalidRequest(REALTIME_MASK_KEY, error.reason) from error
+        raise exceptions.InvalidRequest(key, error.reason) from error
 
 
 def _read_cell(extra_specs: Mapping[str, str], index: int, memory_mb: int) -> GuestCell:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from kongming_sched import exceptions
 from kongming_sched.caches.rooms import rooms_taken
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.nova_numa.keys import (
     CPU_POLICY_KEY,
     GuestCell,
@@ -101,8 +102,8 @@ def _cell_request(template: PinningTemplate, index: int, memory_mb: int, threads
     resources: dict[str, int] = {}
     if cell.cpus is CpuPolicy.EXPLICIT:
         resources[names.slot_class(template.name)] = 1
-    elif cell.cpus is CpuPolicy.SHARED:
-        resources[names.VCPU] = len(cell.vcpus)
+    if cell.floating_vcpus:
+        resources[names.VCPU] = len(cell.floating_vcpus)
     if cell.needs_smt_trait:
         if threads_per_core is None:
             raise exceptions.InvalidRequest(
@@ -204,7 +205,8 @@ def _nova_numa(template: PinningTemplate, memory_mb: int, cpu_policy: NovaCpuPol
     shares = share_memory(template, memory_mb)
     cells = [GuestCell(cell.vcpus, share) for cell, share in zip(template.cells, shares, strict=True)]
     has_own_emulator = template.realtime is not None and template.emulator is EmulatorPolicy.OWN
-    return NovaNuma(page_kib, policy, tuple(cells), template.realtime_vcpus, has_own_emulator)
+    pinned = template.pinned_vcpus if template.floating_vcpus and policy is NovaCpuPolicy.DEDICATED else CpuSet()
+    return NovaNuma(page_kib, policy, tuple(cells), template.realtime_vcpus, has_own_emulator, pinned)
 
 
 def owned_keys(present: Mapping[str, str]) -> list[str]:

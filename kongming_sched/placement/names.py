@@ -17,7 +17,7 @@ NODE = "CUSTOM_KONGMING_NODE"
 PCPU = "CUSTOM_KONGMING_PCPU"
 """The dedicated pool of a NUMA node, in host CPUs (hardware threads)."""
 
-VCPU = "CUSTOM_KONGMING_VCPU"
+VCPU = request.VCPU_CLASS
 """The shared pool of a NUMA node, in host CPUs times its allocation ratio."""
 
 MEMORY_MB = request.MEMORY_CLASS

@@ -238,8 +238,8 @@ class _Offers:
             return self.cpus.why_not_led
         if lack := lack_of_memory(self.cpus, cell, node):
             return lack
-        if cell.cpus is CpuPolicy.SHARED and (have := len(self.pools.shared & node.cpus)) < len(cell.vcpus):
-            return f"needs {len(cell.vcpus)} shared CPUs, the node has {have}"
+        if (have := len(self.pools.shared & node.cpus)) < (need := len(cell.floating_vcpus)):
+            return f"needs {need} shared CPUs, the node has {have}"
         if cell.cpus is CpuPolicy.EXPLICIT and (reason := self.obstacle_to_explicit(template, cell, node)):
             return reason
         return self.obstacle_to_dedicated(template, index, node) or self.obstacle_to_caches(template, cell, node)

@@ -13,7 +13,7 @@ from kongming_sched import exceptions
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.nova_numa.keys import NovaCpuPolicy, NovaNuma
 from kongming_sched.placement import flavor
-from kongming_sched.request import TEMPLATE_KEY, PinningRequest
+from kongming_sched.request import TEMPLATE_KEY, VCPU_CLASS, PinningRequest
 
 
 def names_template(spec: Any) -> bool:
@@ -39,7 +39,7 @@ def pinning_request(spec: Any) -> PinningRequest | None:
         else:
             reason = f"cannot be combined with a NUMA topology of Nova's own, {_OF_IMAGE}"
         raise exceptions.InvalidRequest(TEMPLATE_KEY, reason)
-    if difference := _difference(topology, request.nova_numa) or _realtime_difference(spec, request.nova_numa):
+    if difference := _difference(topology, request, request.nova_numa) or _realtime_difference(spec, request.nova_numa):
         raise exceptions.InvalidRequest(
             TEMPLATE_KEY, f"Nova's NUMA topology of the server has {difference}, {_OF_IMAGE}"
         )
@@ -52,7 +52,7 @@ _OF_IMAGE = (
 )
 
 
-def _difference(topology: Any, numa: NovaNuma) -> str | None:
+def _difference(topology: Any, request: PinningRequest, numa: NovaNuma) -> str | None:
     """What a server's NUMA topology has that does not follow from its flavor; None if there is no such thing.
 
     :param topology: Nova's InstanceNUMATopology
@@ -66,12 +66,15 @@ def _difference(topology: Any, numa: NovaNuma) -> str | None:
             return f"{cell.memory} MiB on node {index} instead of {wanted.memory_mb}"
         if (cell.pagesize or None) != numa.page_kib:
             return f"pages of {cell.pagesize} KiB instead of {numa.page_kib}"
-        if (cell.cpu_policy or NovaCpuPolicy.SHARED) != numa.cpu_policy:
-            return f"the CPU policy {cell.cpu_policy} instead of {numa.cpu_policy}"
+        if (cell.cpu_policy or NovaCpuPolicy.SHARED) != (policy := "mixed" if numa.pinned else numa.cpu_policy):
+            return f"the CPU policy {cell.cpu_policy} instead of {policy}"
         if cell.cpu_thread_policy in ("isolate", "require"):
             return f"the CPU thread policy {cell.cpu_thread_policy}, which is the template's to say"
         if wanted.vcpus is not None and cell.total_cpus != set(wanted.vcpus):
             return f"vCPU {CpuSet.of(cell.total_cpus)} on node {index} instead of {wanted.vcpus}"
+        takes = request.cells[index].resources.get(VCPU_CLASS, 0)
+        if numa.pinned and len(cell.cpuset) != takes:
+            return f"{len(cell.cpuset)} vCPUs that float on node {index}, where the flavor takes {takes}"
     return None
 
 

@@ -21,7 +21,7 @@ from kongming_sched.placement.flavor import memory_class
 from kongming_sched.placement.offers.cores import takes_whole_cores
 from kongming_sched.placement.templates import TemplateList
 from kongming_sched.status.verdict import Problem, Verdict, warning
-from kongming_sched.template import CachePolicy, CpuPolicy, PinningTemplate, ThreadPolicy
+from kongming_sched.template import CachePolicy, PinningTemplate, ThreadPolicy
 from kongming_sched.texts.counted import count, first
 
 _REMEDY = (
@@ -129,7 +129,9 @@ def _could_offer(template: PinningTemplate, nodes: list[Node], templates: Templa
     the size of its shared pool. Nor does it show how many of the CPUs are on whole cores, before some are offered, or
     in one last-level cache, and whether nova.conf leads Nova to the nodes.
     """
-    if len(template.cells) != 1 or template.cells[0].cpus is not CpuPolicy.DEDICATED or template.needs_nova_numa:
+    if len(template.cells) != 1 or template.needs_nova_numa:
+        return False
+    if template.cells[0].dedicated_vcpus != template.cells[0].vcpus:
         return False
     if template.cells[0].caches is CachePolicy.ONE:
         return False

@@ -60,6 +60,14 @@ CORE = (
         _TEST_ALLOCATOR,
     ),
     Mutation(
+        "vcpus-that-float-take-dedicated-cpus",
+        _CELL,
+        "return count_cpus(len(self.dedicated_vcpus), self.threads, threads_per_core)",
+        "return count_cpus(len(self.vcpus), self.threads, threads_per_core)",
+        "a server claims dedicated CPUs for vCPUs that run on the shared pool",
+        ("tests/unit/placement/test_flavor.py",),
+    ),
+    Mutation(
         "isolate-counts-no-siblings",
         _CELL,
         "        return vcpus * threads_per_core\n",

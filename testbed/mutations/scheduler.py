@@ -110,7 +110,7 @@ SCHEDULER = (
     Mutation(
         "topology-of-an-image",
         "kongming_sched/scheduler/nova_request.py",
-        "if difference := _difference(topology, request.nova_numa) or",
+        "if difference := _difference(topology, request, request.nova_numa) or",
         "if difference := None or",
         "Nova lays a server out as its image says, and not as its flavor has claimed",
         ("tests/unit/scheduler/test_nova_request.py",),

@@ -154,13 +154,15 @@ def templates(draw: st.DrawFn, template: type[PinningTemplate] = PinningTemplate
 
 def _realtime(draw: st.DrawFn, cells: Sequence[TemplateCell], guest_numa: GuestNuma) -> dict[str, Any]:
     """Which vCPUs run in real time, if the cells admit that; QEMU's own threads have a CPU if no vCPU is left."""
-    pinned = CpuSet.union(cell.vcpus for cell in cells if cell.cpus is CpuPolicy.DEDICATED)
+    pinned = CpuSet.union(cell.dedicated_vcpus for cell in cells)
+    has_explicit = any(cell.cpus is CpuPolicy.EXPLICIT for cell in cells)
+    is_mixed = any(cell.shared_vcpus for cell in cells)
     is_alone = len(cells) == 1 or guest_numa is GuestNuma.VISIBLE
     is_strict = all(cell.cpus is not CpuPolicy.SHARED and cell.memory is MemoryPolicy.STRICT for cell in cells)
-    if not (pinned and is_alone and is_strict and draw(st.booleans())):
+    if not (pinned and is_alone and is_strict and draw(st.booleans())) or (is_mixed and has_explicit):
         return {"realtime": None}
-    vcpus = CpuSet.of(draw(st.sets(st.sampled_from(list(pinned)), min_size=1)))
-    is_all = vcpus == CpuSet.union(cell.vcpus for cell in cells)
+    vcpus = pinned if is_mixed else CpuSet.of(draw(st.sets(st.sampled_from(list(pinned)), min_size=1)))
+    is_all = vcpus == CpuSet.union(cell.pinned_vcpus for cell in cells)
     emulator = {"emulator": EmulatorPolicy.OWN} if is_all else {}
     return {"realtime": objects(draw, Realtime, vcpus=vcpus), **emulator}
 
@@ -217,5 +219,8 @@ def _cell(
     if policy is CpuPolicy.EXPLICIT:
         host_cpus = st.sets(st.integers(100 * index, 100 * index + 99), min_size=1, max_size=6).map(CpuSet.of)
         pins = (draw(host_cpus),) * len(vcpus) if draw(st.booleans()) else tuple(draw(host_cpus) for _ in vcpus)
-    drawn = objects(draw, cell, vcpus=vcpus, cpus=policy, pins=pins, node=node, **given)
+    shared = CpuSet()
+    if policy is CpuPolicy.DEDICATED and len(vcpus) > 1 and draw(st.booleans()):
+        shared = CpuSet.of(draw(st.sets(st.sampled_from(list(vcpus)), max_size=len(vcpus) - 1)))
+    drawn = objects(draw, cell, vcpus=vcpus, cpus=policy, pins=pins, node=node, shared_vcpus=shared, **given)
     return drawn if drawn.needs_smt_trait else replace(drawn, caches=CachePolicy.ANY)

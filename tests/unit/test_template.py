@@ -145,9 +145,9 @@ def visible(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "guest_numa": "visible"}
 
 
-def realtime(vcpus: str, priority: int = 1, **changes: Any) -> dict[str, Any]:
-    """A template of one cell of two vCPUs, of which these run in real time."""
-    return {**one_cell(**changes), "realtime": {"vcpus": vcpus, "priority": priority}}
+def realtime(vcpus: str, priority: int = 1, of: str = "0-1", **changes: Any) -> dict[str, Any]:
+    """A template of one cell of two vCPUs, if no others are named, of which these run in real time."""
+    return {**one_cell(vcpus=of, **changes), "realtime": {"vcpus": vcpus, "priority": priority}}
 
 
 WRONG = [
@@ -251,6 +251,20 @@ WRONG = [
     pytest.param(visible(two_cells({"node": 1}, {"node": 0})), "cells[1].node", id="visible nodes out of order"),
     pytest.param(visible(two_cells({}, {"node": 0})), "cells[1].node", id="no node before the first"),
     pytest.param(visible(two_cells({"node": 255}, {})), "cells[1].node", id="no node after the last"),
+    pytest.param(one_cell(shared_vcpus="2"), "cells[0].shared_vcpus", id="a shared vCPU that is in no cell"),
+    pytest.param(one_cell(shared_vcpus="0-1"), "cells[0].shared_vcpus", id="all vCPUs shared"),
+    pytest.param(one_cell(shared_vcpus=""), "cells[0].shared_vcpus", id="an empty set of shared vCPUs"),
+    pytest.param(
+        two_cells({"vcpus": "0-1", "shared_vcpus": "2"}, {"vcpus": "2"}), "cells[0].shared_vcpus", id="of another cell"
+    ),
+    pytest.param(
+        one_cell(cpus="shared", shared_vcpus="1"), "cells[0].shared_vcpus", id="shared vCPUs of a shared cell"
+    ),
+    pytest.param(realtime("0", shared_vcpus="0"), "realtime.vcpus", id="a shared vCPU in real time"),
+    pytest.param(realtime("1", shared_vcpus="0"), "realtime.vcpus", id="no dedicated vCPU for the emulator"),
+    pytest.param(
+        {**realtime("1", of="0-2", shared_vcpus="0"), "emulator": "own"}, "realtime.vcpus", id="two masks for Nova"
+    ),
     pytest.param(realtime("1", 0), "realtime.priority", id="a priority below those of real time"),
     pytest.param(realtime("1", 100), "realtime.priority", id="a priority above those of real time"),
     pytest.param({**realtime("1"), "realtime": {"priority": 1}}, "realtime.vcpus", id="no vCPUs in real time"),
@@ -282,6 +296,14 @@ def test_a_refusal_names_the_template() -> None:
     """Of many templates in one file, the operator reads which one is wrong."""
     with pytest.raises(InvalidTemplate, match=r"template 'gold' at qos\.shares: 1 is not a whole number from 2"):
         PinningTemplate.from_mapping(gold(qos={"shares": 1}))
+
+
+def test_vcpus_of_a_mixed_cell() -> None:
+    """Those that float take nothing of the dedicated pool; real time is for all others, with the emulator apart."""
+    data = {**realtime("1-3", of="0-3", shared_vcpus="0", threads="isolate"), "emulator": "own"}
+    template = PinningTemplate.from_mapping(data)
+    assert (CpuSet.of([0]), CpuSet.parse("1-3")) == (template.floating_vcpus, template.pinned_vcpus)
+    assert (6, 8) == (template.cells[0].dedicated_cpus(2), template.dedicated_cpus(0, 2))
 
 
 @pytest.mark.parametrize(

@@ -132,10 +132,10 @@ def _idle_siblings(
     for cell in template.cells if template else ():
         if cell.cpus is not CpuPolicy.DEDICATED or cell.threads not in (ThreadPolicy.REQUIRE, ThreadPolicy.ISOLATE):
             continue
-        affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in cell.vcpus]
+        affinities = [guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in cell.dedicated_vcpus]
         mine = {cores[cpu] for cpus in affinities if cpus <= dedicated for cpu in cpus if cpu in cores}
         width = max((len(core.cpus) for core in mine), default=1)
-        if len(mine) * width <= count_cpus(len(cell.vcpus), cell.threads, width):
+        if len(mine) * width <= count_cpus(len(cell.dedicated_vcpus), cell.threads, width):
             yield CpuSet.union(core.cpus for core in mine)
     if template and template.emulator_threads is ThreadPolicy.ISOLATE and guest.threads.emulator <= dedicated:
         mine = {cores[cpu] for cpu in guest.threads.emulator if cpu in cores}

@@ -123,6 +123,8 @@ def claim_obstacle(
             return f"cell {index} has claimed {min(memory)}, and template {name!r} takes no huge pages now"
         if template.cells[index].node not in (None, node_id):
             return f"cell {index} is on node {node_id}, and template {name!r} now asks for {template.cells[index].node}"
+        if template.cells[index].shared_vcpus and not view.cpus.shared_of(node_id):
+            return f"cell {index} has vCPUs that float, and node {node_id} has no shared CPUs now"
         if template.cells[index].cpus is not CpuPolicy.DEDICATED and (refusal := tree.refusal(name, node_id)):
             return f"node {node_id} cannot honour template {name!r} now: {refusal}"
     return None

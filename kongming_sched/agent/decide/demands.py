@@ -20,7 +20,7 @@ from kongming_sched.topology import Core
 class GuestDemand:
     """What a guest demands on a node: for the vCPUs of a dedicated cell, or for QEMU's own threads.
 
-    :ivar vcpus: those of the cell; empty if it is for QEMU's own threads
+    :ivar vcpus: the dedicated ones of the cell; empty if it is for QEMU's own threads
     :ivar together: positions of vCPUs that the guest takes for threads of one core, where the thread policy heeds that
     """
 
@@ -72,12 +72,13 @@ def _demands_of(
     template = view.templates[guest.request.template]
     for index, cell in enumerate(template.cells):
         if cell.cpus is CpuPolicy.DEDICATED and nodes[index] == node_id:
-            present = tuple(_single(_present(view, guest, vcpu)) for vcpu in cell.vcpus)
+            vcpus = cell.dedicated_vcpus
+            present = tuple(_single(_present(view, guest, vcpu)) for vcpu in vcpus)
             in_one_cache = cell.caches is CachePolicy.ONE
-            demand = Demand(f"{guest.uuid}/{index}", len(cell.vcpus), cell.threads, present, in_one_cache)
+            demand = Demand(f"{guest.uuid}/{index}", len(vcpus), cell.threads, present, in_one_cache)
             is_apart = cell.threads in (ThreadPolicy.ANY, ThreadPolicy.ISOLATE)
-            together = () if is_apart else groups_of(cell.vcpus, guest.identity.threads_per_core)
-            yield GuestDemand(guest.uuid, cell.vcpus, demand, together)
+            together = () if is_apart else groups_of(vcpus, guest.identity.threads_per_core)
+            yield GuestDemand(guest.uuid, vcpus, demand, together)
     if template.emulator_threads is not None and nodes[0] == node_id:
         # The name sorts after the numbers of cells: of a vCPU and the emulator on one CPU the vCPU stays.
         present = (_place_of_emulator(view, guest, cores),)

@@ -154,16 +154,16 @@ class _Builder:
         return self.view.templates[guest.request.template]
 
     def pin_fixed_cells(self, guest: Guest) -> None:
-        """Shared and explicit cells: nothing is to be chosen."""
+        """Explicit cells, and vCPUs that float: nothing is to be chosen."""
         pins = self.pins.setdefault(guest.uuid, {})
         requested = self.requested_pins(guest)
         for cell, node_id in zip(self.template(guest).cells, self.claims[guest.uuid], strict=True):
-            if requested and cell.cpus is not CpuPolicy.DEDICATED:
-                pins |= {vcpu: requested[vcpu] for vcpu in cell.vcpus}
+            if requested:
+                pins |= {vcpu: requested[vcpu] for vcpu in cell.vcpus - cell.dedicated_vcpus}
             elif cell.cpus is CpuPolicy.EXPLICIT:
                 pins |= dict(zip(cell.vcpus, cell.pins, strict=True))
-            elif cell.cpus is CpuPolicy.SHARED:
-                pins |= dict.fromkeys(cell.vcpus, self.view.cpus.shared_of(node_id))
+            else:
+                pins |= dict.fromkeys(cell.floating_vcpus, self.view.cpus.shared_of(node_id))
 
     def find_obstacles(self, fixed: Sequence[ObservedGuest], placed: Sequence[Guest]) -> Obstacles:
         explicit = [(guest, host_cpus) for guest in placed if (host_cpus := self.template(guest).host_cpus)]

@@ -137,16 +137,16 @@ def _check_pool(
     node = view.topology.node(node_id)
     cores = node.cores if node else ()
     pool = tree.pools.get(node_id, CpuSet())
-    if cell.cpus is CpuPolicy.SHARED:
-        pool = view.cpus.shared_of(node_id)
-    if outside := CpuSet.union(pins[vcpu] for vcpu in cell.vcpus) - pool:
-        raise exceptions.InvalidOverride(
-            asked.key,
-            f"host CPU {outside} is not in the {cell.cpus} pool of node {node_id}, where the server has claimed, which"
-            f" is {pool or 'empty'}",
-        )
+    shared = view.cpus.shared_of(node_id)
+    for word, vcpus, mine in (("dedicated", cell.dedicated_vcpus, pool), ("shared", cell.floating_vcpus, shared)):
+        if outside := CpuSet.union(pins[vcpu] for vcpu in vcpus) - mine:
+            raise exceptions.InvalidOverride(
+                asked.key,
+                f"host CPU {outside} is not in the {word} pool of node {node_id}, where the server has claimed, which"
+                f" is {mine or 'empty'}",
+            )
     if cell.cpus is CpuPolicy.DEDICATED:
-        cpus = tuple(pins[vcpu].first for vcpu in cell.vcpus)
+        cpus = tuple(pins[vcpu].first for vcpu in cell.dedicated_vcpus)
         # Alone on an empty node the allocator leaves a guest where it is, unless its CPUs do not have the shape that
         # the thread policy asks for. So this is the one place that knows the shapes.
         in_one_cache = cell.caches is CachePolicy.ONE

@@ -178,7 +178,7 @@ class _Reasons:
     def _caches_apart(self, guest: Guest, cell: TemplateCell) -> str:
         """That the vCPUs of a cell in one cache are in several; empty if they are not."""
         cores = (core for node in self._preview.cpus.topology.nodes for core in node.cores)
-        current = CpuSet.union(guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in cell.vcpus)
+        current = CpuSet.union(guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in cell.dedicated_vcpus)
         caches = {core.cache for core in cores if not core.cpus.isdisjoint(current)}
         is_apart = cell.caches is CachePolicy.ONE and len(caches) > 1
         return "its template wants all its vCPUs in one last-level cache (caches: one)" if is_apart else ""
@@ -186,7 +186,7 @@ class _Reasons:
     def _siblings_apart(self, guest: Guest, unit: Unit, cell: TemplateCell) -> str:
         """That the vCPUs which the guest takes for threads of one core are on several; empty if they are not."""
         threads = guest.identity.threads_per_core
-        group = CpuSet.of(vcpu for vcpu in cell.vcpus if vcpu // threads == unit.index // threads)
+        group = CpuSet.of(vcpu for vcpu in cell.dedicated_vcpus if vcpu // threads == unit.index // threads)
         current = CpuSet.union(guest.threads.vcpus.get(vcpu, CpuSet()) for vcpu in group)
         cores = [core.cpus for node in self._preview.cpus.topology.nodes for core in node.cores]
         if cell.threads not in (ThreadPolicy.PREFER, ThreadPolicy.REQUIRE) or any(current <= core for core in cores):
@@ -197,8 +197,9 @@ class _Reasons:
         """Why a vCPU moves, if not for the shape of its guest; else empty."""
         if cell.cpus is CpuPolicy.EXPLICIT:
             return f"its template names CPU {unit.target}"
-        if cell.cpus is CpuPolicy.SHARED:
-            return f"its cell floats over the shared pool of node {node_id}"
+        if unit.index in cell.floating_vcpus:
+            what = "its cell" if cell.cpus is CpuPolicy.SHARED else "its template says that it"
+            return f"{what} floats over the shared pool of node {node_id}"
         outside = unit.current - self._preview.planned.tree.pools.get(node_id, CpuSet())
         if outside:
             return f"CPU {outside} is not in the dedicated pool of node {node_id}, on which it has its claim"

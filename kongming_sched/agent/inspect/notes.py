@@ -43,7 +43,7 @@ class Notes:
             if thread.number in cell.vcpus:
                 if cell.cpus is CpuPolicy.EXPLICIT:
                     return "the CPUs that the template names"
-                if self._floats(guest, thread.number, node):
+                if thread.number in cell.floating_vcpus:
                     return f"floats over the shared pool of node {node}"
                 return f"dedicated, cell {number} on node {node}"
         return ""
@@ -70,9 +70,6 @@ class Notes:
         """The node of each cell; empty for a guest that has no place."""
         layout = self._preview.layout
         return () if guest.uuid in layout.unplaced else layout.claims.get(guest.uuid, ())
-
-    def _floats(self, guest: Guest, vcpu: int, node: int) -> bool:
-        return self._preview.layout.guests[guest.uuid].vcpus[vcpu] == self._preview.cpus.shared_of(node)
 
 
 def has_huge_pages(request: PinningRequest) -> bool:

@@ -71,6 +71,8 @@ def _moves(old: PinningTemplate, new: PinningTemplate) -> Iterator[str]:
     for index, (mine, its) in enumerate(zip(old.cells, new.cells, strict=False)):
         if mine.vcpus != its.vcpus:
             yield f"cell {index}: vCPU {mine.vcpus} -> {its.vcpus}"
+        if mine.shared_vcpus != its.shared_vcpus:
+            yield f"cell {index}: shared vCPU {mine.shared_vcpus or 'none'} -> {its.shared_vcpus or 'none'}"
         if mine.cpus is its.cpus is CpuPolicy.DEDICATED and mine.threads is not its.threads:
             yield f"vCPU {its.vcpus}: threads {mine.threads} -> {its.threads}, if they lie otherwise now"
     if old.emulator is not new.emulator:

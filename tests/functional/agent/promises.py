@@ -120,9 +120,11 @@ def _wrong_in_cell(
     if node is None:
         yield f"node {node_id} is gone"
         return
-    if cell.cpus is CpuPolicy.SHARED:
-        if any(cpus != world.pools.shared & node.cpus for cpus in mine.values()):
-            yield f"shared vCPUs are on {mine}"
+    floating = {vcpu: cpus for vcpu, cpus in mine.items() if vcpu in cell.floating_vcpus}
+    if any(cpus != world.pools.shared & node.cpus for cpus in floating.values()):
+        yield f"shared vCPUs are on {floating}"
+    mine = {vcpu: cpus for vcpu, cpus in mine.items() if vcpu not in floating}
+    if not mine:
         return
     if cell.cpus is CpuPolicy.EXPLICIT:
         if list(mine.values()) != list(cell.pins):

@@ -27,6 +27,12 @@ def _explicit(name: str, first: str, second: str) -> PinningTemplate:
     return PinningTemplate.from_mapping({"name": name, "cells": [cell]})
 
 
+def _mixed(threads: str, **more: object) -> PinningTemplate:
+    """Of one dedicated vCPU and one that floats."""
+    cell = {"vcpus": _TWO, "cpus": "dedicated", "threads": threads, "shared_vcpus": "0"}
+    return PinningTemplate.from_mapping({"name": "mixed", "cells": [cell], **more})
+
+
 VERSIONS: dict[str, list[PinningTemplate]] = {
     "gold": [
         _dedicated("gold", _ONE, "isolate", qos={"shares": 2048}),
@@ -53,6 +59,12 @@ VERSIONS: dict[str, list[PinningTemplate]] = {
     "exact": [_explicit("exact", "6", "16"), _explicit("exact", "7", "17"), _explicit("exact", "1", "11")],
     "bronze": [
         PinningTemplate.from_mapping({"name": "bronze", "cells": [{"vcpus": _ONE, "cpus": "shared"}]}),
+    ],
+    "mixed": [
+        _mixed("isolate"),
+        _mixed("isolate", emulator="cell"),
+        _mixed("isolate", qos={"shares": 2048}),
+        _mixed("any"),
     ],
     "twin": [
         PinningTemplate.from_mapping(

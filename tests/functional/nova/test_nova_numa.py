@@ -15,11 +15,12 @@ from nova.conf import neutron as neutron_conf
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt.libvirt.driver import LibvirtDriver
 
+from kongming_sched.cpuset import CpuSet
 from kongming_sched.nova_numa.markers import marker
 from kongming_sched.placement.nodes import NodeRegistry
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.placement.tree import desired_tree
-from kongming_sched.pools import HostCpus, HugePages
+from kongming_sched.pools import HostCpus, HostPools, HugePages
 from kongming_sched.scheduler import worker
 from kongming_sched.template import PinningTemplate
 from testbed import topologies
@@ -46,9 +47,11 @@ class NumaCloud(Cloud):
         "KongmingNumaFilter",
     )
     marked_nodes: tuple[int, ...] = (0, 1)
+    pools = POOLS
 
     def setUp(self) -> None:
-        self.flags(cpu_dedicated_set=str(POOLS.dedicated), cpu_shared_set=str(POOLS.housekeeping), group="compute")
+        self.flags(cpu_dedicated_set=str(self.pools.dedicated), group="compute")
+        self.flags(cpu_shared_set=str(self.pools.housekeeping), group="compute")
         self.flags(disable_fallback_pcpu_query=True, group="workarounds")
         self.flags(allow_resize_to_same_host=True)
         self.flags(physnets=[marker(node) for node in self.marked_nodes], group="neutron")
@@ -68,7 +71,7 @@ class NumaCloud(Cloud):
         registry = NodeRegistry(self.client, name)
         root, _, states = registry.observe()
         pages = dict.fromkeys(range(2), (HugePages(PAGE_KIB, PAGES),))
-        cpus = HostCpus(topologies.two_nodes_no_smt(), POOLS, pages)
+        cpus = HostCpus(topologies.two_nodes_no_smt(), self.pools, pages)
         registry.write(root, desired_tree(root.uuid, name, cpus, templates, states).nodes, states)
         return root.uuid
 
@@ -138,6 +141,24 @@ def xml_of_starts(test: NumaCloud) -> list[ElementTree.Element]:
 
     test.useFixture(fixtures.MockPatchObject(LibvirtDriver, "_get_guest_xml", note))
     return found
+
+
+class MixedTest(NumaCloud):
+    """Servers of which a vCPU floats, on nodes of two dedicated CPUs and a shared one."""
+
+    pools = HostPools(CpuSet.parse("2-3,6-7"), CpuSet.parse("1,5"), CpuSet.parse("0,4"), 4.0)
+
+    def test_the_vcpu_that_floats_is_on_the_node_of_the_others(self) -> None:
+        """On node 0 and on node 1; Nova takes a dedicated CPU for the others alone, as is claimed."""
+        mixed = [self.add_template(f"on{node}", pages(node, "0-2") | {"shared_vcpus": "0"}) for node in range(2)]
+        self.add_host("c1", *mixed)
+        starts = xml_of_starts(self)
+        for node, template in enumerate(mixed):
+            (server,) = self.boot(self.add_flavor(template))
+            self.assert_on(server, node)
+            pins = {pin.get("vcpu"): str(pin.get("cpuset")) for pin in starts[node].iterfind("cputune/vcpupin")}
+            assert str(4 * node) == pins.pop("0")
+            assert [str(4 * node + 2), str(4 * node + 3)] == sorted(pins.values())
 
 
 class RealtimeTest(NumaCloud):

@@ -55,6 +55,7 @@ TEMPLATES = {
         template("ran", {"vcpus": "0-1", "cpus": "dedicated"}, realtime={"vcpus": "1", "priority": 5}),
         template("open", {"vcpus": "0-1", "cpus": "dedicated"}, override="pins"),
         template("huge", {"vcpus": "0-1", "cpus": "dedicated", "pages": "2MiB"}),
+        template("mixed", {"vcpus": "0-3", "cpus": "dedicated", "threads": "require", "shared_vcpus": "0,3"}),
         template("twin", {"vcpus": "0", "cpus": "dedicated"}, {"vcpus": "1", "cpus": "dedicated"}),
     )
 }

@@ -39,6 +39,22 @@ REALTIME = {
     "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "4",
     "resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB": "256",
 }
+MIXED = {
+    "kongming:template": "mixed",
+    "hw:mem_page_size": "2MB",
+    "hw:cpu_policy": "mixed",
+    "hw:cpu_dedicated_mask": "1-3",
+    "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "3",
+    "resources_KONGMING0:CUSTOM_KONGMING_VCPU": "1",
+    "resources_KONGMING0:CUSTOM_KONGMING_PAGES_2MIB": "128",
+}
+MIXED_REALTIME = {
+    key: value for key, value in MIXED.items() if key not in ("hw:mem_page_size", "hw:cpu_dedicated_mask")
+} | {
+    "hw:cpu_realtime": "true",
+    "hw:cpu_realtime_mask": "1-3",
+    "hw:emulator_threads_policy": "isolate",
+}
 
 
 def without(specs: dict[str, str], *keys: str) -> dict[str, str]:
@@ -78,6 +94,17 @@ def test_real_time_makes_one_node() -> None:
     assert expected == numa_of(REALTIME | {"hw:cpu_realtime": "yes"})
     own = REALTIME | {"hw:cpu_realtime_mask": "0-3", "hw:emulator_threads_policy": "isolate"}
     assert NovaNuma(None, NovaCpuPolicy.DEDICATED, cells, CpuSet.parse("0-3"), has_own_emulator=True) == numa_of(own)
+
+
+def test_vcpus_that_float() -> None:
+    """Nova pins the others; where these run in real time their mask names them."""
+    cells = (GuestCell(None, 256),)
+    pinned = CpuSet.parse("1-3")
+    assert NovaNuma(2048, NovaCpuPolicy.DEDICATED, cells, pinned=pinned) == numa_of(MIXED)
+    assert NovaNuma(2048, NovaCpuPolicy.DEDICATED, cells, pinned, True, pinned) == numa_of(MIXED_REALTIME | PAGED)
+
+
+PAGED = {"hw:mem_page_size": "2MB"}
 
 
 def test_locked_memory_of_real_time() -> None:
@@ -128,6 +155,16 @@ def test_a_group_counts_its_memory() -> None:
         pytest.param(TWO_CELLS | {"hw:cpu_policy": "mixed"}, "hw:cpu_policy", id="another CPU policy"),
         pytest.param(TWO_CELLS | {"hw:cpu_thread_policy": "isolate"}, "hw:cpu_thread_policy", id="a thread policy"),
         pytest.param(TWO_CELLS | {"resources:PCPU": "3"}, "resources:PCPU", id="PCPU"),
+        pytest.param(MIXED | {"hw:cpu_policy": "dedicated"}, "hw:cpu_dedicated_mask", id="none floats for Nova"),
+        pytest.param(without(MIXED, "hw:cpu_dedicated_mask"), "hw:cpu_policy", id="mixed without a mask"),
+        pytest.param(without(MIXED, "hw:cpu_policy"), "hw:cpu_dedicated_mask", id="a mask of CPUs alone"),
+        pytest.param(MIXED | {"hw:cpu_dedicated_mask": "^0"}, "hw:cpu_dedicated_mask", id="a mask of those that float"),
+        pytest.param(
+            without(MIXED, "resources_KONGMING0:CUSTOM_KONGMING_VCPU"), "hw:cpu_dedicated_mask", id="none has claimed"
+        ),
+        pytest.param(
+            MIXED_REALTIME | {"hw:cpu_dedicated_mask": "1-3"}, "hw:cpu_dedicated_mask", id="two masks for one set"
+        ),
         pytest.param(without(REALTIME, "hw:cpu_policy"), "hw:cpu_realtime", id="real time without pinning"),
         pytest.param(REALTIME | {"hw:cpu_realtime": "no"}, "hw:cpu_policy", id="no real time"),
         pytest.param(without(REALTIME, "hw:cpu_realtime_mask"), "hw:cpu_policy", id="real time without its vCPUs"),

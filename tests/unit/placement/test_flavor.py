@@ -59,6 +59,7 @@ def specs(
             id="three cores of one cache",
         ),
         pytest.param({"vcpus": "0-3", "cpus": "shared"}, {names.VCPU: 4}, set(), id="shared"),
+        pytest.param({"vcpus": "0-3", "shared_vcpus": "0"}, {names.PCPU: 3, names.VCPU: 1}, set(), id="mixed"),
         pytest.param(
             {"vcpus": "0-3", "cpus": "explicit", "pins": "8-15"},
             {"CUSTOM_KONGMING_SLOT_GOLD": 1},
@@ -266,6 +267,39 @@ def test_nova_need_not_pin() -> None:
     """For hosts whose pool is in none of Nova's sets."""
     template = make({"vcpus": "0", "pages": "2MiB"})
     written = extra_specs(template, {}, vcpus=1, memory_mb=256, cpu_policy=NovaCpuPolicy.SHARED)
+    assert {"hw:mem_page_size": "2MB"} == _novas(written)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        pytest.param(
+            make({"vcpus": "0-3", "shared_vcpus": "0", "pages": "2MiB"}),
+            {"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "1-3", "hw:mem_page_size": "2MB"},
+            id="of a server that it lays out",
+        ),
+        pytest.param(
+            realtime("1-3", "own", shared_vcpus="0"),
+            {
+                "hw:cpu_policy": "mixed",
+                "hw:cpu_realtime": "true",
+                "hw:cpu_realtime_mask": "1-3",
+                "hw:emulator_threads_policy": "isolate",
+            },
+            id="in real time",
+        ),
+        pytest.param(make({"vcpus": "0-3", "shared_vcpus": "0"}), {}, id="of another server"),
+    ],
+)
+def test_nova_knows_which_vcpus_float(template: PinningTemplate, expected: dict[str, str]) -> None:
+    """It would take a dedicated CPU for each of them otherwise."""
+    assert expected == _novas(specs(template))
+
+
+def test_nova_need_not_pin_a_mixed_cell() -> None:
+    """On hosts whose pool is in none of its sets it pins none."""
+    template = make({"vcpus": "0-3", "shared_vcpus": "0", "pages": "2MiB"})
+    written = extra_specs(template, {}, vcpus=4, memory_mb=256, cpu_policy=NovaCpuPolicy.SHARED)
     assert {"hw:mem_page_size": "2MB"} == _novas(written)
 
 

@@ -97,6 +97,36 @@ ALL = PinningTemplate.from_mapping(
 )
 
 
+MIXED = PinningTemplate.from_mapping(
+    {"name": "mixed", "cells": [{"vcpus": "0-3", "cpus": "dedicated", "shared_vcpus": "0", "pages": "2MiB"}]}
+)
+ALL_BUT_ONE = PinningTemplate.from_mapping(
+    {
+        "name": "mixed",
+        "cells": [{"vcpus": "0-3", "cpus": "dedicated", "shared_vcpus": "0"}],
+        "realtime": {"vcpus": "1-3"},
+        "emulator": "own",
+    }
+)
+
+
+@pytest.mark.parametrize("template", [MIXED, ALL_BUT_ONE], ids=["pages", "real time"])
+def test_vcpus_that_float_follow_from_the_flavor(template: PinningTemplate) -> None:
+    """Nova takes the keys, and makes of them what the request says."""
+    request = pinning_request(spec_of(template))
+    assert request is not None
+    assert request.nova_numa is not None
+    assert template.pinned_vcpus == request.nova_numa.pinned
+
+
+def test_more_vcpus_that_float_than_are_claimed_are_refused() -> None:
+    """As by a mask that was written by hand."""
+    spec = spec_of(MIXED)
+    spec.numa_topology.cells[0].cpuset, spec.numa_topology.cells[0].pcpuset = {0, 1}, {2, 3}
+    with pytest.raises(exceptions.InvalidRequest, match="has 2 vCPUs that float on node 0, where the flavor takes 1"):
+        pinning_request(spec)
+
+
 @pytest.mark.parametrize("template", [RAN, ALL], ids=["one vCPU is left", "the emulator has its own CPU"])
 def test_real_time_follows_from_the_flavor(template: PinningTemplate) -> None:
     """Nova takes the keys, and makes of them what the request says."""

@@ -157,6 +157,45 @@ def test_siblings_of_the_guest_stay_apart_while_it_waits_for_cpus_of_another() -
     assert ["1", "2", "9", "10"] == list(map(str, layout.guests["a-a"].vcpus))
 
 
+def test_vcpus_that_float_beside_dedicated_ones() -> None:
+    """They are on the shared pool of the cell's node, and the others on a core of theirs."""
+    view = host(tenant("a", "mixed", [1], "0-15", "0-15", "0-15", "0-15"))
+
+    layout = lay_out(view)
+
+    assert ({}, ["12", "5", "13", "12"]) == (layout.problems, list(map(str, layout.guests["a-a"].vcpus)))
+
+
+def test_vcpus_that_float_without_a_shared_pool() -> None:
+    """Node 0 has none any more: the guest is reported, and its other vCPUs stay where they are."""
+    layout = lay_out(host(tenant("a", "mixed", [0], "0", "1", "9", "4")))
+
+    assert "cell 0 has vCPUs that float, and node 0 has no shared CPUs now" == layout.problems["a-a"].text
+    assert ["0", "1", "9", "4"] == list(map(str, layout.guests["a-a"].vcpus))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "reason"),
+    [
+        pytest.param("0,3:12;1:6;2:14", None, id="other CPUs of both pools"),
+        pytest.param("0,3:5;1:6;2:14", "host CPU 5 is not in the shared pool of node 1", id="a dedicated one to float"),
+        pytest.param("0,3:12;1:12;2:14", "host CPU 12 is not in the dedicated pool of node 1", id="a shared one alone"),
+        pytest.param("0,3:12;1:5;2:6", "does not lie on cores as threads require", id="two cores"),
+    ],
+)
+def test_cpus_that_a_server_with_both_asks_for(cpus: str, reason: str | None) -> None:
+    """Each kind of vCPUs has those of its pool."""
+    open_one = replace(SAMPLES["mixed"], override=Override.PINS)
+    view = host(tenant("a", "mixed", [1], "12", "5", "13", "12"))
+    templates = {**view.templates, "mixed": open_one}
+
+    layout = lay_out(replace(view, templates=templates, overrides={"a-a": OverrideRequest({"kongming:cpus": cpus})}))
+
+    assert (reason or "") in (layout.problems["a-a"].text if reason else "")
+    expected = ["12", "5", "13", "12"] if reason else ["12", "6", "14", "12"]
+    assert expected == list(map(str, layout.guests["a-a"].vcpus))
+
+
 # On hosts of every shape
 
 

@@ -27,6 +27,15 @@ def note(who: Tenant, thread: ThreadKey) -> str:
         pytest.param(tenant("a", "gold", [0], "1", "9"), LAST, "dedicated, cell 0 on node 0", id="dedicated"),
         pytest.param(tenant("a", "twin", [0, 1], "1", "5"), LAST, "dedicated, cell 1 on node 1", id="second cell"),
         pytest.param(tenant("a", "bronze", [1], "12"), FIRST, "floats over the shared pool of node 1", id="shared"),
+        pytest.param(
+            tenant("a", "mixed", [1], "12", "5", "13", "12"),
+            FIRST,
+            "floats over the shared pool of node 1",
+            id="a shared vCPU of a dedicated cell",
+        ),
+        pytest.param(
+            tenant("a", "mixed", [1], "12", "5", "13", "12"), LAST, "dedicated, cell 0 on node 1", id="beside it"
+        ),
         pytest.param(tenant("a", "exact", [1], "15"), FIRST, "the CPUs that the template names", id="explicit"),
         pytest.param(
             tenant("a", "gold", [0], "1", "9"), EMULATOR, "it belongs on the housekeeping CPUs", id="emulator"

@@ -46,6 +46,7 @@ BASE: dict[str, object] = {"vcpus": "0-3", "threads": "isolate"}
         pytest.param(make(BASE, emulator="cell", override="allowed", qos={"shares": 9}), True, id="emulator and QoS"),
         pytest.param(make(BASE | {"threads": "any"}), False, id="fewer CPUs"),
         pytest.param(make(BASE, realtime={"vcpus": "1-3"}), False, id="real time"),
+        pytest.param(make(BASE | {"shared_vcpus": "0"}), False, id="a vCPU that floats"),
         pytest.param(make(BASE | {"threads": "require"}), False, id="another way of counting"),
         pytest.param(make(BASE | {"vcpus": "0-4"}), False, id="more vCPUs"),
         pytest.param(make(BASE | {"memory": "none"}), False, id="memory is not counted"),
@@ -80,6 +81,16 @@ def test_the_priority_of_real_time_may_change() -> None:
     other = make(BASE, realtime={"vcpus": "2-3"})
     assert not has_same_demand(old, other)
     assert not already_asks_for(user(old), other)
+
+
+def test_which_vcpus_float_may_change_where_nova_need_not_know() -> None:
+    """As many do before and after; Nova has a mask of them where it lays the servers out."""
+    old, new = ({"vcpus": "0-3", "shared_vcpus": vcpu} for vcpu in "01")
+    assert has_same_demand(make(old), make(new))
+    paged = {"pages": "2MiB"}
+    assert not has_same_demand(make(old | paged), make(new | paged))
+    assert already_asks_for(user(make(old | paged)), make(old | paged))
+    assert not already_asks_for(user(make(old | paged)), make(new | paged))
 
 
 @given(templates(), st.sampled_from([2, 4]))
