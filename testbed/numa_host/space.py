@@ -9,6 +9,7 @@ namespaces, so that they outlive every process.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -54,10 +55,8 @@ def start(host: str, disks: Path, link: Path, command: Sequence[str]) -> None:
 
 def make(host: str, disks: Path) -> None:
     """Make the namespaces, and furnish them."""
-    folder(host).mkdir(parents=True, exist_ok=True)
-    if not SPACES.is_mount():  # what keeps a mount namespace must not be seen in others
-        mount_over(SPACES, SPACES)
-        subprocess.run(["mount", "--make-private", SPACES], check=True)
+    keep_private()
+    folder(host).mkdir(exist_ok=True)
     if (folder(host) / "mount").is_mount():
         return
     for kind in _KINDS:
@@ -68,6 +67,19 @@ def make(host: str, disks: Path) -> None:
     furnish: list[str | Path] = [sys.executable, "-m", "testbed.numa_host.space", "furnish", host, disks]
     words = [*_options(host), "--propagation", "private", "--", *furnish]
     subprocess.run(["sh", "-c", join, "unshare", *words], check=True)
+
+
+def keep_private() -> None:
+    """Have what keeps a mount namespace not be seen in others.
+
+    Hosts start side by side, and a second mount would hide what is in the first one.
+    """
+    SPACES.mkdir(exist_ok=True)
+    with SPACES.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not SPACES.is_mount():
+            mount_over(SPACES, SPACES)
+            subprocess.run(["mount", "--make-private", SPACES], check=True)
 
 
 def furnish(host: str, disks: Path) -> None:
