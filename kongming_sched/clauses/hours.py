@@ -133,14 +133,18 @@ def _day(word: str) -> int:
 
 
 def describe_days(days: Sequence[int]) -> str:
-    """Days as a template's file has them; three or more that follow each other are a range."""
+    """Days as a template's file has them; three or more in a row, also over the week's end, are a range."""
+    wraps = days[0] == EVERY_DAY[0] and days[-1] == EVERY_DAY[-1]
+    if wraps and len(days) < len(DAYS):
+        start = next(index for index in range(len(days) - 1, 0, -1) if days[index - 1] + 1 != days[index])
+        days = [*days[start:], *days[:start]]
     return ",".join(_runs(days))
 
 
 def _runs(days: Sequence[int]) -> Iterator[str]:
     start = 0
     for index, day in enumerate(days):
-        if index + 1 < len(days) and days[index + 1] == day + 1:
+        if index + 1 < len(days) and days[index + 1] == (day + 1) % len(DAYS):
             continue
         run, start = days[start : index + 1], index + 1
         if len(run) > 2:

@@ -141,9 +141,14 @@ def periods(hours: Sequence[Period]) -> Lines:
     return Lines([write(period) for period in hours], lines or [Nothing(None).human_readable()])
 
 
+def other_of(period: Period | None) -> dict[str, object]:
+    """What is other in a period, as a template's file has it."""
+    return {name: value for name, value in write(period).items() if name in ("qos", "emulator")} if period else {}
+
+
 def what_is_other(period: Period) -> str:
     """As in ``qos shares 64, emulator shared``."""
-    other = {name: value for name, value in write(period).items() if name in ("qos", "emulator")}
+    other = other_of(period)
     return ", ".join(_words(other | ({"qos": "none"} if other.get("qos") == {} else {})))
 
 

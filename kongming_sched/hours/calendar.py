@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from dateutil import rrule
-
 from kongming_sched.template import EmulatorPolicy, Period, PinningTemplate
 
 _DAY = timedelta(days=1)
@@ -39,7 +37,7 @@ def period_at(template: PinningTemplate, moment: datetime) -> Period | None:
     """The period of a template that holds at a moment; None if none does. No two of them hold at the same time."""
     if not template.hours:
         return None
-    wall = moment.astimezone(_zone(template))
+    wall = wall_time(template, moment)
     return next((period for period in template.hours if period.holds(wall)), None)
 
 
@@ -77,6 +75,11 @@ def next_change(template: PinningTemplate, moment: datetime) -> Change | None:
     return next(changes(template, moment, moment + _HORIZON), None)
 
 
+def wall_time(template: PinningTemplate, moment: datetime) -> datetime:
+    """A moment as clocks show it in the time zone of a template's hours, of which there are some."""
+    return moment.astimezone(_zone(template))
+
+
 def _zone(template: PinningTemplate) -> ZoneInfo:
     """That of all periods."""
     return ZoneInfo(template.hours[0].zone)
@@ -91,6 +94,8 @@ def _candidates(template: PinningTemplate, since: datetime, until: datetime) -> 
 
 def _ends(template: PinningTemplate, since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[datetime]:
     """When clocks show the begin or the end of a period: twice, where they show an hour for a second time."""
+    from dateutil import rrule  # not above: few templates have hours, and no other command loads it
+
     first = datetime.combine(since.astimezone(zone).date() - _DAY, time())
     last = datetime.combine(until.astimezone(zone).date() + _DAY, time())
     minutes = {minute for period in template.hours for minute in (period.start, period.end)}

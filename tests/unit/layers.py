@@ -68,7 +68,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "filters": ("conf", "placement", "scheduler"),
     "weighers": ("conf", "scheduler"),
     "cloud": ("api", "placement", "scheduler"),
-    "cli": ("cloud", "help_text", "pages", "placement"),
+    "cli": ("cloud", "help_text", "hours", "pages", "placement"),
     "status": ("cloud", "conf", "placement", "version"),
     "agent.settings": ("api", "conf"),
     "agent.own_directory": (),

@@ -12,6 +12,7 @@ from kongming_sched import exceptions
 from kongming_sched.cli import columns
 from kongming_sched.cli.command import Command, Lister, ShowOne
 from kongming_sched.cli.template.rows import LONG, SHORT, fields_of, offering, rows_of
+from kongming_sched.cli.template.timetable import fields_of_hours, now
 from kongming_sched.cloud.aggregates import aggregate_uuid, members_of
 from kongming_sched.cloud.nodes import read_nodes
 from kongming_sched.placement.templates import StoredTemplate
@@ -60,7 +61,7 @@ class ListTemplate(Lister):
 
 
 class ShowTemplate(ShowOne):
-    """Show a template, which hosts offer it, and which should and do not.
+    """Show a template, which hosts offer it, which should and do not, and which of its hours holds now and comes next.
 
     Example::
 
@@ -85,6 +86,7 @@ class ShowTemplate(ShowOne):
         fields = fields_of(stored) | {
             "hosts_offering": columns.CountedNames(sorted(on)),
             "hosts_not_offering": columns.CountedNames(sorted(asked - on)),
+            **fields_of_hours(stored.template, now()),
         }
         return tuple(fields), tuple(fields.values())
 

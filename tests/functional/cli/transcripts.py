@@ -22,6 +22,7 @@ EMPTY: dict[str, list[str]] = {
     "explain": ["--flavor nothing"],
     "capacity": ["", "-f json"],
     "report": ["--html cloud.html"],
+    "timetable": ["", "-f json"],
 }
 
 FULL: dict[str, list[str]] = {
@@ -172,6 +173,14 @@ FULL: dict[str, list[str]] = {
         "--host c9",
     ],
     "report": ["--html cloud.html", "--no-servers --title Region-one --html cloud.html", "--html no/cloud.html", ""],
+    "timetable": [
+        "--since 2026-01-02T12:00:00+01:00",
+        "--since 2026-01-02T12:00:00+01:00 -f json",
+        "--since 2026-03-28T23:00:00Z --template unused",
+        "--since 2026-01-02T12:00:00+01:00 --template gold",
+        "--template nobody",
+        "--since tomorrow",
+    ],
 }
 
 FILES = {
@@ -198,6 +207,9 @@ cells:
   - {vcpus: 0-3, cpus: dedicated, threads: require, memory: none}
   - {vcpus: 4, cpus: dedicated, node: 0}
 qos: {shares: 512}
+hours:
+  - {zone: Europe/Berlin, days: sun-thu, from: 22:00, to: 06:00, qos: {}}
+  - {zone: Europe/Berlin, days: sat, to: 12:30, qos: {shares: 64, quota_us: 50000}, emulator: cell}
 """,
     "bronze.yaml": """\
 name: bronze

@@ -95,6 +95,17 @@ def dedicated(**fields: object) -> dict[str, object]:
             ],
             id="qos",
         ),
+        pytest.param(
+            make(dedicated(), hours=[{"zone": "UTC", "to": "06:00", "qos": {"shares": 2}}]),
+            make(dedicated(), hours=[{"zone": "UTC", "to": "07:00", "qos": {"shares": 3}, "emulator": "cell"}]),
+            ["hours[0].to: 06:00 -> 07:00", "hours[0].qos.shares: 2 -> 3", "hours[0].emulator: - -> cell"],
+            [
+                (Effect.LIMIT, "hours[0].emulator: - -> cell"),
+                (Effect.LIMIT, "hours[0].qos.shares: 2 -> 3"),
+                (Effect.LIMIT, "hours[0].to: 06:00 -> 07:00"),
+            ],
+            id="hours",
+        ),
     ],
 )
 def test_what_a_change_means(
