@@ -17,6 +17,22 @@ _TEST_APPLY = "tests/unit/agent/act/test_apply.py"
 
 AGENT = (
     Mutation(
+        "hours-hold-as-they-were",
+        "kongming_sched/agent/loop/observe.py",
+        "self._last_placement.at(self._parts.now())",
+        "self._last_placement",
+        "the hours of templates do not begin or end while Placement does not answer",
+        ("tests/functional/agent/test_hours.py",),
+    ),
+    Mutation(
+        "periods-of-hours-overlap",
+        "kongming_sched/clauses/hours.py",
+        "return min(common + [minute for minute in other.begins() if self.holds(minute)], default=None)",
+        "return min(common, default=None)",
+        "a period in which another one begins is taken, and which of them holds is hidden",
+        ("tests/unit/clauses/test_hours.py",),
+    ),
+    Mutation(
         "pass-gives-up-at-a-conflict",
         _RECONCILE,
         "_ATTEMPTS = 5\n",

@@ -63,10 +63,13 @@ class PlacementView:
         version = self.versions.get(name, 0)
         return Basis(guest.identity.start, name, self.templates.get(name), version, granted, str(period or ""))
 
-    def seconds_to_change(self, names: Collection[str]) -> float | None:
-        """How long after this moment one of these templates says something else; None if none does."""
+    def seconds_to_change(self, names: Collection[str], now: datetime) -> float | None:
+        """How long it is until one of these templates says something else than at this moment; None if none does.
+
+        :param now: a later moment, before which that may have happened already
+        """
         found = (next_change(self.stored[name], self.moment) for name in names if name in self.stored)
-        waits = ((change.at - self.moment).total_seconds() for change in found if change is not None)
+        waits = (max((change.at - now).total_seconds(), 0.0) for change in found if change is not None)
         return min(waits, default=None)
 
     @property

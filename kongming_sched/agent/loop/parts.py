@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -40,6 +41,10 @@ def simply(call: Callable[[], _T]) -> _T:
     return call()
 
 
+HOURS_SPREAD_SECONDS = 20
+"""Within so many seconds from the begin and the end of a template's hours all hosts follow."""
+
+
 def utc_now() -> datetime:
     """The time of the host's clock, by which the hours of templates begin and end."""
     return datetime.now(timezone.utc)
@@ -62,6 +67,7 @@ class ReconcilerParts:
     :ivar starts: the guests that start on CPUs which Nova has chosen
     :ivar attend: makes calls for which starting guests may have to be waited for
     :ivar now: the time of day
+    :ivar hours_delay_seconds: how much later than the hours of templates begin and end the host follows
     """
 
     hypervisor: Hypervisor
@@ -79,6 +85,7 @@ class ReconcilerParts:
     attend: Attend = simply
     class_keeper: ClassKeeper | None = None
     now: Callable[[], datetime] = utc_now
+    hours_delay_seconds: float = 0.1
 
 
 def assemble(
@@ -112,4 +119,15 @@ def assemble(
         Starts(directory / STARTS_NAME),
         attend,
         ClassKeeper(client, hypervisor),
+        hours_delay_seconds=hours_delay(name),
     )
+
+
+def hours_delay(name: str) -> float:
+    """How much later than the hours of templates begin and end a host follows, in seconds: each has its own share.
+
+    Else 10,000 agents would ask Placement in one second.
+
+    :param name: of the host's provider in Placement
+    """
+    return 0.1 + zlib.crc32(name.encode()) % HOURS_SPREAD_SECONDS

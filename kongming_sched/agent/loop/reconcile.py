@@ -103,7 +103,7 @@ class Reconciler:
             placement = decided.result
             pinning, pinning_problems, answers = self._pin(seen, decided)
             problems += (*decided.problems, *pinning_problems)
-            change_seconds = decided.placement.seconds_to_change({basis.name for basis in pinning.bases.values()})
+            change_seconds = self._seconds_to_change(decided.placement, pinning)
         else:
             problems.append(decided)
         repaired, definition_problems = self._definitions.repair(seen.guests)
@@ -221,6 +221,12 @@ class Reconciler:
             return problem
         layout = lay_out(self._observer.view(seen, last))
         return _Decided(last, layout, replace(result, refusals=layout.tree.refusals), problem)
+
+    def _seconds_to_change(self, placement: PlacementView, pinning: PinningResult) -> float | None:
+        """When the next pass is due for the hours of the guests' templates."""
+        names = {basis.name for basis in pinning.bases.values()}
+        seconds = placement.seconds_to_change(names, self._parts.now())
+        return None if seconds is None else seconds + self._parts.hours_delay_seconds
 
     def _pin(self, seen: Observation, decided: _Decided) -> tuple[PinningResult, Iterable[Problem], dict[int, Answer]]:
         """Pin the guests that can be pinned now, then answer for the incoming ones."""

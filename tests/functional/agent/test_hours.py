@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from keystoneauth1 import exceptions as ksa_exceptions
 
+from kongming_sched.agent.loop.parts import HOURS_SPREAD_SECONDS, hours_delay
+from kongming_sched.agent.loop.reconcile import Reconciler
 from kongming_sched.agent.model.outcome import Outcome
 from kongming_sched.agent.telemetry import change_log
 from kongming_sched.agent.telemetry.change_log import ChangeLog
@@ -17,7 +19,7 @@ from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.pools import HostPools
 from kongming_sched.template import PinningTemplate
 from testbed.adapters import Meddling
-from tests.functional.agent.world import DEDICATED, TEMPLATES, World, store_templates
+from tests.functional.agent.world import DEDICATED, TEMPLATES, World, parts, store_templates
 from tests.functional.conftest import PlacementService
 
 USUAL, NIGHT = 1024, 64
@@ -98,6 +100,23 @@ def test_the_next_pass_is_due_at_the_next_change(world: World) -> None:
     assert 0.25 == run_pass(world, "2026-01-01 20:59:59.750").retry_seconds
     world.host.destroy(world.servers["silver-1"])
     assert None is run_pass(world, "2026-01-01 12:00").retry_seconds
+
+
+def test_a_pass_that_takes_long_is_followed_by_one(world: World) -> None:
+    """If a period begins while it is under way, by what it has seen, the next pass is due at once."""
+    moments = iter([at("2026-01-01 20:59:50"), at("2026-01-01 21:00:05")])
+    world.agent = Reconciler(
+        parts(world.host, world.client, world.name, now=lambda: next(moments), hours_delay_seconds=7)
+    )
+    assert 7 == world.run_pass().retry_seconds
+
+
+def test_hosts_follow_one_after_another() -> None:
+    """Each at its own time within twenty seconds, and never before the hour."""
+    delays = [hours_delay(f"compute-{number}") for number in range(1000)]
+    assert 0 < min(delays)
+    assert max(delays) < HOURS_SPREAD_SECONDS + 1
+    assert HOURS_SPREAD_SECONDS == len(set(delays))
 
 
 def test_an_agent_that_was_down_finds_what_holds(world: World) -> None:

@@ -160,6 +160,7 @@ class World:
                 patience=patience,
                 class_keeper=ClassKeeper(self.client, libvirt),
                 now=lambda: self.moment,
+                hours_delay_seconds=0.0,
             )
         )
 
