@@ -27,6 +27,9 @@ MOST_WRITES = 120
 MOST_IMAGES = 60
 """How many databases are kept, each of some 200 KiB."""
 
+_NO_MATTER = ("HTTP_HOST", "HTTP_X_OPENSTACK_REQUEST_ID")
+"""Headers by which no answer is another one: the id of a command is only logged."""
+
 _HOST = "placement.invalid"
 """Stands in remembered answers for the host by which Placement was asked."""
 
@@ -169,5 +172,5 @@ class Recalled:
 def _question(environ: WSGIEnvironment, body: bytes) -> object:
     """All of a request that its answer may depend on."""
     names = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE")
-    headers = {name: value for name, value in environ.items() if name.startswith("HTTP_") and name != "HTTP_HOST"}
+    headers = {name: value for name, value in environ.items() if name.startswith("HTTP_") and name not in _NO_MATTER}
     return tuple(environ.get(name) for name in names), tuple(sorted(headers.items())), body

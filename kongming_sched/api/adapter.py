@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from kongming_sched.api.bound import MARGIN_SECONDS, Bound
 
+REQUEST_ID_HEADER = "X-OpenStack-Request-ID"
+"""Carries a global request id, by which OpenStack's services log a request beside their own id of it."""
+
 
 class Response(Protocol):
     """The part of ``requests.Response`` that is read."""

@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from keystoneauth1 import exceptions as ksa_exceptions
@@ -21,6 +22,7 @@ from kongming_sched.cloud.clients import compute_client
 from kongming_sched.cloud.compute import ComputeClient
 from kongming_sched.help_text import keep_paragraphs
 from kongming_sched.pages.table import printable_row
+from kongming_sched.placement.classes.request_ids import new_request_id
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
@@ -50,15 +52,22 @@ class Common:
         keep_paragraphs(parser)
         return parser
 
+    @cached_property
+    def request_id(self) -> str:
+        """By which Placement and Nova log the requests of this command."""
+        return new_request_id()
+
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; its errors become osc's."""
+        """Run the command; its errors become osc's. With -v, say how to find it in the logs of the services."""
+        self.log.info("Placement and Nova log this command as %s", self.request_id)  # type: ignore[attr-defined]  # osc's
         with errors_become_messages():
             return super().run(parsed_args)  # type: ignore[misc,no-any-return]  # of the class that this is mixed into
 
     @property
     def placement(self) -> PlacementClient:
         """Placement's API."""
-        return self.app.client_manager.kongming  # type: ignore[attr-defined,no-any-return]  # the same
+        client: PlacementClient = self.app.client_manager.kongming  # type: ignore[attr-defined]  # the same
+        return PlacementClient(client.transport.adapter, self.request_id)
 
     @property
     def templates(self) -> TemplateStore:
@@ -76,7 +85,7 @@ class Common:
     @property
     def compute(self) -> ComputeClient:
         """Nova's API; nothing is asked of it before it is used."""
-        return compute_client(lambda: self.app.client_manager.sdk_connection)  # type: ignore[attr-defined]
+        return compute_client(lambda: self.app.client_manager.sdk_connection, self.request_id)  # type: ignore[attr-defined]
 
 
 class Command(Common, command.Command):

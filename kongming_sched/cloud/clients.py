@@ -31,13 +31,14 @@ def placement_client(connect: Callable[[], Any]) -> PlacementClient:
         raise exceptions.PlacementUnavailable("be reached", words(error)) from error
 
 
-def compute_client(connect: Callable[[], Any]) -> ComputeClient:
+def compute_client(connect: Callable[[], Any], request_id: str = "") -> ComputeClient:
     """A client of Nova, which connects with its first request.
 
     :param connect: gives the connection; its compute proxy sends the requests
+    :param request_id: the global request id that they carry; empty for none
     """
     bound = Bound()
-    return ComputeClient(lambda: _bounded(connect(), "compute", bound))
+    return ComputeClient(lambda: _bounded(connect(), "compute", bound), request_id)
 
 
 def _bounded(connection: Any, service: str, bound: Bound) -> BoundedAdapter:

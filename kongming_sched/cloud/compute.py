@@ -13,6 +13,7 @@ from urllib.parse import quote
 from openstack import exceptions as sdk_exceptions
 
 from kongming_sched import exceptions
+from kongming_sched.api.adapter import REQUEST_ID_HEADER
 from kongming_sched.api.faults import NO_ANSWER, UNREADABLE, words
 from kongming_sched.api.markers import Markers
 from kongming_sched.texts.whole_number import AMOUNTS, read_whole_number
@@ -80,11 +81,13 @@ class ComputeClient:
     """A client of Nova.
 
     :param connect: gives openstacksdk's compute proxy; called for the first request
+    :param request_id: the global request id that the requests carry; empty for none
     :raises ComputeError: from every call that Nova refused or did not answer
     """
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], Any], request_id: str = "") -> None:
         self._connect = connect
+        self._headers = {"Accept": "application/json"} | ({REQUEST_ID_HEADER: request_id} if request_id else {})
 
     def flavors(self) -> Iterator[Flavor]:
         """Every flavor, private ones included."""
@@ -216,7 +219,7 @@ class ComputeClient:
                 method,
                 microversion=microversion,
                 raise_exc=False,
-                headers={"Accept": "application/json"},
+                headers=dict(self._headers),
                 **kwargs,
             )
             if response.status_code not in accept:

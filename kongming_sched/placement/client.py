@@ -70,13 +70,15 @@ class PlacementClient:
     """A client of Placement.
 
     :ivar transport: sends the requests
+    :ivar request_id: the global request id that they carry, by which Placement logs them; empty for none
     :raises PlacementConflict: from every write whose generation is no longer the provider's
     :raises PlacementUnavailable: from every call that got no answer or a server error
     :raises PlacementError: from every call that Placement refused
     """
 
-    def __init__(self, adapter: Adapter) -> None:
-        self.transport = Transport(adapter)
+    def __init__(self, adapter: Adapter, request_id: str = "") -> None:
+        self.transport = Transport(adapter, request_id)
+        self.request_id = request_id
 
     # Reading
 

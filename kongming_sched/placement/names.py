@@ -39,6 +39,9 @@ SERVER_CLASS = "CUSTOM_KONGMING_SERVER_CLASS"
 """On the class provider of a template: what the servers consume that have the template instead of their flavor's. The
 amount is the mark of the flavor that the server had then (classes/records.py)."""
 
+CLASS_REQUEST = "CUSTOM_KONGMING_CLASS_REQUEST"
+"""Beside it: the number of the request id of the command that gave the server its class (classes/request_ids.py)."""
+
 DISABLED = "CUSTOM_KONGMING_DISABLED"
 """On a node that takes no more servers of templates until an operator says otherwise; those that are there stay."""
 

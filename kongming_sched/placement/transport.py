@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from kongming_sched import exceptions
+from kongming_sched.api.adapter import REQUEST_ID_HEADER
 from kongming_sched.api.adapter import Adapter as Adapter
 from kongming_sched.api.adapter import Response as Response
 from kongming_sched.api.faults import NO_ANSWER, UNREADABLE, words
@@ -24,13 +25,16 @@ _T = TypeVar("_T")
 class Transport:
     """Sends requests at one fixed microversion.
 
+    :param request_id: the global request id that they carry; empty for none
+
     :raises PlacementConflict: from a write whose generation is no longer the provider's
     :raises PlacementUnavailable: from a request that got no answer, a server error, or an answer of something else
     :raises PlacementError: from a request that Placement refused
     """
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, adapter: Adapter, request_id: str = "") -> None:
         self.adapter = adapter
+        self._headers = {"Accept": "application/json"} | ({REQUEST_ID_HEADER: request_id} if request_id else {})
 
     def get(
         self, url: str, action: str, read: Callable[[Any], _T], object_hook: ObjectHook | None = None, **kwargs: Any
@@ -77,7 +81,7 @@ class Transport:
                 method,
                 microversion=MICROVERSION,
                 raise_exc=False,
-                headers={"Accept": "application/json"},
+                headers=dict(self._headers),
                 **kwargs,
             )
         except NO_ANSWER as error:

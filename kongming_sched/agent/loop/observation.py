@@ -14,7 +14,9 @@ from kongming_sched.agent.model.problem import Problem
 from kongming_sched.agent.state.released import Released
 from kongming_sched.agent.state.reservations import IncomingMigrations
 from kongming_sched.hours.calendar import in_force, next_change, period_at
+from kongming_sched.placement.classes.request_ids import request_words
 from kongming_sched.placement.client import Provider
+from kongming_sched.placement.names import class_consumer
 from kongming_sched.placement.tree import NodeState
 from kongming_sched.pools import HostCpus
 from kongming_sched.request import TEMPLATE_KEY
@@ -61,7 +63,10 @@ class PlacementView:
         stored = self.stored.get(name)
         period = period_at(stored, self.moment) if stored else None
         version = self.versions.get(name, 0)
-        return Basis(guest.identity.start, name, self.templates.get(name), version, granted, str(period or ""))
+        found = self.classes.records.get(class_consumer(guest.uuid))
+        request = request_words(found.request_mark) if found and found.template == name else ""
+        start, template = guest.identity.start, self.templates.get(name)
+        return Basis(start, name, template, version, granted, str(period or ""), request)
 
     def seconds_to_change(self, names: Collection[str], now: datetime) -> float | None:
         """How long it is until one of these templates says something else than at this moment; None if none does.

@@ -214,6 +214,7 @@ class Basis:
     :ivar version: of the template in Placement
     :ivar metadata: that by which it is other than its flavor says
     :ivar period: the one of the template's hours that holds, in words; empty if none does
+    :ivar request: the beginning of the request id of the command that gave it this template; empty if that is not known
     """
 
     start: str
@@ -222,12 +223,14 @@ class Basis:
     version: int
     metadata: Mapping[str, str]
     period: str = ""
+    request: str = ""
 
     def __str__(self) -> str:
         version = "" if self.template is None else f", version {self.version}"
         period = f", hours {self.period}" * bool(self.period)
+        by = f", by request {self.request}" * bool(self.request)
         metadata = ", ".join(f"{key}={value}" for key, value in sorted(self.metadata.items()))
-        return f"template {self.name}{version}{period}{f', metadata {metadata}' * bool(metadata)}"
+        return f"template {self.name}{version}{period}{f', metadata {metadata}' * bool(metadata)}{by}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,10 @@ def _cause(before: Basis | None, now: Basis | None, is_drifted: bool) -> str:
     if before is None or before.start != now.start:
         return f"it started; {now}"
     if before.name != now.name:
-        return f"it has template {now.name}, version {now.version}, instead of {before.name}"
+        by = f", by request {now.request}" * bool(now.request)
+        return f"it has template {now.name}, version {now.version}, instead of {before.name}{by}"
+    if now.request and before.request != now.request:
+        return f"its claim was changed; {now}"
     if before.period != now.period and before.version == now.version:
         ended, begun = before.period and f"{before.period} ended", now.period and f"{now.period} began"
         return f"hours of template {now.name}: {', '.join(filter(None, (ended, begun)))}"

@@ -14,6 +14,7 @@ from kongming_sched.placement.classes import claims as class_claims
 from kongming_sched.placement.classes import records as class_records
 from kongming_sched.placement.classes.claims import Place
 from kongming_sched.placement.classes.records import ServerClass
+from kongming_sched.placement.classes.request_ids import request_mark
 from kongming_sched.placement.client import Claim, PlacementClient
 from kongming_sched.placement.conflict import retry_on_conflict
 from kongming_sched.placement.templates import TemplateStore
@@ -47,11 +48,13 @@ class ClassDecider:
     """Decides what a change of class writes; it writes nothing itself.
 
     :param source: what there is
+    :param request_id: of the command, which the record of a class names; empty for none
     :raises ClassRefused: from every call, if a server cannot have what it is to have
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, request_id: str = "") -> None:
         self._source = source
+        self._request_mark = request_mark(request_id)
 
     def decide(self, server: Server, template: str | None, node: int | None = None) -> ClassChange:
         """What changes if a server gets a template instead of its flavor's.
@@ -67,12 +70,12 @@ class ClassDecider:
         wanted = None
         if template is not None and (request is None or request.template != template):
             self._check(server, template, request)
-            wanted = ServerClass(template, mark_of(server))
+            wanted = ServerClass(template, mark_of(server), self._request_mark)
         before = self._source.read(server)
         place, vcpus = self._place(server, wanted, request, before, node)
         after = class_claims.placed_claim(before.claim, before.root_uuid, before.states, place, vcpus)
         claims = [] if after.resources == before.claim.resources else [after]
-        if wanted != before.server_class:
+        if wanted != before.server_class or (claims and wanted is not None):
             record = class_records.record_of(server.id, wanted, before.record)
             # With the claim, even if that stays: it must not have changed in between.
             claims = [after, *([record] if record else [])]
@@ -123,7 +126,7 @@ class ClassChanger:
 
     def decide(self, server: Server, template: str | None, node: int | None = None) -> ClassChange:
         """As :meth:`ClassDecider.decide`."""
-        return ClassDecider(self.source).decide(server, template, node)
+        return ClassDecider(self.source, self._client.request_id).decide(server, template, node)
 
     def has_record(self, server: Server) -> bool:
         """Whether a class of the server is recorded, be it in force or of a flavor that it had before."""

@@ -103,7 +103,7 @@ class ManyChanger:
 
     def decide(self, server: Server, template: str | None, node: int | None = None) -> ClassChange:
         """As :meth:`ClassDecider.decide`."""
-        return ClassDecider(self.source).decide(server, template, node)
+        return ClassDecider(self.source, self._client.request_id).decide(server, template, node)
 
     def write(self, change: ClassChange, server: Server, template: str | None, node: int | None = None) -> None:
         """Write what was decided; if Placement refuses it, read and decide again.

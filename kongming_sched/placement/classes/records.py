@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kongming_sched import exceptions
 from kongming_sched.placement import names
@@ -37,10 +37,12 @@ class ServerClass:
     """The template that a server has instead of its flavor's.
 
     :ivar flavor_mark: of the flavor that the server had when it got the class, which ends when it gets another one
+    :ivar request_mark: of the request id of the command that gave it; 0 if that is not known
     """
 
     template: str
     flavor_mark: int
+    request_mark: int = field(default=0, compare=False)
 
 
 def flavor_mark(name: str, vcpus: int, memory_mb: int, template: str | None) -> int:
@@ -73,7 +75,7 @@ class ClassReader:
             if generation != provider.generation or age >= _READ_AGAIN:
                 age = 0
                 records = {
-                    consumer: ServerClass(template, resources[names.SERVER_CLASS])
+                    consumer: _class_of(template, resources)
                     for consumer, resources in self._client.allocations(provider.uuid).items()
                     if names.SERVER_CLASS in resources
                 }
@@ -95,8 +97,12 @@ def class_of_record(record: Claim | None, templates: Iterable[str]) -> ServerCla
     by_provider = {names.class_uuid(template): template for template in templates}
     for provider, resources in record.resources.items() if record else ():
         if provider in by_provider and names.SERVER_CLASS in resources:
-            return ServerClass(by_provider[provider], resources[names.SERVER_CLASS])
+            return _class_of(by_provider[provider], resources)
     return None
+
+
+def _class_of(template: str, resources: Mapping[str, int]) -> ServerClass:
+    return ServerClass(template, resources[names.SERVER_CLASS], resources.get(names.CLASS_REQUEST, 0))
 
 
 def record_of(server: str, server_class: ServerClass | None, before: Claim | None) -> Claim | None:
@@ -109,7 +115,8 @@ def record_of(server: str, server_class: ServerClass | None, before: Claim | Non
         return None
     resources: Mapping[str, Mapping[str, int]] = {}
     if server_class is not None:
-        resources = {names.class_uuid(server_class.template): {names.SERVER_CLASS: server_class.flavor_mark}}
+        amounts = {names.SERVER_CLASS: server_class.flavor_mark, names.CLASS_REQUEST: server_class.request_mark}
+        resources = {names.class_uuid(server_class.template): {name: mark for name, mark in amounts.items() if mark}}
     generation = before.generation if before else None
     return Claim(names.class_consumer(server), generation, _PROJECT, server, resources)
 
@@ -122,7 +129,7 @@ def ensure_class_provider(client: PlacementClient, template: str) -> None:
     """
     provider = _find_or_create(client, template)
     generation = provider.generation
-    wanted = {names.SERVER_CLASS: Inventory(_MOST, allocation_ratio=_RATIO)}
+    wanted = dict.fromkeys((names.SERVER_CLASS, names.CLASS_REQUEST), Inventory(_MOST, allocation_ratio=_RATIO))
     if client.inventories(provider.uuid) != wanted:
         client.ensure_resource_classes(wanted)
         generation = client.set_inventories(provider.uuid, generation, wanted)

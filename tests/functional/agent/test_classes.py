@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from pathlib import Path
 
 import pytest
 
 from kongming_sched import exceptions
+from kongming_sched.agent.telemetry import change_log
+from kongming_sched.agent.telemetry.change_log import ChangeLog
 from kongming_sched.cloud.classes.change import ClassChanger
 from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
-from kongming_sched.placement.client import Inventory
+from kongming_sched.placement.client import Inventory, PlacementClient
 from kongming_sched.placement.flavor import extra_specs
 from kongming_sched.placement.templates import TemplateStore
 from testbed.adapters import Counting, Meddling
@@ -109,6 +113,32 @@ def test_there_and_back(classes: ClassWorld) -> None:
     assert classes.world.settle().problems == ()
     assert is_alone(classes.vcpus(server), 0)
     assert 2048 == classes.world.host.scheduler_of(server)["cpu_shares"]
+
+
+def test_the_history_names_the_command(classes: ClassWorld, tmp_path: Path) -> None:
+    """A change that a class has caused names the beginning of the request id, as long as that class holds."""
+    history, path = ChangeLog(), tmp_path / "history.jsonl"
+    history.write_to(path, 1)
+    server = classes.boot("gold-1", "gold", 0)
+
+    def reasons() -> list[str]:
+        """Of what a pass has added of its vCPU."""
+        seen = len(list(change_log.read(path)))
+        history.record(classes.world.run_pass())
+        changes = list(change_log.read(path))[seen:]
+        return [change.why for change in changes if change.what == "vCPU 0"]
+
+    reasons()
+    for template, node, request_id in (("bronze", 0, "req-1a2b3c4d"), ("bronze", 1, "req-2a2b3c4d")):
+        named = PlacementClient(classes.placement.adapter, f"{request_id}-0000-4000-8000-000000000000")
+        ClassChanger(named, TemplateStore(named)).change(classes.nova(server), template, node)
+        (why,) = reasons()
+        assert why.startswith(("it has template bronze, version ", "its claim was changed; template bronze, version "))
+        assert why.endswith(f", by request {request_id}")
+    classes.set(server, None)
+    (why,) = reasons()
+    assert re.fullmatch(r"it has template gold, version \d+, instead of bronze", why)
+    history.close()
 
 
 def test_a_server_of_before(classes: ClassWorld) -> None:

@@ -15,6 +15,7 @@ from kongming_sched.cloud.classes.change import ClassChanger
 from kongming_sched.cloud.compute import Flavor, Server
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.placement import names
+from kongming_sched.placement.classes.request_ids import request_words
 from kongming_sched.placement.client import Inventory, PlacementClient
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.template import PinningTemplate
@@ -109,6 +110,20 @@ def test_set_and_unset(openstack: Shell, placement: PlacementService, server: st
     assert openstack("kongming server unset web --template").code == 0
     assert (GOLD, []) == (claimed(placement, server, root), recorded(placement, server))
     assert "gold" == openstack.json("kongming server show web")["template"]
+
+
+def test_the_record_names_the_command(openstack: Shell, placement: PlacementService, server: str) -> None:
+    """Its number is the beginning of the id by which Placement logs the command; another command leaves another one."""
+    found = []
+    for words in ("--template silver --node 0", "--template silver --node 1"):
+        done = openstack(f"-v kongming server set web {words}")
+        record = placement.client.claim(names.class_consumer(server))
+        assert record
+        (amounts,) = record.resources.values()
+        request = request_words(amounts[names.CLASS_REQUEST])
+        assert f"Placement and Nova log this command as {request}-" in done.err
+        found.append(request)
+    assert found[0] != found[1]
 
 
 def test_from_class_to_class(openstack: Shell, placement: PlacementService, server: str, root: str) -> None:

@@ -103,6 +103,16 @@ def test_kinds(changes: ChangeLog, path: Path, action: Action, values: list[tupl
         (None, BASIS, "it started; template gold, version 3"),
         (BASIS, replace(BASIS, start="8"), "it started; template gold, version 3"),
         (BASIS, replace(BASIS, name="silver"), "it has template silver, version 3, instead of gold"),
+        (
+            BASIS,
+            replace(BASIS, name="silver", request="req-1a2b3c4d"),
+            "it has template silver, version 3, instead of gold, by request req-1a2b3c4d",
+        ),
+        (
+            replace(BASIS, request="req-1a2b3c4d"),
+            replace(BASIS, request="req-2a2b3c4d"),
+            "its claim was changed; template gold, version 3, by request req-2a2b3c4d",
+        ),
         (BASIS, replace(BASIS, template=None, version=4), "template gold was changed: version 4 after 3"),
         (BASIS, replace(BASIS, version=4), "other servers came or went; template gold, version 4"),
         (
@@ -130,6 +140,8 @@ def test_kinds(changes: ChangeLog, path: Path, action: Action, values: list[tupl
         "new",
         "restarted",
         "other-template",
+        "other-template-by-a-command",
+        "other-claim-by-a-command",
         "changed",
         "same-of-other-version",
         "metadata",
