@@ -33,6 +33,18 @@ class Change:
     period: Period | None
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of time in which a template says the same.
+
+    :ivar period: the one of its hours that holds; None if none does
+    """
+
+    start: datetime
+    end: datetime
+    period: Period | None
+
+
 def period_at(template: PinningTemplate, moment: datetime) -> Period | None:
     """The period of a template that holds at a moment; None if none does. No two of them hold at the same time."""
     if not template.hours:
@@ -68,6 +80,14 @@ def changes(template: PinningTemplate, since: datetime, until: datetime) -> Iter
                 holds = period
                 yield Change(moment, period)
         day += _DAY
+
+
+def stretches(template: PinningTemplate, since: datetime, until: datetime) -> list[Stretch]:
+    """The time from one moment to another, cut where a template begins to say something else."""
+    begins = [Change(since, period_at(template, since)), *changes(template, since, until)]
+    ends = [*(change.at for change in begins[1:]), until]
+    found = (Stretch(change.at, end, change.period) for change, end in zip(begins, ends, strict=True))
+    return [stretch for stretch in found if stretch.start < stretch.end]
 
 
 def next_change(template: PinningTemplate, moment: datetime) -> Change | None:

@@ -21,6 +21,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.classes.records import ClassReader, ServerClass
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateList
+from kongming_sched.template import PinningTemplate
 
 NO_CLASSES: Mapping[str, ServerClass] = MappingProxyType({})
 
@@ -111,6 +112,7 @@ class Cluster:
     :ivar servers: how many servers of templates there are; None if Nova has not listed them
     :ivar homeless: servers of templates that are on none of the hosts
     :ivar notes: what could not be read
+    :ivar by_the_clock: the templates that have hours
     """
 
     hosts: tuple[ClusterHost, ...]
@@ -119,6 +121,7 @@ class Cluster:
     servers: int | None = None
     homeless: tuple[ClusterServer, ...] = ()
     notes: tuple[str, ...] = ()
+    by_the_clock: tuple[PinningTemplate, ...] = ()
 
     def total(self, resource: str) -> Amount:
         """What all hosts have of a resource together."""
@@ -175,6 +178,7 @@ def make_cluster(
         None if count is None else count.total(),
         tuple(item for host, found in sorted((by_host or {}).items()) if host not in known for item in found),
         tuple(notes),
+        tuple(stored.template for _, stored in sorted(templates.templates.items()) if stored.template.hours),
     )
 
 

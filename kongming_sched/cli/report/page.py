@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kongming_sched.cli.report.cluster import Amount, Cluster, ClusterHost, ClusterNode, ClusterServer, ClusterTemplate
+from kongming_sched.cli.report.day import day_panel
 from kongming_sched.pages.document import asset, document, escape
 
 
@@ -50,6 +51,7 @@ def report_page(cluster: Cluster, at: datetime, title: str = "KongMing") -> str:
         *_header(cluster, at, title),
         "<main>",
         *_templates(cluster.templates),
+        *day_panel(cluster.by_the_clock, at),
         *_finder(len(cluster.hosts)),
         f"<ol class=hosts id=hosts style=--resources:{len(shown)}>",
         *(_host(number, host, shown) for number, host in enumerate(cluster.hosts)),

@@ -11,7 +11,7 @@ from typing import Any
 from kongming_sched import compat
 from kongming_sched.cli import columns
 from kongming_sched.cli.command import Lister
-from kongming_sched.hours.calendar import Change, changes, during, next_change, period_at, wall_time
+from kongming_sched.hours.calendar import during, next_change, period_at, stretches, wall_time
 from kongming_sched.template import Period, PinningTemplate
 from kongming_sched.texts.printable import clean_lines
 
@@ -76,15 +76,10 @@ def _moment(text: str) -> datetime:
 
 def _rows(template: PinningTemplate, since: datetime) -> Iterator[list[Any]]:
     """The stretches of the day after a moment."""
-    until = since + _DAY
-    holds = [Change(since, period_at(template, since)), *changes(template, since, until)]
-    ends = [*(change.at for change in holds[1:]), until]
-    for change, end in zip(holds, ends, strict=True):
-        if change.at == until:  # what begins then is of the next day
-            continue
-        said = during(template, change.period) if change.period else template
-        times = [_time(template, change.at), _time(template, end)]
-        hours = str(change.period.span) if change.period else None
+    for stretch in stretches(template, since, since + _DAY):
+        said = during(template, stretch.period) if stretch.period else template
+        times = [_time(template, stretch.start), _time(template, stretch.end)]
+        hours = str(stretch.period.span) if stretch.period else None
         yield [template.name, *times, hours, columns.Fields(said.qos.to_mapping()), str(said.emulator)]
 
 

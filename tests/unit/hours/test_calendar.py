@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kongming_sched.hours.calendar import Change, changes, in_force, next_change, period_at
+from kongming_sched.hours.calendar import Change, Stretch, changes, in_force, next_change, period_at, stretches
 from kongming_sched.qos import NO_QOS, Qos
 from kongming_sched.template import EmulatorPolicy, Period, PinningTemplate
 from tests.unit.strategies import periods
@@ -150,6 +150,14 @@ def test_a_zone_with_odd_clocks() -> None:
     change = next_change(island, at("2026-10-03 12:00"))
     assert change is not None
     assert at("2026-10-03 15:30") == change.at
+
+
+def test_stretches_cover_the_time_without_a_gap() -> None:
+    """Each ends where the next one begins, and one that would begin at the end is left out."""
+    (night,) = NIGHT.hours
+    since, begin, end = at("2026-01-01 12:00"), at("2026-01-01 21:00"), at("2026-01-02 05:00")
+    assert [Stretch(since, begin, None), Stretch(begin, end, night)] == stretches(NIGHT, since, end)
+    assert [Stretch(begin, end, night)] == stretches(NIGHT, begin, end)
 
 
 @given(st.data())

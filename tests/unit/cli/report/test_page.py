@@ -211,3 +211,23 @@ def test_why_servers_are_missing_is_said() -> None:
         "Nova could not list servers: down"
     ).notes
     assert ((), None) == (read(None).notes, read(None).servers)
+
+
+def test_the_next_day_of_templates_with_hours() -> None:
+    """A bar for each stretch in which something is other, as long as that is, and the same in words."""
+    night = {"zone": "Europe/Berlin", "from": "22:00", "to": "06:00", "qos": {"shares": 64}}
+    noon = {"zone": "Europe/Berlin", "from": "12:00", "to": "13:30", "emulator": "cell"}
+    found = PinningTemplate.from_mapping(GOLD.to_mapping() | {"hours": [night, noon]})
+    cluster = make_cluster((), (), TemplateList({"gold": StoredTemplate(found, 1)}, ()), None)
+    text = report_page(cluster, AT)
+    assert [("0.00", "2.08"), ("37.50", "33.33"), ("95.83", "4.17")] == re.findall(
+        'style="left:([0-9.]+)%;width:([0-9.]+)%"', text
+    )
+    shown = " ".join(words(cluster))
+    assert "The next 24 hours template from now on what is other then gold 13:00 to 13:30" in shown
+    assert "22:00 to 06:00 Europe/Berlin: qos shares 64 12:00 to 13:00 Europe/Berlin: emulator cell" in shown
+
+
+def test_no_picture_of_a_day_without_hours() -> None:
+    """Most clouds have none."""
+    assert "The next 24 hours" not in report_page(small_cloud(), AT)
