@@ -65,8 +65,10 @@ class PlacementView:
         version = self.versions.get(name, 0)
         found = self.classes.records.get(class_consumer(guest.uuid))
         request = request_words(found.request_mark) if found and found.template == name else ""
-        start, template = guest.identity.start, self.templates.get(name)
-        return Basis(start, name, template, version, granted, str(period or ""), request)
+        identity, template = guest.identity, self.templates.get(name)
+        of_flavor = identity.flavor_request if identity.server_class else identity.request
+        own = of_flavor.template if of_flavor else ""
+        return Basis(identity.start, name, template, version, granted, str(period or ""), request, own)
 
     def seconds_to_change(self, names: Collection[str], now: datetime) -> float | None:
         """How long it is until one of these templates says something else than at this moment; None if none does.

@@ -214,6 +214,7 @@ class Basis:
     :ivar version: of the template in Placement
     :ivar metadata: that by which it is other than its flavor says
     :ivar period: the one of the template's hours that holds, in words; empty if none does
+    :ivar flavor_template: that its flavor names; empty if that names none
     :ivar request: the beginning of the request id of the command that gave it this template; empty if that is not known
     """
 
@@ -224,6 +225,7 @@ class Basis:
     metadata: Mapping[str, str]
     period: str = ""
     request: str = ""
+    flavor_template: str = ""
 
     def __str__(self) -> str:
         version = "" if self.template is None else f", version {self.version}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from kongming_sched import version
 from kongming_sched.agent.model.actions import Kind
-from kongming_sched.agent.model.outcome import Outcome, Pins, PoolUse
+from kongming_sched.agent.model.outcome import Basis, Outcome, Pins, PoolUse
 from kongming_sched.agent.model.problem import Problem, Reason
 from kongming_sched.placement.transport import Adapter, Response
 from kongming_sched.texts.printable import clean, shorten
@@ -38,6 +38,7 @@ class _Now:
     use: tuple[PoolUse, ...] = ()
     problems: Mapping[Reason, int] = field(default_factory=dict)
     without_template: int = 0
+    by_template: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class _Snapshot(Collector):
@@ -62,6 +63,14 @@ class _Snapshot(Collector):
         for reason in Reason:
             problems.add_metric([reason], now.problems.get(reason, 0))
         yield problems
+        guests = GaugeMetricFamily(
+            "kongming_guests",
+            "Running guests by the template that they have and that of their flavor, which is empty if it names none.",
+            labels=["template", "flavor_template"],
+        )
+        for names, number in now.by_template.items():
+            guests.add_metric([shorten(clean(name), _MAX_NAME) for name in names], number)
+        yield guests
         yield GaugeMetricFamily(
             "kongming_guests_without_template", "Running guests that no template pins.", now.without_template
         )
@@ -101,6 +110,10 @@ def _pools(use: Sequence[PoolUse]) -> Iterator[GaugeMetricFamily]:
         free.add_metric([str(pool.node_id), pool.pool], pool.free)
     yield used
     yield free
+
+
+def _by_template(bases: Iterable[Basis]) -> Mapping[tuple[str, str], int]:
+    return Tally((basis.name, basis.flavor_template) for basis in bases)
 
 
 class Metrics:
@@ -191,6 +204,7 @@ class Metrics:
             outcome.placement.use if is_fine else previous.use,
             self._note_problems(outcome.problems),
             outcome.unmanaged.count,
+            previous.by_template if outcome.pinning.pins is None else _by_template(outcome.pinning.bases.values()),
         )
 
     def record_failure(self, problem: Problem, seconds: float) -> None:
@@ -202,7 +216,7 @@ class Metrics:
         self._note_pass(False, seconds)
         tally = self._note_problems((problem,))
         now = self._snapshot.now
-        self._snapshot.now = _Now(now.pins, now.use, tally, now.without_template)
+        self._snapshot.now = replace(now, problems=tally)
 
     def _note_pass(self, is_fine: bool, seconds: float) -> None:
         self._pass_seconds.observe(seconds)

@@ -21,6 +21,7 @@ from kongming_sched.placement import names
 from kongming_sched.placement.classes.records import ClassReader, ServerClass
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.placement.templates import TemplateList
+from kongming_sched.request import TEMPLATE_KEY
 from kongming_sched.template import PinningTemplate
 
 NO_CLASSES: Mapping[str, ServerClass] = MappingProxyType({})
@@ -61,11 +62,16 @@ class ClusterNode:
 
 @dataclass(frozen=True, slots=True)
 class ClusterServer:
-    """A server of a template."""
+    """A server of a template.
+
+    :ivar template: that it has now
+    :ivar flavor_template: that its flavor names; None if that names none
+    """
 
     id: str
     name: str
     template: str
+    flavor_template: str | None
     status: str
 
 
@@ -195,7 +201,9 @@ def _by_host(servers: Iterable[Server], classes: Mapping[str, ServerClass]) -> d
     found: dict[str, list[ClusterServer]] = {}
     for server in sorted(servers, key=lambda server: (server.name, server.id)):
         if template := template_of(server, classes):
-            found.setdefault(server.host, []).append(ClusterServer(server.id, server.name, template, server.status))
+            own = server.flavor.extra_specs.get(TEMPLATE_KEY)
+            shown = ClusterServer(server.id, server.name, template, own, server.status)
+            found.setdefault(server.host, []).append(shown)
     return found
 
 

@@ -161,7 +161,7 @@ def _amount(name: str, amount: Amount | None) -> str:
 
 def _servers(servers: Sequence[ClusterServer]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(item.name)}<td>{escape(item.template)}<td>{escape(item.status)}<td>{escape(item.id)}"
+        f"<tr><td>{escape(item.name)}<td>{_template_of(item)}<td>{escape(item.status)}<td>{escape(item.id)}"
         for item in servers
     )
     count = len(servers)
@@ -170,6 +170,13 @@ def _servers(servers: Sequence[ClusterServer]) -> str:
         return f"<p class=none>{words}"
     head = "<tr><th>server<th>template<th>state<th>id"
     return f"<details><summary>{words}</summary><table>{head}{rows}</table></details>"
+
+
+def _template_of(server: ClusterServer) -> str:
+    """The template that a server has, and that of its flavor if it is another one."""
+    own = server.flavor_template
+    words = "" if own == server.template else f" (flavor: {own or 'none'})"
+    return escape(f"{server.template}{words}")
 
 
 def _others(cluster: Cluster) -> Iterator[str]:

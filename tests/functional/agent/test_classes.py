@@ -105,7 +105,10 @@ def test_there_and_back(classes: ClassWorld) -> None:
     assert is_alone(before, 0)
 
     classes.set(server, "bronze")
-    assert classes.world.settle().problems == ()
+    outcome = classes.world.settle()
+    assert outcome.problems == ()
+    basis = outcome.pinning.bases[server]
+    assert ("bronze", "gold") == (basis.name, basis.flavor_template)
     assert [CpuSet.parse("8")] == classes.vcpus(server)
     assert 50000 == classes.world.host.scheduler_of(server)["vcpu_quota"]
 

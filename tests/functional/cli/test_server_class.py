@@ -255,6 +255,11 @@ def test_a_template_with_servers_stays(
     ("changes", "message"),
     [
         pytest.param({"status": "ERROR"}, "it is ERROR, and only servers that are ACTIVE or SHUTOFF can", id="error"),
+        pytest.param(
+            {"status": "RESIZE", "task": "resize_migrating"},
+            "Nova is busy with it (resize_migrating)",
+            id="is being resized",
+        ),
         pytest.param({"status": "VERIFY_RESIZE"}, "it is VERIFY_RESIZE", id="resized"),
         pytest.param({"task": "migrating"}, "Nova is busy with it (migrating); try again later", id="migrates"),
         pytest.param({"host": "", "status": "SHELVED_OFFLOADED"}, "it is on no host (SHELVED_OFFLOADED)", id="shelved"),
@@ -262,14 +267,17 @@ def test_a_template_with_servers_stays(
         pytest.param({"id": "00000000-0000-0000-0000-0000000000ff"}, "it has no claim in Placement", id="no claim"),
     ],
 )
-def test_servers_that_cannot(placement: PlacementService, server: str, changes: dict[str, str], message: str) -> None:
-    """A server that Nova moves, or that is on no host, is refused with the reason."""
+def test_servers_that_cannot(
+    placement: PlacementService, server: str, root: str, changes: dict[str, str], message: str
+) -> None:
+    """A server that Nova moves, or that is on no host, is refused with the reason, and nothing is written."""
     fields: dict[str, Any] = {"id": server, "host": HOST, "status": "ACTIVE", **changes}
     asked = Server(name="web", flavor=Flavor("", "f", 2, 512, {}), **fields)
     changer = ClassChanger(placement.client, TemplateStore(placement.client))
     with pytest.raises(exceptions.ClassRefused, match=r"server web \(") as caught:
         changer.change(asked, "silver")
     assert message in str(caught.value)
+    assert (GOLD, []) == (claimed(placement, server, root), recorded(placement, server))
 
 
 def plain_server(uuid: str) -> Server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,15 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from prometheus_client import REGISTRY, generate_latest
 
 from kongming_sched.agent.model.actions import Action, Kind, Unit
-from kongming_sched.agent.model.outcome import Outcome, PinningResult, Pins, PlacementResult, PoolUse, UnmanagedResult
+from kongming_sched.agent.model.outcome import (
+    Basis,
+    Outcome,
+    PinningResult,
+    Pins,
+    PlacementResult,
+    PoolUse,
+    UnmanagedResult,
+)
 from kongming_sched.agent.model.problem import PLACEMENT, Problem, Reason, Subject, SubjectKind
 from kongming_sched.agent.telemetry.metrics import Metrics
 from kongming_sched.cpuset import CpuSet
@@ -95,6 +104,23 @@ def test_pools_and_guests_without_a_template() -> None:
     assert 4 == value(metrics, "kongming_node_cpus_free", node="0", pool="dedicated")
     assert 5 == value(metrics, "kongming_node_cpus_free", node="0", pool="shared")
     assert 4 == value(metrics, "kongming_guests_without_template")
+
+
+def test_guests_by_template() -> None:
+    """Each guest counts for the template that it has and that of its flavor; one that has ended counts no more."""
+    metrics = Metrics()
+    bases = {
+        "a": Basis("1", "silver", None, 1, {}, flavor_template="gold"),
+        "b": Basis("2", "silver", None, 1, {}, flavor_template="gold"),
+        "c": Basis("3", "gold", None, 1, {}),
+    }
+    outcome = full_outcome()
+    metrics.record(replace(outcome, pinning=replace(outcome.pinning, bases=bases)), 0.1, None)
+    assert 2 == value(metrics, "kongming_guests", template="silver", flavor_template="gold")
+    assert 1 == value(metrics, "kongming_guests", template="gold", flavor_template="")
+
+    metrics.record(outcome, 0.1, None)
+    assert value(metrics, "kongming_guests", template="silver", flavor_template="gold") is None
 
 
 def test_latency_is_of_looks_that_pinned_for_an_event() -> None:

@@ -16,8 +16,8 @@ def node(number: int, used: int, *templates: str, total: int = 16, disabled: boo
 
 
 def server(number: int, name: str, template: str = "gold") -> ClusterServer:
-    """A server."""
-    return ClusterServer(f"5e7e0000-0000-4000-8000-{number:012}", name, template, "ACTIVE")
+    """A server that has its flavor's template."""
+    return ClusterServer(f"5e7e0000-0000-4000-8000-{number:012}", name, template, template, "ACTIVE")
 
 
 def small_cloud() -> Cluster:

@@ -95,6 +95,17 @@ def test_nodes_that_differ_say_each_what_they_offer() -> None:
     assert "delta node 0 CPUs 14 free of 16 GiB 62 free of 64 disabled gold, silver node 1" in found
 
 
+def test_a_server_with_another_template_than_its_flavors() -> None:
+    """Both are shown, or that the flavor names none."""
+    cloud = small_cloud()
+    changed = replace(server(7, "moved", "silver"), flavor_template="gold")
+    taken_in = replace(server(8, "plain", "silver"), flavor_template=None)
+    hosts = (replace(cloud.hosts[0], servers=(changed, taken_in, server(9, "own", "silver"))),)
+    found = words(replace(cloud, hosts=hosts))
+    at = {name: found[found.index(name) + 1] for name in ("moved", "plain", "own")}
+    assert {"moved": "silver (flavor: gold)", "plain": "silver (flavor: none)", "own": "silver"} == at
+
+
 def test_a_servers_name_is_a_text() -> None:
     """What a user wrote runs nowhere and opens no element; one script is allowed, by its digest."""
     text = report_page(small_cloud(), AT, NASTY)
