@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,12 @@ def differences(one: Seen, other: Seen) -> Iterator[str]:
             yield f"{choice['test']}: hosts {choice['without']} without, and {choice['with']} with KongMing"
 
 
+def has_run(module: str, tests: Iterable[str]) -> bool:
+    """Whether a test of a module is among these; one that cannot be imported has none."""
+    path = f"nova/tests/functional/{module.replace('.', '/')}.py::"
+    return any(test.startswith(path) for test in tests)
+
+
 def run(name: str, folder: Path, modules: Sequence[str], options: Sequence[str]) -> Seen:
     """Run the tests in one way."""
     folder.mkdir()
@@ -82,6 +88,8 @@ def run(name: str, folder: Path, modules: Sequence[str], options: Sequence[str])
     seen = Seen.read(folder) if (folder / OUTCOMES).exists() else None
     if seen is None or not seen.schedulings:
         raise SystemExit(f"{(folder / 'log').read_text()}\nNothing was scheduled.")
+    if not options and (absent := [module for module in modules if not has_run(module, seen.outcomes)]):
+        raise SystemExit(f"{(folder / 'log').read_text()}\nNo test of {', '.join(absent)} has run.")
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(seen.outcomes.values()).items()))
     count = sum(counter.total() for counter in seen.schedulings.values())
     print(f"{name}: {kinds}, {count} schedulings, {(time.monotonic() - start) / 60:.0f} minutes", flush=True)
