@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What leading Nova to the nodes of a claim adds per host, beside one call of Nova's own fit on the same hosts.
 
-CPU time, in turns within one process, for a server of one cell with huge pages. The fit alone gets what KongMing gives
-it: the server's NUMA topology, and limits with a marker, made before. KongMing's part makes the limits, checks the
-markers, calls the fit for the first candidate and compares the nodes, and gives each host an object of the pass.
+CPU time, in turns within one process, for servers of one cell and of two with huge pages. The fit alone gets what
+KongMing gives it: the server's NUMA topology, and limits with the markers, made before. KongMing's part makes the
+limits, checks the markers, calls the fit for the first candidate and compares the nodes, and gives each host an object
+of the pass.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nova import objects
@@ -26,15 +27,15 @@ from testbed.topologies import make_topology
 
 _PAGE_KIB = 2048
 _MEMORY_MB = 8192
-_NODE = 1
-"""Where the candidate leads; the node that Nova tries last."""
+_NODES = {(2, 1): (1,), (2, 2): (0, 1), (4, 1): (3,), (4, 2): (2, 3)}
+"""Where the candidate leads, by the nodes of a host and the cells of the server; mostly where Nova tries last."""
 
 
-def make_hosts(count: int, *, shared: bool) -> list[Any]:
-    """Hosts of two nodes of 64 CPUs with huge pages, whose nodes are marked."""
+def make_hosts(count: int, nodes: int, *, shared: bool) -> list[Any]:
+    """Hosts of 128 CPUs with huge pages, whose nodes are marked."""
     made = []
     for index in range(count):
-        topology = nova_numa.host_topology(make_topology(2, 32, 2))
+        topology = nova_numa.host_topology(make_topology(nodes, 64 // nodes, 2))
         for cell in topology.cells:
             cell.mempages.append(objects.NUMAPagesTopology(size_kb=_PAGE_KIB, total=65536, used=0, reserved=0))
             cell.network_metadata = objects.NetworkMetadata(physnets={marker(cell.id)}, tunneled=False)
@@ -47,9 +48,10 @@ def make_hosts(count: int, *, shared: bool) -> list[Any]:
     return made
 
 
-def make_server(*, shared: bool) -> objects.RequestSpec:
+def make_server(cells: int, *, shared: bool) -> objects.RequestSpec:
     """A server of eight vCPUs."""
-    specs = {"hw:mem_page_size": str(_PAGE_KIB)} | ({} if shared else {"hw:cpu_policy": "dedicated"})
+    specs = {"hw:mem_page_size": str(_PAGE_KIB), "hw:numa_nodes": str(cells)}
+    specs |= {} if shared else {"hw:cpu_policy": "dedicated"}
     flavor = objects.Flavor(name="f", vcpus=8, memory_mb=_MEMORY_MB, extra_specs=specs)
     topology = hardware.numa_get_constraints(flavor, objects.ImageMeta(properties=objects.ImageMetaProps()))
     return make_spec(specs, numa_topology=topology, pci_requests=None)
@@ -62,21 +64,21 @@ def seconds(work: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
-def measure(hosts: list[Any], spec: objects.RequestSpec, rounds: int) -> tuple[float, float]:
+def measure(hosts: list[Any], spec: objects.RequestSpec, nodes: Sequence[int], rounds: int) -> tuple[float, float]:
     """Microseconds per host: of the fit alone, and of all that KongMing does. The medians."""
-    network = objects.NetworkMetadata(physnets={marker(_NODE)}, tunneled=False)
+    network = objects.NetworkMetadata(physnets={marker(node) for node in nodes}, tunneled=False)
     limits = objects.NUMATopologyLimits(cpu_allocation_ratio=1.0, ram_allocation_ratio=1.0, network_metadata=network)
     topology = spec.numa_topology.obj_clone()
 
     def fit() -> None:
         for host in hosts:
             found = hardware.numa_fit_instance_to_host(host.numa_topology, topology, None, limits=limits)
-            assert found.cells[0].id == _NODE
+            assert [cell.id for cell in found.cells] == [*nodes]
 
     def lead() -> None:
         led = NumaFit(spec)
         for host in own_states(hosts):
-            choice = led.choose(host, [(0, (_NODE,))])
+            choice = led.choose(host, [(0, nodes)])
             assert not isinstance(choice, str), choice
             host.limits["numa_topology"] = choice.limits
 
@@ -91,11 +93,13 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    print("vCPUs of Nova  fit alone (us)  led (us)  ratio")
-    for shared in (True, False):
-        hosts = make_hosts(options.hosts, shared=shared)
-        alone, whole = measure(hosts, make_server(shared=shared), options.rounds)
-        print(f"{'shared' if shared else 'dedicated':<13}  {alone:14.1f}  {whole:8.1f}  {whole / alone:5.2f}")
+    print("vCPUs of Nova  nodes  cells  fit alone (us)  led (us)  ratio")
+    for (count, cells), nodes in _NODES.items():
+        for shared in (True, False):
+            hosts = make_hosts(options.hosts, count, shared=shared)
+            alone, whole = measure(hosts, make_server(cells, shared=shared), nodes, options.rounds)
+            name = "shared" if shared else "dedicated"
+            print(f"{name:<13}  {count:5}  {cells:5}  {alone:14.1f}  {whole:8.1f}  {whole / alone:5.2f}")
 
 
 if __name__ == "__main__":

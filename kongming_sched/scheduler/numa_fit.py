@@ -9,6 +9,7 @@ alone. So limits with the markers of a candidate's nodes leave Nova these nodes 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ class NumaFit:
         self._physnets = set(asked.physnets) if asked and "physnets" in asked else set()
         self._is_tunneled = bool(asked and "tunneled" in asked and asked.tunneled)
         self._known_limits: dict[tuple[Sequence[int], float, float], Any] = {}
+        self._plain_limits: dict[tuple[float, float], Any] = {}
 
     def choose(self, host_state: Any, candidates: Iterable[tuple[int, Sequence[int]]]) -> Choice | str:
         """The first candidate whose nodes Nova takes if the limits name them, or why there is none.
@@ -59,15 +61,22 @@ class NumaFit:
             key = tuple(sorted(nodes))
             if self._pci_requests or key not in tried:
                 mappings = host_state.allocation_candidates[position]["mappings"]
-                tried[key] = self._fit(self._part(host, nodes), limits, mappings, host_state.pci_stats)
-            if tried[key] == [*nodes] and (len(nodes) == 1 or self._fits_alone(host, limits, nodes)):
+                tried[key] = self._fit(host, nodes, limits, mappings, host_state.pci_stats)
+            if tried[key] == [*nodes] and (_is_tried_first(host, nodes) or self._fits_in_order(host, limits, nodes)):
                 return Choice(position, limits)
         return self._why_none(host_state, sorted(tried))
 
-    def _fit(self, host: Any, limits: Any, mappings: Any, pci_stats: Any) -> list[int] | None:
-        """The node of each cell, as Nova chooses them; None if the server does not fit."""
+    def _fit(self, host: Any, nodes: Sequence[int], limits: Any, mappings: Any, pci_stats: Any) -> list[int] | None:
+        """The node of each cell, as Nova chooses them; None if the server does not fit.
+
+        With their markers in the limits Nova takes these nodes and no others, so that it is asked about these alone,
+        without the markers, which costs half of the whole. But networks and tunnels that the server asks for may be
+        near another node, which Nova then refuses these for.
+        """
         if len(self._topology.cells) > 1:
             self._clear()
+        if not ((self._physnets or self._is_tunneled) and self._are_networks_near(host.cells)):
+            host, limits = _part(host, nodes), self._without_networks(limits)
         fitted = hardware.numa_fit_instance_to_host(
             host,
             self._topology,
@@ -77,16 +86,6 @@ class NumaFit:
             provider_mapping=mappings,
         )
         return None if fitted is None else [cell.id for cell in fitted.cells]
-
-    def _part(self, host: Any, nodes: Sequence[int]) -> Any:
-        """What of a host Nova has to be asked about: of a single node this node alone, which costs half of the whole.
-
-        With its marker in the limits Nova takes no other node. But networks and tunnels that the server asks for may be
-        near another node, which Nova then refuses this one for.
-        """
-        if len(nodes) > 1 or ((self._physnets or self._is_tunneled) and self._are_networks_near(host.cells)):
-            return host
-        return objects.NUMATopology(cells=[cell for cell in host.cells if cell.id == nodes[0]])
 
     def _are_networks_near(self, cells: Sequence[Any]) -> bool:
         """Whether a node of a host is near a network or a tunnel that the server asks for."""
@@ -117,33 +116,35 @@ class NumaFit:
             is not None
         )
 
-    def _fits_alone(self, host: Any, limits: Any, nodes: Sequence[int]) -> bool:
-        """Whether each cell fits on its node by itself.
+    def _fits_in_order(self, host: Any, limits: Any, nodes: Sequence[int]) -> bool:
+        """Whether each cell fits on its node.
 
         Of several cells Nova remembers which pairs of cell and node fit by ids that the fit itself changes, and so may
-        take a pair for fitting that it has not tried.
+        take a pair for fitting that it has not tried. So it is asked about these nodes alone, in this order.
         """
         by_id = {cell.id: cell for cell in host.cells}
         self._clear()
-        alone = objects.NUMATopologyLimits(
-            cpu_allocation_ratio=limits.cpu_allocation_ratio, ram_allocation_ratio=limits.ram_allocation_ratio
+        fitted = hardware.numa_fit_instance_to_host(
+            objects.NUMATopology(cells=[by_id[node] for node in nodes]),
+            self._topology,
+            limits=self._without_networks(limits),
+            provider_mapping=None,
         )
-        policy = self._topology.emulator_threads_policy if "emulator_threads_policy" in self._topology else None
-        policies = [policy, *[None] * len(nodes)]  # the first cell has the emulator
-        return all(
-            hardware.numa_fit_instance_to_host(
-                objects.NUMATopology(cells=[by_id[node]]),
-                objects.InstanceNUMATopology(cells=[cell], emulator_threads_policy=policy),
-                limits=alone,
-                provider_mapping=None,
-            )
-            for cell, node, policy in zip(self._topology.cells, nodes, policies, strict=False)
-        )
+        return fitted is not None and [cell.id for cell in fitted.cells] == [*nodes]
 
     def _clear(self) -> None:
         """Take off the ids that the last fit has written into the cells: Nova remembers by them what fits."""
         for index, cell in enumerate(self._topology.cells):
             cell.id = -1 - index
+
+    def _without_networks(self, limits: Any) -> Any:
+        """Limits of these ratios alone. Hosts share them."""
+        ratios = limits.cpu_allocation_ratio, limits.ram_allocation_ratio
+        plain = self._plain_limits.get(ratios)
+        if plain is None:
+            plain = objects.NUMATopologyLimits(cpu_allocation_ratio=ratios[0], ram_allocation_ratio=ratios[1])
+            self._plain_limits[ratios] = plain
+        return plain
 
     def _limits(self, host_state: Any, nodes: Sequence[int]) -> Any:
         """Limits with the markers of the nodes, and with the networks that the server asks for. Hosts share them."""
@@ -157,6 +158,42 @@ class NumaFit:
             )
             self._known_limits[nodes, cpu_ratio, ram_ratio] = limits
         return limits
+
+
+@functools.cache
+def _nothing() -> Any:
+    """A node on which no server fits."""
+    no_cpus: set[int] = set()
+    return objects.NUMACell(
+        id=-100,
+        cpuset=no_cpus,
+        pcpuset=no_cpus,
+        memory=0,
+        cpu_usage=0,
+        memory_usage=0,
+        pinned_cpus=no_cpus,
+        siblings=[],
+        mempages=[],
+    )
+
+
+def _part(host: Any, nodes: Sequence[int]) -> Any:
+    """Some nodes of a host, in the order in which Nova tries them on the whole host.
+
+    Nova sorts nodes by their use if a server leaves some of them out. So there is one more, which has nothing.
+    """
+    if len(nodes) == len(host.cells):
+        return host
+    cells = [cell for cell in host.cells if cell.id in nodes]
+    return objects.NUMATopology(cells=cells if len(nodes) == 1 else [*cells, _nothing()])
+
+
+def _is_tried_first(host: Any, nodes: Sequence[int]) -> bool:
+    """Whether Nova tries these nodes in this order before any others, so that it has tried each pair if it takes them.
+
+    Where a server is on fewer nodes than the host has, Nova sorts these first. A single node has one pair.
+    """
+    return len(nodes) == 1 or [cell.id for cell in host.cells] == [*nodes]
 
 
 def _wrong_markers(cells: Sequence[Any]) -> str | None:

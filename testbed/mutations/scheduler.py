@@ -108,6 +108,14 @@ SCHEDULER = (
         ("tests/unit/scheduler/test_numa_fit.py",),
     ),
     Mutation(
+        "nodes-that-nova-does-not-sort",
+        _NUMA_FIT,
+        "[*cells, _nothing()]",
+        "cells",
+        "a server is sent to nodes that Nova takes in another order",
+        ("tests/unit/scheduler/test_numa_fit.py",),
+    ),
+    Mutation(
         "topology-of-an-image",
         "kongming_sched/scheduler/nova_request.py",
         "if difference := _difference(topology, request, request.nova_numa) or",

@@ -150,6 +150,33 @@ def test_the_fit_of_one_node_is_that_of_the_whole_host(
         assert ([node] if isinstance(choice, Choice) else None) == (fitted and [cell.id for cell in fitted.cells])
 
 
+@pytest.mark.parametrize("used_mb", [(0, 0, 0, 0), (0, 512, 256, 0)])
+@pytest.mark.parametrize("asked", [set(), {"physnet1"}])
+def test_the_fit_of_two_nodes_is_that_of_the_whole_host(asked: set[str], used_mb: Sequence[int]) -> None:
+    """Of four nodes Nova tries the two in the order of what is free on them, which the limits do not say."""
+    near = {node: {marker(node)} | ({"physnet1"} if node == 3 else set()) for node in range(4)}
+    every = [(one, other) for one in range(4) for other in range(4) if one != other]
+    chosen = 0
+    for free in [(8, 8, 8, 8), (8, 4, 8, 4), (4, 8, 2, 8), (1, 8, 4, 2)]:
+        host = make_host(4, near)
+        for cell, count, used in zip(host.numa_topology.cells, free, used_mb, strict=True):
+            cell.pinned_cpus, cell.memory_usage = set(sorted(cell.pcpuset)[count:]), used
+        spec = make_server([4, 2], network_metadata=objects.NetworkMetadata(physnets=asked, tunneled=False))
+        for nodes in every:
+            limits = objects.NUMATopologyLimits(
+                cpu_allocation_ratio=1.0,
+                ram_allocation_ratio=1.0,
+                network_metadata=objects.NetworkMetadata(physnets=asked | set(map(marker, nodes)), tunneled=False),
+            )
+            fitted = hardware.numa_fit_instance_to_host(
+                host.numa_topology, spec.numa_topology.obj_clone(), None, limits=limits
+            )
+            is_chosen = isinstance(choose(host, spec, nodes), Choice)
+            assert is_chosen == (fitted is not None and [cell.id for cell in fitted.cells] == [*nodes])
+            chosen += is_chosen
+    assert 8 <= chosen
+
+
 @pytest.mark.parametrize(
     ("physnets", "reason"),
     [
