@@ -15,13 +15,15 @@ from kongming_sched.cli.flavor_checks import read_request, warn_of_flaw
 from kongming_sched.cloud.aggregates import members, members_of
 from kongming_sched.cloud.candidates import find_limit
 from kongming_sched.cloud.capacity import HostRoom, NodeRoom
+from kongming_sched.cloud.classes.read import read_template
+from kongming_sched.cloud.compute import Flavor
 from kongming_sched.cloud.hosts import pick, read_bare_hosts, read_hosts, taken_of_host
 from kongming_sched.cloud.nodes import amounts
 from kongming_sched.cloud.obstacles import Kind, Obstacle, find_obstacle
 from kongming_sched.cloud.pages import of_devices
 from kongming_sched.placement import names
-from kongming_sched.request import PinningRequest
-from kongming_sched.texts.printable import clean_lines
+from kongming_sched.request import TEMPLATE_KEY, PinningRequest
+from kongming_sched.texts.printable import clean_lines, quote
 
 
 class Explain(Lister):
@@ -34,12 +36,15 @@ class Explain(Lister):
 
         openstack kongming explain --flavor gold.4
         openstack kongming explain --flavor gold.4 --host compute-1 --long
+        openstack kongming explain --server web
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Take the flavor and the host."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--flavor", metavar="<flavor>", required=True, help="Flavor of the server (name or ID)")
+        whose = parser.add_mutually_exclusive_group(required=True)
+        whose.add_argument("--flavor", metavar="<flavor>", help="Flavor of the server (name or ID)")
+        whose.add_argument("--server", metavar="<server>", help="A server (name or ID), whose flavor is meant")
         parser.add_argument("--host", metavar="<host>", help="Only this compute node (default: all)")
         parser.add_argument(
             "--aggregate", metavar="<aggregate>", help="Only the hosts of this aggregate (name or UUID)"
@@ -49,7 +54,7 @@ class Explain(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
         """Read all hosts and judge each."""
-        flavor = self.compute.find_flavor(parsed_args.flavor)
+        flavor = self._flavor(parsed_args)
         hosts = read_hosts(self.placement)
         bare = read_bare_hosts(self.placement, hosts)
         hosts = pick(
@@ -73,6 +78,18 @@ class Explain(Lister):
             (host.name, count, obstacle and str(obstacle.kind), obstacle and obstacle.reason, _free(host))[: len(shown)]
             for host, count, obstacle in rows
         ]
+
+    def _flavor(self, parsed_args: argparse.Namespace) -> Flavor:
+        """The flavor that is meant; where a server has another template than its flavor names, say so."""
+        if parsed_args.server is None:
+            return self.compute.find_flavor(parsed_args.flavor)
+        server = self.compute.find_server(parsed_args.server)
+        own, now = server.flavor.extra_specs.get(TEMPLATE_KEY), read_template(self.placement, server)
+        if own != now:
+            names = f"its flavor names {quote(own)}" if own else "its flavor names none"
+            text = f"server {server.name} has template {quote(now)} now, and {names}, by which Nova claims first"
+            self.log.warning("%s", clean_lines(f"{text} where it moves the server; hosts are judged by that"))
+        return server.flavor
 
     def _judge(
         self, hosts: Iterable[HostRoom], request: PinningRequest, of_host: dict[str, int]

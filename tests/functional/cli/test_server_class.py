@@ -328,6 +328,24 @@ def test_list(openstack: Shell, server: str, ordinary: str) -> None:
     assert openstack("kongming server unset plain --template").code == 0
 
 
+def test_explain_says_both_templates(openstack: Shell, server: str, ordinary: str) -> None:  # noqa: ARG001
+    """Where a server has another template than its flavor names; hosts are judged by the flavor."""
+    assert "" == openstack("kongming explain --server web").err
+    assert openstack("kongming server set web --template silver").code == 0
+    done = openstack("kongming explain --server web")
+    assert "server web has template 'silver' now, and its flavor names 'gold', by which Nova claims first" in done.err
+    by_flavor = openstack("kongming explain --flavor f-gold")
+    assert (0, "", by_flavor.out) == (done.code, by_flavor.err, done.out)
+
+    assert openstack("kongming server set plain --template gold").code == 0
+    assert (
+        "server plain has template 'gold' now, and its flavor names none"
+        in openstack("kongming explain --server plain").err
+    )
+    assert "there is no server 'nobody'" in openstack("kongming explain --server nobody").err
+    assert "not allowed with argument" in openstack("kongming explain --server web --flavor f-gold").err
+
+
 def test_a_server_that_is_gone(openstack: Shell, placement: PlacementService, ordinary: str) -> None:
     """The list names what is left of its class, and unset deletes it."""
     gone = "00000000-0000-0000-0000-0000000000ee"

@@ -149,6 +149,7 @@ FULL: dict[str, list[str]] = {
         "--flavor m1.wrong --host c1",
         "--flavor plain",
         "--flavor m1.gold --host c9",
+        "--server nobody",
         "",
     ],
     "capacity": [
