@@ -42,7 +42,7 @@ class KongmingNumaFilter(filters.BaseHostFilter):
             candidates = _order(host_state, request, strategy, spec_obj.instance_uuid, claims, use)
             host_state.allocation_candidates = candidates
         left = _led(host_states, request, spec_obj) if request.nova_numa else host_states
-        worker.UNDER_WAY.filtered(spec_obj, request, left)
+        worker.UNDER_WAY.filtered(spec_obj, request, left, others)
         return left
 
 

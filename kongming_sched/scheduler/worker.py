@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import nova.conf
 from nova import exception as nova_exception
 from nova import utils as nova_utils
 from openstack import exceptions as sdk_exceptions
+from oslo_concurrency import processutils
 
 from kongming_sched import compat, exceptions
 from kongming_sched.api.adapter import BoundedAdapter
@@ -14,6 +17,7 @@ from kongming_sched.api.bound import DEFAULT_SECONDS, Bound
 from kongming_sched.api.faults import NO_ANSWER, words
 from kongming_sched.placement.client import PlacementClient
 from kongming_sched.scheduler.announcement import Announcement
+from kongming_sched.scheduler.scheduler_worker import SchedulerWorker, worker_number
 from kongming_sched.scheduler.snapshot import NodeSnapshot
 from kongming_sched.scheduler.under_way import UnderWay
 
@@ -47,5 +51,12 @@ def make_snapshot() -> NodeSnapshot:
 SNAPSHOT = make_snapshot()
 """The snapshot of all NUMA nodes."""
 
-UNDER_WAY = UnderWay()
+
+def this_worker() -> SchedulerWorker:
+    """This process among the workers of its controller, which are as many as nova-scheduler starts."""
+    workers = CONF.scheduler.workers or processutils.get_worker_count()
+    return SchedulerWorker(socket.gethostname(), worker_number(), workers)
+
+
+UNDER_WAY = UnderWay(worker=this_worker)
 """What its requests take that the snapshot does not show yet."""

@@ -17,8 +17,9 @@ class KongmingPackingWeigher(KongmingWeigher):
 
     The weight is minus what stays free there: dedicated CPUs, or, for cells that take none, shared CPUs or memory. A
     host of which that is not known weighs as the worst of the others, and one that other requests of this worker are
-    about to fill as worse than all. While such requests are under way, hosts that differ by less than one server are
-    drawn from, by each worker in another way, so that workers which do not know of each other fill different hosts.
+    about to fill as worse than all. While such requests are under way, each worker prefers others of the hosts that
+    differ by some servers, so that workers which do not know of each other fill different hosts, and a host weighs less
+    by one server for each claim on it that is under way.
 
     Servers of the strategy ``scatter`` get a host at random instead, by a hash of their id. Servers without a template
     are not pulled.
@@ -38,7 +39,7 @@ class KongmingPackingWeigher(KongmingWeigher):
         if nova_options.numa_strategy(request) is NumaStrategy.SCATTER:
             return [hash_fraction(spec.instance_uuid, host_state.uuid) for host_state in host_states]
         view = worker.SNAPSHOT.get()
-        others = worker.UNDER_WAY.others(spec, view)
+        others = worker.UNDER_WAY.others_as_filtered(spec, view)
         unit = ordering.scarce_amount(request)
         roots = [str(host_state.uuid) for host_state in host_states]
         known = [
@@ -46,5 +47,11 @@ class KongmingPackingWeigher(KongmingWeigher):
             for host_state, root in zip(host_states, roots, strict=True)
         ]
         worst = max((amount for amount in known if amount is not None and amount > 0), default=0)
-        left = [worst if amount is None else worst + unit if amount < 0 else amount for amount in known]
-        return [-(amount + unit * others.draw(root)) for amount, root in zip(left, roots, strict=True)]
+        costs = [
+            (worst if amount is None else amount) + others.detour(root, unit)
+            for amount, root in zip(known, roots, strict=True)
+        ]
+        full = max(costs) + unit
+        return [
+            -(full if amount is not None and amount < 0 else cost) for amount, cost in zip(known, costs, strict=True)
+        ]

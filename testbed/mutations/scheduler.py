@@ -8,6 +8,8 @@ from testbed.mutations.mutation import Mutation
 _TEMPLATE_FILTER = "kongming_sched/filters/template.py"
 _CLAIMS = "kongming_sched/scheduler/host_claims.py"
 _NUMA_FIT = "kongming_sched/scheduler/numa_fit.py"
+_UNDER_WAY = "kongming_sched/scheduler/under_way.py"
+_TEST_BURSTS = "tests/functional/test_bursts.py"
 _TEST_FILTERS = ("tests/functional/test_filters.py",)
 
 SCHEDULER = (
@@ -70,10 +72,42 @@ SCHEDULER = (
     Mutation(
         "packing-scatters",
         "kongming_sched/weighers/packing.py",
-        "        return [-(amount + unit * others.draw(root)) for",
-        "        return [(amount + unit * others.draw(root)) for",
+        "            -(full if amount is not None",
+        "            (full if amount is not None",
         "servers go to the emptiest host",
         ("tests/functional/test_weighers.py",),
+    ),
+    Mutation(
+        "claims-of-other-requests-do-not-count",
+        "kongming_sched/filters/numa.py",
+        "claims.use(view, others.of(claims.root_uuid))",
+        "claims.use(view)",
+        "servers that come at once are all sent to the same node of their host",
+        (f"{_TEST_BURSTS}::test_requests_of_one_worker",),
+    ),
+    Mutation(
+        "waiting-requests-are-forgotten",
+        _UNDER_WAY,
+        "LONGEST_REQUEST_SECONDS = 600.0",
+        "LONGEST_REQUEST_SECONDS = LIFETIME_SECONDS",
+        "while Placement is busy, servers choose nodes that others are about to fill",
+        (f"{_TEST_BURSTS}::test_a_request_that_takes_very_long",),
+    ),
+    Mutation(
+        "claims-meet-on-one-host",
+        _UNDER_WAY,
+        "(drawn + self._about_to_claim[root_uuid])",
+        "drawn",
+        "claims of servers that come at once change each other's generation",
+        (f"{_TEST_BURSTS}::test_a_claim_that_is_under_way",),
+    ),
+    Mutation(
+        "workers-prefer-the-same-hosts",
+        "kongming_sched/scheduler/scheduler_worker.py",
+        "(share - self.number) % self.workers",
+        "share % self.workers",
+        "all workers of a controller fill the same hosts",
+        ("tests/unit/scheduler/test_scheduler_worker.py",),
     ),
     Mutation(
         "limits-of-all-passes",

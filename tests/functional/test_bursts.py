@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import pytest
+from nova import objects
 from oslo_config import fixture as config_fixture
 
 from kongming_sched.conf import scheduler as conf
 from kongming_sched.placement import flavor, names
 from kongming_sched.placement.templates import TemplateStore
 from kongming_sched.scheduler import under_way, worker
-from kongming_sched.scheduler.snapshot import NodeSnapshot
-from kongming_sched.scheduler.under_way import UnderWay
+from kongming_sched.scheduler.scheduler_worker import SchedulerWorker
+from kongming_sched.scheduler.snapshot import CloudView, NodeSnapshot
+from kongming_sched.scheduler.under_way import Others, UnderWay
 from kongming_sched.template import PinningTemplate
 from testbed import topologies
 from testbed.nova_objects import make_spec
@@ -67,19 +70,26 @@ def taken(placement: PlacementService) -> Counter[int]:
     return Counter(node.used.get(names.PCPU, 0) // VCPUS for node in placement.client.node_summaries())
 
 
+def make_workers(clock: Clock, controllers: int, workers: int) -> list[UnderWay]:
+    """The requests of each worker of some controllers."""
+    return [
+        UnderWay(clock, functools.partial(SchedulerWorker, f"controller{controller}", number, workers))
+        for controller in range(controllers)
+        for number in range(workers)
+    ]
+
+
 def run_at_once(
-    placement: PlacementService, monkeypatch: pytest.MonkeyPatch, workers: Mapping[str, UnderWay]
+    placement: PlacementService, monkeypatch: pytest.MonkeyPatch, workers: Sequence[UnderWay], servers: int = SERVERS
 ) -> tuple[int, int]:
     """Servers whose hosts are all chosen before the first claim; gives how many were refused, and how many run.
 
-    :param workers: process to its requests; the servers take turns
+    :param workers: the servers take turns
     """
-    schedulers = [Scheduler(placement, make_spec(GOLD)) for _ in range(SERVERS)]
-    turns = [list(workers)[number % len(workers)] for number in range(SERVERS)]
+    schedulers = [Scheduler(placement, make_spec(GOLD)) for _ in range(servers)]
     chosen = []
-    for scheduler, process in zip(schedulers, turns, strict=True):
-        monkeypatch.setattr(worker, "UNDER_WAY", workers[process])
-        monkeypatch.setattr(under_way, "process_name", lambda process=process: process)
+    for number, scheduler in enumerate(schedulers):
+        monkeypatch.setattr(worker, "UNDER_WAY", workers[number % len(workers)])
         chosen.append(scheduler.choose())
     made = [scheduler.claim(hosts) for scheduler, hosts in zip(schedulers, chosen, strict=True)]
     return sum(scheduler.refused for scheduler in schedulers), len([each for each in made if each])
@@ -87,16 +97,52 @@ def run_at_once(
 
 def test_requests_of_one_worker(cloud: PlacementService, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """No claim is refused, and as few nodes are used as one after the other would need."""
-    assert (0, SERVERS) == run_at_once(cloud, monkeypatch, {"1": UnderWay(clock)})
+    assert (0, SERVERS) == run_at_once(cloud, monkeypatch, make_workers(clock, 1, 1))
     assert Counter({SERVERS_OF_A_NODE: 10, 0: 6}) == taken(cloud)
 
 
 def test_requests_of_two_workers(cloud: PlacementService, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    """Workers that know nothing of each other mostly fill different hosts."""
-    refused, running = run_at_once(cloud, monkeypatch, {"1": UnderWay(clock), "2": UnderWay(clock)})
+    """Those of one controller divide the hosts: only their first servers meet, which know of no other request."""
+    count = 4 * SERVERS_OF_A_NODE
+    refused, running = run_at_once(cloud, monkeypatch, make_workers(clock, 1, 2), count)
 
-    assert SERVERS == running
-    assert SERVERS // 2 >= refused
+    assert count == running
+    assert SERVERS_OF_A_NODE >= refused
+    assert 5 >= HOSTS * NODES - taken(cloud)[0]
+
+
+def test_requests_of_two_controllers(cloud: PlacementService, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Workers that know nothing of each other mostly fill different hosts."""
+    count = 4 * SERVERS_OF_A_NODE
+    refused, running = run_at_once(cloud, monkeypatch, make_workers(clock, 2, 1), count)
+
+    assert count == running
+    assert count // 2 >= refused
+
+
+def test_a_claim_that_is_under_way(cloud: PlacementService) -> None:
+    """Another server goes to an equal host, for the first claim would have its own refused."""
+    worker.SNAPSHOT.get()
+    first, second = (Scheduler(cloud, make_spec(GOLD)) for _ in range(2))
+
+    assert first.choose()[0].host != second.choose()[0].host
+
+
+def test_requests_are_asked_for_once(cloud: PlacementService, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """By filter and weigher together, for each server anew."""
+    asked = []
+
+    class Asked(UnderWay):
+        def others(self, spec: objects.RequestSpec, view: CloudView | None) -> Others:
+            asked.append(spec.instance_uuid)
+            return super().others(spec, view)
+
+    monkeypatch.setattr(worker, "UNDER_WAY", Asked(clock))
+    scheduler = Scheduler(cloud, make_spec(GOLD))
+    assert scheduler.schedule()
+    assert scheduler.schedule()
+
+    assert 2 == len(asked) == len(set(asked))
 
 
 def test_requests_one_after_the_other(cloud: PlacementService) -> None:
@@ -109,9 +155,12 @@ def test_requests_one_after_the_other(cloud: PlacementService) -> None:
     assert Counter({SERVERS_OF_A_NODE: 10, 0: 6}) == taken(cloud)
 
 
-def claimed_by_others() -> int:
-    """The CPUs that a new request takes for claimed beyond what the snapshot shows."""
-    view = worker.SNAPSHOT.get()
+def claimed_by_others(view: CloudView | None = None) -> int:
+    """The CPUs that a new request takes for claimed beyond what the snapshot shows.
+
+    :param view: an earlier one than the snapshot's
+    """
+    view = view or worker.SNAPSHOT.get()
     assert view
     others = worker.UNDER_WAY.others(make_spec(GOLD), view)
     return sum(amounts[names.PCPU] for root in view.free for amounts in others.of(root).values())
@@ -152,13 +201,26 @@ def test_a_request_that_ends_without_a_claim(cloud: PlacementService) -> None:
 
 
 def test_a_request_that_takes_very_long(cloud: PlacementService, clock: Clock) -> None:
-    """Its choice counts for half a minute: it may wait for a Placement that does not answer."""
+    """Its choice counts as long as it may wait for a busy Placement, but not for ever."""
     scheduler = Scheduler(cloud, make_spec(GOLD))
     scheduler.choose()
-    before = claimed_by_others()
+    counts = []
+    for seconds in (0.0, under_way.LIFETIME_SECONDS + 1.0, under_way.LONGEST_REQUEST_SECONDS):
+        clock.now += seconds
+        counts.append(claimed_by_others())
+
+    assert [VCPUS, VCPUS, 0] == counts
+
+
+def test_a_claim_that_no_snapshot_shows(cloud: PlacementService, clock: Clock) -> None:
+    """It counts for half a minute: Placement may be unavailable."""
+    view = worker.SNAPSHOT.get()
+    scheduler = Scheduler(cloud, make_spec(GOLD))
+    assert scheduler.schedule()
+    before = claimed_by_others(view)
     clock.now += under_way.LIFETIME_SECONDS + 1.0
 
-    assert (VCPUS, 0) == (before, claimed_by_others())
+    assert (VCPUS, 0) == (before, claimed_by_others(view))
 
 
 def test_servers_of_one_request(cloud: PlacementService) -> None:
