@@ -23,6 +23,8 @@ BENCHMARKS = {
     "per_host": "filter and order",
     "select_destinations": "a whole request",
     "packing": "packing",
+    "burst_50": "50 servers at once",
+    "burst_500": "500 servers at once",
     "snapshot_memory": "memory",
     "replan": "a new plan on a host",
     "pin_latency": "from the start to the last pin",
@@ -133,6 +135,7 @@ def tables() -> Mapping[str, Sequence[Sequence[object]]]:
                 for row in read("packing")["rows"]
             ),
         ],
+        "burst": burst_table([read("burst_50"), read("burst_500")]),
         "snapshot-memory": [
             ("hosts", "stays, MiB", "at most while it is read, MiB"),
             *(
@@ -175,6 +178,26 @@ def tables() -> Mapping[str, Sequence[Sequence[object]]]:
     machines = {words: read(name)["machine"] for name, words in BENCHMARKS.items()}
     head = next(iter(machines.values()))
     made["machine"] = [("figures of", *head), *((words, *facts.values()) for words, facts in machines.items())]
+    return made
+
+
+def burst_table(sizes: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[object]]:
+    """That of many servers at once: means of bursts, each with what it is measured by.
+
+    :param sizes: bursts of one size each
+    """
+    head = ("hosts", "servers", "kind", "controllers", "workers of each", "claims refused", "for lack of room")
+    made: list[Sequence[object]] = [(*head, "seconds", "nodes in use")]
+    for size in sizes:
+        what = size["hosts"], size["servers"]
+        for row in size["rows"]:
+            keys = ("refused", "for_lack_of_room", "seconds", "nodes")
+            means = [f"{statistics.mean(row[key]):.1f}" for key in keys]
+            if not any(row["nodes"]):
+                means[-1] = ""
+            made.append((*what, *(row[key] for key in ("kind", "controllers", "workers")), *means))
+        alone = size["one_by_one"]
+        made.append((*what, "pack, one after the other", 1, 1, sum(alone["refused"].values()), 0, "", alone["nodes"]))
     return made
 
 
