@@ -30,6 +30,17 @@ class Choice(NamedTuple):
     limits: Any
 
 
+class _Limits(NamedTuple):
+    """Nova's NUMATopologyLimits for some nodes of hosts with the same ratios.
+
+    :ivar leading: with the markers of the nodes
+    :ivar plain: without any network
+    """
+
+    leading: Any
+    plain: Any
+
+
 class NumaFit:
     """Nova's fit of one server to hosts, candidate by candidate.
 
@@ -42,8 +53,7 @@ class NumaFit:
         asked = spec.network_metadata if "network_metadata" in spec else None
         self._physnets = set(asked.physnets) if asked and "physnets" in asked else set()
         self._is_tunneled = bool(asked and "tunneled" in asked and asked.tunneled)
-        self._known_limits: dict[tuple[Sequence[int], float, float], Any] = {}
-        self._plain_limits: dict[tuple[float, float], Any] = {}
+        self._known_limits: dict[tuple[Sequence[int], float, float], _Limits] = {}
 
     def choose(self, host_state: Any, candidates: Iterable[tuple[int, Sequence[int]]]) -> Choice | str:
         """The first candidate whose nodes Nova takes if the limits name them, or why there is none.
@@ -53,7 +63,8 @@ class NumaFit:
         host = host_state.numa_topology
         if host is None:
             return "nova-compute reports no NUMA nodes"
-        if wrong := _wrong_markers(host.cells):
+        ids = [cell.id for cell in host.cells]
+        if wrong := _wrong_markers(host.cells, ids):
             return wrong
         tried: dict[tuple[int, ...], list[int] | None] = {}  # without devices, equal nodes give equal answers
         for position, nodes in candidates:
@@ -62,11 +73,14 @@ class NumaFit:
             if self._pci_requests or key not in tried:
                 mappings = host_state.allocation_candidates[position]["mappings"]
                 tried[key] = self._fit(host, nodes, limits, mappings, host_state.pci_stats)
-            if tried[key] == [*nodes] and (_is_tried_first(host, nodes) or self._fits_in_order(host, limits, nodes)):
-                return Choice(position, limits)
+            # Where Nova tries these nodes in this order before any others, it has tried each pair if it takes them.
+            # If a server is on fewer nodes than the host has, Nova sorts these first. A single node has one pair.
+            is_sure = len(nodes) == 1 or ids == [*nodes]
+            if tried[key] == [*nodes] and (is_sure or self._fits_in_order(host, limits.plain, nodes)):
+                return Choice(position, limits.leading)
         return self._why_none(host_state, sorted(tried))
 
-    def _fit(self, host: Any, nodes: Sequence[int], limits: Any, mappings: Any, pci_stats: Any) -> list[int] | None:
+    def _fit(self, host: Any, nodes: Sequence[int], limits: _Limits, mappings: Any, pci_stats: Any) -> list[int] | None:
         """The node of each cell, as Nova chooses them; None if the server does not fit.
 
         With their markers in the limits Nova takes these nodes and no others, so that it is asked about these alone,
@@ -75,12 +89,14 @@ class NumaFit:
         """
         if len(self._topology.cells) > 1:
             self._clear()
-        if not ((self._physnets or self._is_tunneled) and self._are_networks_near(host.cells)):
-            host, limits = _part(host, nodes), self._without_networks(limits)
+        if (self._physnets or self._is_tunneled) and self._are_networks_near(host.cells):
+            part, asked = host, limits.leading
+        else:
+            part, asked = _part(host, nodes), limits.plain
         fitted = hardware.numa_fit_instance_to_host(
-            host,
+            part,
             self._topology,
-            limits=limits,
+            limits=asked,
             pci_requests=self._pci_requests,
             pci_stats=pci_stats,
             provider_mapping=mappings,
@@ -110,7 +126,7 @@ class NumaFit:
             hardware.numa_fit_instance_to_host(
                 host_state.numa_topology,
                 self._topology,
-                limits=self._limits(host_state, nodes),
+                limits=self._limits(host_state, nodes).leading,
                 provider_mapping=None,
             )
             is not None
@@ -127,7 +143,7 @@ class NumaFit:
         fitted = hardware.numa_fit_instance_to_host(
             objects.NUMATopology(cells=[by_id[node] for node in nodes]),
             self._topology,
-            limits=self._without_networks(limits),
+            limits=limits,
             provider_mapping=None,
         )
         return fitted is not None and [cell.id for cell in fitted.cells] == [*nodes]
@@ -137,25 +153,16 @@ class NumaFit:
         for index, cell in enumerate(self._topology.cells):
             cell.id = -1 - index
 
-    def _without_networks(self, limits: Any) -> Any:
-        """Limits of these ratios alone. Hosts share them."""
-        ratios = limits.cpu_allocation_ratio, limits.ram_allocation_ratio
-        plain = self._plain_limits.get(ratios)
-        if plain is None:
-            plain = objects.NUMATopologyLimits(cpu_allocation_ratio=ratios[0], ram_allocation_ratio=ratios[1])
-            self._plain_limits[ratios] = plain
-        return plain
-
-    def _limits(self, host_state: Any, nodes: Sequence[int]) -> Any:
-        """Limits with the markers of the nodes, and with the networks that the server asks for. Hosts share them."""
+    def _limits(self, host_state: Any, nodes: Sequence[int]) -> _Limits:
+        """Those that lead to the nodes, with the networks that the server asks for. Hosts share them."""
         cpu_ratio, ram_ratio = host_state.cpu_allocation_ratio, host_state.ram_allocation_ratio
         limits = self._known_limits.get((nodes, cpu_ratio, ram_ratio))
         if limits is None:
+            ratios = {"cpu_allocation_ratio": cpu_ratio, "ram_allocation_ratio": ram_ratio}
             physnets = self._physnets | {marker(node) for node in nodes}
             network = objects.NetworkMetadata(physnets=physnets, tunneled=self._is_tunneled)
-            limits = objects.NUMATopologyLimits(
-                cpu_allocation_ratio=cpu_ratio, ram_allocation_ratio=ram_ratio, network_metadata=network
-            )
+            leading = objects.NUMATopologyLimits(**ratios, network_metadata=network)
+            limits = _Limits(leading, objects.NUMATopologyLimits(**ratios))
             self._known_limits[nodes, cpu_ratio, ram_ratio] = limits
         return limits
 
@@ -188,17 +195,8 @@ def _part(host: Any, nodes: Sequence[int]) -> Any:
     return objects.NUMATopology(cells=cells if len(nodes) == 1 else [*cells, _nothing()])
 
 
-def _is_tried_first(host: Any, nodes: Sequence[int]) -> bool:
-    """Whether Nova tries these nodes in this order before any others, so that it has tried each pair if it takes them.
-
-    Where a server is on fewer nodes than the host has, Nova sorts these first. A single node has one pair.
-    """
-    return len(nodes) == 1 or [cell.id for cell in host.cells] == [*nodes]
-
-
-def _wrong_markers(cells: Sequence[Any]) -> str | None:
+def _wrong_markers(cells: Sequence[Any], ids: Sequence[int]) -> str | None:
     """What is wrong with the markers of a host's nodes; None if each has its own and no other."""
-    ids = [cell.id for cell in cells]
     for node, cell in zip(ids, cells, strict=True):
         try:
             physnets = cell.network_metadata.physnets
