@@ -120,7 +120,7 @@ SCHEDULER = (
     Mutation(
         "unmarked-hosts-pass",
         _NUMA_FIT,
-        "        if wrong := _wrong_markers(host.cells):\n            return wrong\n",
+        "        if wrong := _wrong_markers(host.cells, ids):\n            return wrong\n",
         "",
         "Nova takes any node of a host whose nodes are not marked",
         ("tests/unit/scheduler/test_numa_fit.py",),
