@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 from kongming_sched import exceptions
 from kongming_sched.compat import StrEnum
-from kongming_sched.nova_numa.keys import PAGE_SIZE_KEY, NovaNuma, following_keys, read_nova_numa
+from kongming_sched.nova_numa.keys import (
+    DEVICES_KEY,
+    LOCAL,
+    PAGE_SIZE_KEY,
+    PCI_POLICY_KEY,
+    NovaNuma,
+    contradicts_local_devices,
+    following_keys,
+    read_nova_numa,
+)
 from kongming_sched.page_sizes import page_size_of
 from kongming_sched.template import NAME
 from kongming_sched.texts.printable import quote
@@ -112,6 +121,8 @@ class PinningRequest:
 
 def find_clash(extra_specs: Mapping[str, str]) -> str | None:
     """The first key by which Nova would place vCPUs or memory otherwise than the template says, if there is one."""
+    if contradicts_local_devices(extra_specs):
+        return PCI_POLICY_KEY
     found = [key for key in sorted(extra_specs) if _CLASHES.fullmatch(key)]
     following = find_following(extra_specs) if found else ()
     return next((key for key in found if key not in following), None)
@@ -134,6 +145,11 @@ def why_clash(key: str, extra_specs: Mapping[str, str]) -> str:
         return (
             f"is {extra_specs[key]}, which sticks to the size that Nova tries first; unset it, and name the size in the"
             " template's cells, as in pages: 2MiB"
+        )
+    if key == PCI_POLICY_KEY:
+        return (
+            f"is {extra_specs[key]}, by which Nova takes devices of other nodes, and {DEVICES_KEY} is {LOCAL}; unset"
+            " it, and write the flavor's keys with 'openstack kongming flavor set'"
         )
     return f"cannot be combined with {TEMPLATE_KEY}; unset one of them"
 

@@ -19,6 +19,7 @@ from kongming_sched.clauses.realtime import find_contention
 from kongming_sched.clauses.text import Text
 from kongming_sched.clauses.words import CachePolicy as CachePolicy
 from kongming_sched.clauses.words import CpuPolicy as CpuPolicy
+from kongming_sched.clauses.words import DevicePolicy as DevicePolicy
 from kongming_sched.clauses.words import EmulatorPolicy as EmulatorPolicy
 from kongming_sched.clauses.words import GuestNuma as GuestNuma
 from kongming_sched.clauses.words import MemoryPolicy as MemoryPolicy
@@ -171,9 +172,15 @@ class PinningTemplate:
         return self.realtime.vcpus if self.realtime else CpuSet()
 
     @property
+    def has_local_devices(self) -> bool:
+        """Whether the server's devices are on the nodes of its cells only."""
+        return self.cells[0].devices is DevicePolicy.LOCAL
+
+    @property
     def needs_nova_numa(self) -> bool:
-        """Whether Nova must know of the nodes: for huge pages, for real time, and for a guest that sees its nodes."""
-        return self.pages is not None or self.guest_numa is GuestNuma.VISIBLE or self.realtime is not None
+        """Whether Nova must know of the nodes: for huge pages, real time, devices, and a guest that sees its nodes."""
+        is_visible = self.guest_numa is GuestNuma.VISIBLE
+        return self.pages is not None or is_visible or self.realtime is not None or self.has_local_devices
 
     @classmethod
     def from_mapping(cls: type[_Template], data: object) -> _Template:
@@ -235,12 +242,15 @@ def _check_nova_numa(template: PinningTemplate, where: Where) -> None:
         if cell.pages is not template.pages:
             first, other = template.pages or "missing", cell.pages or "missing"
             raise at.key("pages").error(f"is {other} and that of cell 0 is {first}; Nova gives a server one size")
+        if cell.devices is not template.cells[0].devices:
+            reason = f"is {cell.devices} and that of cell 0 is {template.cells[0].devices}"
+            raise at.key("devices").error(f"{reason}; Nova takes devices of the nodes of all cells alike")
         if cell.memory is not MemoryPolicy.STRICT and template.needs_nova_numa:
-            words = "must be strict with pages, with realtime and with guest_numa: visible, for Nova binds it"
+            words = "must be strict with pages, realtime, devices: local and guest_numa: visible, for Nova binds it"
             raise at.key("memory").error(words)
     if template.guest_numa is GuestNuma.HIDDEN:
         if template.needs_nova_numa and len(template.cells) > 1:
-            what = "pages in" if template.pages else "realtime with"
+            what = "pages in" if template.pages else "realtime with" if template.realtime else "devices: local with"
             reason = f"must be visible for {what} several cells: Nova puts what the guest sees as one node on one node"
             raise where.key("guest_numa").error(reason)
         return

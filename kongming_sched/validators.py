@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from kongming_sched.nova_numa.keys import DEVICES_KEY, LOCAL
 from kongming_sched.request import STRATEGY_KEY, TEMPLATE_KEY, NumaStrategy
 from kongming_sched.template import NAME
 
@@ -34,6 +35,11 @@ def register() -> list[Any]:
                 name=STRATEGY_KEY,
                 description="Which NUMA node of a host a server takes when several fit.",
                 value={"type": str, "description": "Overrides numa_strategy.", "enum": [str(s) for s in NumaStrategy]},
+            ),
+            base.ExtraSpecValidator(
+                name=DEVICES_KEY,
+                description="That devices are on the NUMA nodes of the server, as its template says.",
+                value={"type": str, "enum": [LOCAL]},
             ),
         ]
     except (ImportError, AttributeError, TypeError, ValueError) as error:

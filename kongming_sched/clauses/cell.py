@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kongming_sched.clauses.clause import Only, clause
 from kongming_sched.clauses.kinds import Choice, Cpus, Number
 from kongming_sched.clauses.pins import Pins
-from kongming_sched.clauses.words import CachePolicy, CpuPolicy, MemoryPolicy, ThreadPolicy
+from kongming_sched.clauses.words import CachePolicy, CpuPolicy, DevicePolicy, MemoryPolicy, ThreadPolicy
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.page_sizes import PageSize
 from kongming_sched.texts.whole_number import NODE_IDS
@@ -87,6 +87,13 @@ class TemplateCell:
             "Dedicated cells only: those of its vCPUs that float over the shared pool of the cell's node instead.",
             only=Only("cpus", CpuPolicy.DEDICATED, "shared vCPUs"),
             blank=True,
+        ),
+    )
+    devices: DevicePolicy = field(
+        default=DevicePolicy.ANY,
+        metadata=clause(
+            Choice(DevicePolicy),
+            "Where devices that are passed through are: on the NUMA nodes of the server's cells, or anywhere.",
         ),
     )
 

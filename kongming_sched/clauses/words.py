@@ -39,6 +39,15 @@ class CachePolicy(StrEnum):
     """In one, for which others move. The thread policy must be ``require`` or ``isolate``."""
 
 
+class DevicePolicy(StrEnum):
+    """Where the devices are that Nova passes through to a server."""
+
+    ANY = "any"
+    """Where Nova finds them, by the policy of the flavor or the image."""
+    LOCAL = "local"
+    """On the NUMA nodes of the server's cells only."""
+
+
 class MemoryPolicy(StrEnum):
     """Where the guest's memory may lie."""
 

@@ -62,10 +62,10 @@ class SetFlavor(Change):
         parser.add_argument(
             "--nova-cpu-policy",
             choices=[str(policy) for policy in NovaCpuPolicy],
-            help="For templates with pages, realtime or guest_numa: visible: the CPUs on which Nova starts the servers"
-            " before the agent pins them, of cpu_dedicated_set, which is the dedicated pool of such hosts, or of"
-            " cpu_shared_set, for hosts whose pool is in neither (default: what the flavor has, or else dedicated"
-            " unless a cell is shared)",
+            help="For templates with pages, realtime, devices: local or guest_numa: visible: the CPUs on which Nova"
+            " starts the servers before the agent pins them, of cpu_dedicated_set, which is the dedicated pool of such"
+            " hosts, or of cpu_shared_set, for hosts whose pool is in neither (default: what the flavor has, or else"
+            " dedicated unless a cell is shared)",
         )
         return parser
 

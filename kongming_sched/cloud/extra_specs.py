@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from kongming_sched import exceptions
 from kongming_sched.cloud.compute import ComputeClient, Flavor
-from kongming_sched.nova_numa.keys import CPU_POLICY_KEY, REALTIME_KEY, NovaCpuPolicy
+from kongming_sched.nova_numa.keys import CPU_POLICY_KEY, DEVICES_KEY, REALTIME_KEY, NovaCpuPolicy
 from kongming_sched.placement import flavor as placement_flavor
 from kongming_sched.request import STRATEGY_KEY, TEMPLATE_KEY, PinningRequest, find_following
 from kongming_sched.template import CpuPolicy, PinningTemplate, ThreadPolicy
@@ -110,9 +110,10 @@ def steps_to_unset(present: Mapping[str, str]) -> list[Step]:
 def _in_order(owned: Iterable[str]) -> list[str]:
     """Keys to delete, in an order in which those that are left still show that they are KongMing's.
 
-    A flavor of other servers may lock their memory, too, so that this key is KongMing's beside that of real time only.
+    A flavor of other servers may lock their memory, too, and may have a policy for devices, so that these keys are
+    KongMing's beside that of real time and its own only.
     """
-    return sorted(owned, key=lambda key: key == REALTIME_KEY)
+    return sorted(owned, key=lambda key: key in (REALTIME_KEY, DEVICES_KEY))
 
 
 def carry_out(compute: ComputeClient, flavor: Flavor, steps: Iterable[Step]) -> None:

@@ -10,7 +10,7 @@ from kongming_sched import exceptions
 from kongming_sched.cloud.compute import Flavor
 from kongming_sched.cloud.extra_specs import CLOSED, present_cpu_policy, wanted_extra_specs
 from kongming_sched.cloud.nodes import threads_per_core
-from kongming_sched.nova_numa.keys import PAGE_SIZE_KEY
+from kongming_sched.nova_numa.keys import PAGE_SIZE_KEY, PCI_POLICY_KEY
 from kongming_sched.placement import flavor as placement_flavor
 from kongming_sched.request import GROUP, STRATEGY_KEY, TEMPLATE_KEY, NumaStrategy, PinningRequest, find_clash
 from kongming_sched.template import PinningTemplate
@@ -52,7 +52,8 @@ def find_flaw(flavor: Flavor, template_of: Callable[[str], PinningTemplate]) -> 
         problem = f"{_MEMORY} is 0, and Nova only finds hosts that give something of their own"
         return Flaw(problem, f"openstack flavor unset {name} --property {_MEMORY}")
     if clash := find_clash(specs):
-        noun = "pages" if clash == PAGE_SIZE_KEY else "NUMA nodes" if clash.startswith("hw:numa") else "CPUs"
+        nouns = {PCI_POLICY_KEY: "devices", PAGE_SIZE_KEY: "pages"}
+        noun = nouns.get(clash, "NUMA nodes" if clash.startswith("hw:numa") else "CPUs")
         return Flaw(f"{clash} makes Nova choose {noun} itself", f"openstack flavor unset {name} --property {clash}")
     if (strategy := specs.get(STRATEGY_KEY)) is not None and strategy not in list(NumaStrategy):
         problem = f"{STRATEGY_KEY} is {strategy!r}, and none of {', '.join(NumaStrategy)}"

@@ -67,7 +67,7 @@ def has_same_demand(old: PinningTemplate, new: PinningTemplate) -> bool:
 def _of_nova(template: PinningTemplate) -> tuple[object, ...]:
     """What Nova, and not the agent, gives a server, beside what it claims of a node."""
     floating = template.floating_vcpus if template.needs_nova_numa else None
-    return template.vcpus, template.guest_numa, template.realtime_vcpus, floating
+    return template.vcpus, template.guest_numa, template.realtime_vcpus, floating, template.has_local_devices
 
 
 def already_asks_for(flavor: Flavor, template: PinningTemplate) -> bool:
@@ -77,6 +77,8 @@ def already_asks_for(flavor: Flavor, template: PinningTemplate) -> bool:
         if request is None or flavor.vcpus != template.vcpus or len(request.cells) != len(template.cells):
             return False
         if (numa := request.nova_numa) and numa.pinned and numa.pinned != template.pinned_vcpus:
+            return False
+        if (numa.has_local_devices if numa else False) is not template.has_local_devices:
             return False
         if (numa.realtime if numa else CpuSet()) != template.realtime_vcpus:
             return False

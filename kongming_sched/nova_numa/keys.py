@@ -26,6 +26,11 @@ REALTIME_KEY = "hw:cpu_realtime"
 REALTIME_MASK_KEY = "hw:cpu_realtime_mask"
 EMULATOR_KEY = "hw:emulator_threads_policy"
 LOCKED_KEY = "hw:locked_memory"
+PCI_POLICY_KEY = "hw:pci_numa_affinity_policy"
+DEVICES_KEY = "kongming:devices"
+"""Says that Nova's policy for devices follows from the template: flavors without it may have any."""
+LOCAL = "local"
+_REQUIRED = "required"
 _OF_REALTIME = (REALTIME_KEY, REALTIME_MASK_KEY, EMULATOR_KEY)
 _MASK = re.compile(r"[0-9]{1,4}(?:-[0-9]{1,4})?(?:,[0-9]{1,4}(?:-[0-9]{1,4})?)*")
 """CPUs that are named one by one: Nova also takes masks that name those which are left out."""
@@ -69,6 +74,7 @@ class NovaNuma:
     :ivar has_own_emulator: whether Nova sets a CPU aside for QEMU's own threads, as it does for real-time servers whose
         template gives these one
     :ivar pinned: the vCPUs to which Nova gives a CPU each while the others float; empty if it gives one to all or none
+    :ivar has_local_devices: whether Nova takes devices of the server's nodes only
     """
 
     page_kib: int | None
@@ -77,6 +83,7 @@ class NovaNuma:
     realtime: CpuSet = CpuSet()
     has_own_emulator: bool = False
     pinned: CpuSet = CpuSet()
+    has_local_devices: bool = False
 
     def extra_specs(self, *, visible: bool) -> dict[str, str]:
         """The keys that make Nova lay a server out so.
@@ -86,12 +93,16 @@ class NovaNuma:
         specs: dict[str, str] = {}
         if self.page_kib is not None:
             specs[PAGE_SIZE_KEY] = size_name(self.page_kib).replace("iB", "B")  # as Nova's documents write it
-        if visible:
+        if self.has_local_devices:
+            specs |= {DEVICES_KEY: LOCAL, PCI_POLICY_KEY: _REQUIRED}
+        # Of a server with neither pages nor pinned vCPUs Nova makes nodes only if they are named.
+        is_pinned = self.cpu_policy is NovaCpuPolicy.DEDICATED
+        if visible or not (is_pinned or self.page_kib is not None):
             specs[NODES_KEY] = str(len(self.cells))
             for index, cell in enumerate(self.cells):
                 specs[f"hw:numa_cpus.{index}"] = str(cell.vcpus)
                 specs[f"hw:numa_mem.{index}"] = str(cell.memory_mb)
-        if self.cpu_policy is NovaCpuPolicy.DEDICATED:
+        if is_pinned:
             specs[CPU_POLICY_KEY] = _MIXED if self.pinned else str(self.cpu_policy)
             if self.pinned and not self.realtime:  # of both masks Nova takes one
                 specs[DEDICATED_MASK_KEY] = str(self.pinned)
@@ -125,6 +136,8 @@ def following_keys(
     of_cells = {f"hw:numa_{what}.{index}" for what in ("cpus", "mem") for index in range(cells)}
     if cells and extra_specs.get(NODES_KEY) == str(cells) and of_cells <= extra_specs.keys():
         following |= {NODES_KEY, *of_cells}
+    if DEVICES_KEY in extra_specs and extra_specs.get(PCI_POLICY_KEY) == _REQUIRED:
+        following.add(PCI_POLICY_KEY)
     policy = str(NovaCpuPolicy.DEDICATED) if not floats else _MIXED
     if extra_specs.get(CPU_POLICY_KEY) != policy:
         return frozenset(following)
@@ -153,6 +166,8 @@ def possible_keys(extra_specs: Mapping[str, str]) -> frozenset[str]:
     keys = {PAGE_SIZE_KEY, NODES_KEY, CPU_POLICY_KEY, DEDICATED_MASK_KEY, *_OF_REALTIME}
     if REALTIME_KEY in extra_specs:  # operators lock the memory of other servers, too
         keys.add(LOCKED_KEY)
+    if DEVICES_KEY in extra_specs:
+        keys.add(PCI_POLICY_KEY)
     return frozenset(key for key in extra_specs if key in keys or _OF_CELL.fullmatch(key))
 
 
@@ -164,6 +179,11 @@ def check_locked(extra_specs: Mapping[str, str]) -> None:
     if not _is_true(extra_specs.get(LOCKED_KEY, "true")):
         reason = f"is {quote(extra_specs[LOCKED_KEY])}, and the memory of real-time servers is locked; unset it"
         raise exceptions.InvalidRequest(LOCKED_KEY, reason)
+
+
+def contradicts_local_devices(extra_specs: Mapping[str, str]) -> bool:
+    """Whether by a flavor Nova may take devices of other nodes, although they have to be on those of the server."""
+    return DEVICES_KEY in extra_specs and extra_specs.get(PCI_POLICY_KEY, _REQUIRED) != _REQUIRED
 
 
 def _is_mask(extra_specs: Mapping[str, str], key: str) -> bool:
@@ -193,15 +213,36 @@ def read_nova_numa(extra_specs: Mapping[str, str], memory_mb: Sequence[int], pag
     pinned = CpuSet()
     if extra_specs.get(CPU_POLICY_KEY) == _MIXED:
         pinned = realtime or _read_mask(extra_specs, DEDICATED_MASK_KEY)
+    is_local = _read_devices(extra_specs)
     if NODES_KEY in extra_specs:
         cells = tuple(_read_cell(extra_specs, index, memory) for index, memory in enumerate(memory_mb))
-    elif page_kib is None and not realtime:
+    elif page_kib is None and not realtime and not is_local:
         return None
     elif len(memory_mb) > 1:
-        raise exceptions.InvalidRequest(NODES_KEY, "is missing, and the flavor takes pages on several nodes")
+        what = "devices of" if page_kib is None and is_local else "pages on"
+        raise exceptions.InvalidRequest(NODES_KEY, f"is missing, and the flavor takes {what} several nodes")
+    elif page_kib is None and policy is NovaCpuPolicy.SHARED:
+        reason = f"is missing, as is {CPU_POLICY_KEY}, and Nova knows no node whose devices the server may have"
+        raise exceptions.InvalidRequest(NODES_KEY, reason)
     else:
         cells = (GuestCell(None, memory_mb[0]),)
-    return NovaNuma(page_kib, policy, cells, realtime, bool(realtime) and EMULATOR_KEY in extra_specs, pinned)
+    has_own_emulator = bool(realtime) and EMULATOR_KEY in extra_specs
+    return NovaNuma(page_kib, policy, cells, realtime, has_own_emulator, pinned, is_local)
+
+
+def _read_devices(extra_specs: Mapping[str, str]) -> bool:
+    """Whether a flavor's devices have to be on the nodes of the server.
+
+    :raises InvalidRequest: if it says something else of devices, or does not say so to Nova
+    """
+    found = extra_specs.get(DEVICES_KEY)
+    if found is None:
+        return False
+    if found != LOCAL:
+        raise exceptions.InvalidRequest(DEVICES_KEY, f"{quote(found)} is not {LOCAL}")
+    if PCI_POLICY_KEY not in extra_specs:
+        raise exceptions.InvalidRequest(PCI_POLICY_KEY, f"is missing, and {DEVICES_KEY} is {LOCAL}")
+    return True
 
 
 def _read_realtime(extra_specs: Mapping[str, str]) -> CpuSet:

@@ -11,6 +11,9 @@ from kongming_sched.caches.rooms import rooms_taken
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.nova_numa.keys import (
     CPU_POLICY_KEY,
+    DEVICES_KEY,
+    LOCAL,
+    PCI_POLICY_KEY,
     GuestCell,
     NovaCpuPolicy,
     NovaNuma,
@@ -159,6 +162,8 @@ def extra_specs(
     if numa := _nova_numa(template, memory_mb, cpu_policy):
         specs |= numa.extra_specs(visible=template.guest_numa is GuestNuma.VISIBLE)
     others = {key: value for key, value in present.items() if specs.get(key) != value}
+    if template.has_local_devices:
+        others[DEVICES_KEY] = LOCAL
     if clash := find_clash(others):
         raise exceptions.InvalidRequest(clash, _why_other(clash, present, specs, template))
     for cell in cell_requests(template, memory_mb, threads_per_core):
@@ -177,9 +182,10 @@ def _why_other(key: str, present: Mapping[str, str], wanted: Mapping[str, str], 
     """Why a key of a flavor that has none of its template's keys yet clashes, and what to do."""
     if key not in wanted or present[key] in SIZES_OF_NOVAS_CHOICE:
         return why_clash(key, present).replace("one of them", "it first")
+    source = f"devices: {LOCAL} of" if key == PCI_POLICY_KEY else "the flavor's memory and"
     return (
-        f"is {present[key]}, and {wanted[key]} follows from template {template.name!r} and the flavor's memory; unset"
-        " it first, or change the template"
+        f"is {present[key]}, and {wanted[key]} follows from {source} template {template.name!r}; unset it first, or"
+        " change the template"
     )
 
 
@@ -192,7 +198,8 @@ def _nova_numa(template: PinningTemplate, memory_mb: int, cpu_policy: NovaCpuPol
     if not template.needs_nova_numa:
         if cpu_policy is NovaCpuPolicy.DEDICATED:
             reason = (
-                f"cannot be dedicated, for template {template.name!r} has no pages, realtime or guest_numa: visible"
+                f"cannot be dedicated, for template {template.name!r} has no pages, realtime, devices: local or"
+                " guest_numa: visible"
             )
             raise exceptions.InvalidRequest(CPU_POLICY_KEY, reason)
         return None
@@ -206,12 +213,20 @@ def _nova_numa(template: PinningTemplate, memory_mb: int, cpu_policy: NovaCpuPol
     cells = [GuestCell(cell.vcpus, share) for cell, share in zip(template.cells, shares, strict=True)]
     has_own_emulator = template.realtime is not None and template.emulator is EmulatorPolicy.OWN
     pinned = template.pinned_vcpus if template.floating_vcpus and policy is NovaCpuPolicy.DEDICATED else CpuSet()
-    return NovaNuma(page_kib, policy, tuple(cells), template.realtime_vcpus, has_own_emulator, pinned)
+    return NovaNuma(
+        page_kib,
+        policy,
+        tuple(cells),
+        template.realtime_vcpus,
+        has_own_emulator,
+        pinned,
+        template.has_local_devices,
+    )
 
 
 def owned_keys(present: Mapping[str, str]) -> list[str]:
     """The keys that :func:`extra_specs` has written, so that a flavor can be set again or unset."""
-    owned = {TEMPLATE_KEY, STRATEGY_KEY}
+    owned = {TEMPLATE_KEY, STRATEGY_KEY, DEVICES_KEY}
     groups = [key for key in present if key.startswith((f"resources{GROUP}", f"trait{GROUP}"))]
     if TEMPLATE_KEY not in present and not groups:  # flavors of bare metal have resources:VCPU=0 too
         return sorted(owned & present.keys())

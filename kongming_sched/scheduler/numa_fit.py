@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from nova import objects
 from nova.virt import hardware
 
+from kongming_sched.nova_numa.keys import DEVICES_KEY
 from kongming_sched.nova_numa.markers import marker
 
 
@@ -49,6 +50,7 @@ class NumaFit:
 
     def __init__(self, spec: Any) -> None:
         self._topology = spec.numa_topology.obj_clone()  # the fit writes into what it is given
+        self._has_local_devices = DEVICES_KEY in spec.flavor.extra_specs
         self._pci_requests = spec.pci_requests.requests if spec.pci_requests else None
         asked = spec.network_metadata if "network_metadata" in spec else None
         self._physnets = set(asked.physnets) if asked and "physnets" in asked else set()
@@ -114,9 +116,14 @@ class NumaFit:
         if self._pci_requests and any(self._fits_without_devices(host_state, nodes) for nodes in tried):
             named = sorted({request.alias_name for request in self._pci_requests if request.alias_name})
             devices = f"device of alias {' or '.join(named)}" if named else "device for a port of the server"
+            other = (
+                "take devices: local off the template"
+                if self._has_local_devices
+                else "let hw:pci_numa_affinity_policy be preferred"
+            )
             return (
                 f"no free {devices} is near node {words}, where Placement has room for the server; see [pci] of that"
-                " host's nova.conf, or let hw:pci_numa_affinity_policy be preferred"
+                f" host's nova.conf, or {other}"
             )
         return f"Nova's own fit does not put the server on node {words}, where Placement has room for it"
 

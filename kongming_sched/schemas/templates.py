@@ -26,9 +26,9 @@ def file_schema(template: type[PinningTemplate] = PinningTemplate) -> Schema:
         " without a gap, that no host CPU and no node stands in two cells, that each vCPU of an explicit cell has pins,"
         " that a set leaves some CPU and no range runs backwards, that a quota is for a vCPU that there is, that all"
         " cells have pages of one size, in several cells only with guest_numa: visible, that with either of them, or"
-        " with realtime, memory is strict and, where the guest sees its nodes, the cells stand in ascending order of"
-        " theirs, that shared vCPUs are some of their cell and not all, that real-time vCPUs have a host CPU each and"
-        " leave one for QEMU's own threads,"
+        " with realtime or devices: local, memory is strict and, where the guest sees its nodes, the cells stand in"
+        " ascending order of theirs, that devices are local in all cells or in none, that shared vCPUs are some of"
+        " their cell and not all, that real-time vCPUs have a host CPU each and leave one for QEMU's own threads,"
         " that a cell in one cache takes whole cores, and that periods are of one time zone that there is, last for"
         " some time, say what is other then, do not overlap, and leave emulator out where the template's is own.",
         "$defs": {"cpu_set": CPU_SET_DEFINITION},

@@ -150,6 +150,14 @@ SCHEDULER = (
         ("tests/unit/scheduler/test_numa_fit.py",),
     ),
     Mutation(
+        "devices-of-other-nodes",
+        "kongming_sched/nova_numa/keys.py",
+        "return DEVICES_KEY in extra_specs and extra_specs.get(PCI_POLICY_KEY, _REQUIRED) != _REQUIRED",
+        "return False",
+        "a flavor of local devices lets Nova take devices of other nodes, and the log names another key",
+        ("tests/unit/nova_numa/test_keys.py",),
+    ),
+    Mutation(
         "topology-of-an-image",
         "kongming_sched/scheduler/nova_request.py",
         "if difference := _difference(topology, request, request.nova_numa) or",

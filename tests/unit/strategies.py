@@ -20,6 +20,7 @@ from kongming_sched.qos import QUOTA_US, Qos, VcpuQos, group_quotas
 from kongming_sched.template import (
     CachePolicy,
     CpuPolicy,
+    DevicePolicy,
     EmulatorPolicy,
     GuestNuma,
     MemoryPolicy,
@@ -143,7 +144,8 @@ def templates(draw: st.DrawFn, template: type[PinningTemplate] = PinningTemplate
     cells = []
     for index, (start, end) in enumerate(itertools.pairwise(bounds)):
         node = nodes[index] if draw(st.booleans()) else None
-        given = {"pages": numa["pages"]} | ({"memory": MemoryPolicy.STRICT} if any(numa.values()) else {})
+        given = {"pages": numa["pages"], "devices": numa["devices"] or DevicePolicy.ANY}
+        given |= {"memory": MemoryPolicy.STRICT} if any(numa.values()) else {}
         cells.append(_cell(draw, cell_class(template), CpuSet.of(vcpus[start:end]), index, node, given))
     guest_numa = numa["guest_numa"] or GuestNuma.HIDDEN
     drawn = {"qos": draw(qos(len(vcpus))), "guest_numa": guest_numa, **_realtime(draw, cells, guest_numa)}
@@ -169,10 +171,15 @@ def _realtime(draw: st.DrawFn, cells: Sequence[TemplateCell], guest_numa: GuestN
 
 @st.composite
 def _nova_numa(draw: st.DrawFn, cells: int) -> dict[str, Any]:
-    """The size of the pages of all cells, and whether the guest sees its nodes, each None if as by default."""
+    """The pages and the devices of all cells, and whether the guest sees its nodes, each None if as by default."""
     size = draw(st.none() | st.sampled_from(SMALL_PAGES))
     is_visible = (size is not None and cells > 1) or draw(st.booleans())
-    return {"pages": size, "guest_numa": GuestNuma.VISIBLE if is_visible else None}
+    is_local = (cells == 1 or is_visible) and draw(st.booleans())
+    return {
+        "pages": size,
+        "guest_numa": GuestNuma.VISIBLE if is_visible else None,
+        "devices": DevicePolicy.LOCAL if is_local else None,
+    }
 
 
 def _ascending(nodes: list[int | None]) -> list[int | None]:

@@ -23,6 +23,7 @@ from kongming_sched.template import PinningTemplate
         ("kongming:numa_strategy", "pack"),
         ("kongming:numa_strategy", "spread"),
         ("kongming:numa_strategy", "scatter"),
+        ("kongming:devices", "local"),
     ],
 )
 def test_what_means_something_passes(name: str, value: str) -> None:
@@ -41,6 +42,7 @@ def test_what_means_something_passes(name: str, value: str) -> None:
         ("kongming:numa_strategy", ""),
         ("kongming:numa_strategy", "Pack"),
         ("kongming:numa_strategy", "balance"),
+        ("kongming:devices", "near"),
         ("kongming:tempalte", "gold"),
     ],
 )

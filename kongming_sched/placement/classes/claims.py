@@ -64,7 +64,8 @@ def claim_on(states: Mapping[int, NodeState], consumer: str) -> dict[int, Mappin
 def why_not_live(template: PinningTemplate) -> str | None:
     """Why no running server can change to a template; None if one can."""
     if template.needs_nova_numa:
-        return f"Nova lays out the servers of template {template.name!r} (pages, guest_numa, realtime) at their start"
+        words = "(pages, guest_numa, realtime, devices)"
+        return f"Nova lays out the servers of template {template.name!r} {words} at their start"
     return None
 
 
@@ -74,7 +75,7 @@ def why_flavor_bars(extra_specs: Mapping[str, str], request: PinningRequest | No
     :param request: what the flavor asks of KongMing
     """
     if request is not None and request.nova_numa is not None:
-        return "its flavor lets Nova lay it out (pages, guest_numa, realtime), which cannot be changed live"
+        return "its flavor lets Nova lay it out (pages, guest_numa, realtime, devices), which cannot be changed live"
     if clash := find_clash(extra_specs):
         return f"by {clash} of its flavor Nova places its vCPUs or its memory itself"
     return None

@@ -188,7 +188,7 @@ def test_metadata_gives_way(openstack: Shell, nova: Nova, server: str) -> None:
 
 WRONG = {
     "--template wide": "it has 2 vCPUs and template 'wide' has 4",
-    "--template paged": "Nova lays out the servers of template 'paged' (pages, guest_numa, realtime) at their start",
+    "--template paged": "Nova lays out the servers of template 'paged' (pages, guest_numa, realtime, devices)",
     "--template gone": "no template is named 'gone'",
     "--template silver --node 7": "its host has no node 7 in Placement; it has 0, 1",
     "--template exact --node 0": "node 0 does not offer template 'exact'",

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 from xml.etree import ElementTree
@@ -48,6 +50,7 @@ class NumaCloud(Cloud):
     )
     marked_nodes: tuple[int, ...] = (0, 1)
     pools = POOLS
+    devices: Any = None
 
     def setUp(self) -> None:
         self.flags(cpu_dedicated_set=str(self.pools.dedicated), group="compute")
@@ -67,7 +70,7 @@ class NumaCloud(Cloud):
         info = fakelibvirt.HostInfo(
             cpu_nodes=2, cpu_sockets=1, cpu_cores=4, cpu_threads=1, kB_mem=2 * NODE_KB, mempages=mempages
         )
-        self.start_compute(name, info)
+        self.start_compute(name, info, pci_info=self.devices)
         registry = NodeRegistry(self.client, name)
         root, _, states = registry.observe()
         pages = dict.fromkeys(range(2), (HugePages(PAGE_KIB, PAGES),))
@@ -159,6 +162,54 @@ class MixedTest(NumaCloud):
             pins = {pin.get("vcpu"): str(pin.get("cpuset")) for pin in starts[node].iterfind("cputune/vcpupin")}
             assert str(4 * node) == pins.pop("0")
             assert [str(4 * node + 2), str(4 * node + 3)] == sorted(pins.values())
+
+
+class LocalDevicesTest(NumaCloud):
+    """Servers with a device, of which the host has one, near node 1."""
+
+    pools = HostPools(CpuSet.parse("2-3,6-7"), CpuSet.parse("1,5"), CpuSet.parse("0,4"), 4.0)
+    DEVICE = MappingProxyType({"vendor_id": fakelibvirt.PCI_VEND_ID, "product_id": fakelibvirt.PCI_PROD_ID})
+
+    def setUp(self) -> None:
+        alias = json.dumps({**self.DEVICE, "name": "nic"})
+        self.flags(device_spec=[json.dumps(dict(self.DEVICE))], alias=[alias], group="pci")
+        super().setUp()
+        self.devices = fakelibvirt.HostPCIDevicesInfo(num_pfs=0, num_vfs=0, num_pci=1, numa_node=1)
+
+    def add_flavor_with_device(self, **cell: object) -> str:
+        """A flavor of one device, and of a template with one cell of one vCPU, on a new host."""
+        template = self.add_template("local", {"vcpus": "0", "cpus": "dedicated", "devices": "local"} | cell)
+        self.add_host("c1", template)
+        return self.add_flavor(template, **{"pci_passthrough:alias": "nic:1"})
+
+    def test_the_server_is_led_to_the_node_of_the_device(self) -> None:
+        """To node 1, although node 0 is the first; the next server finds no device, which Nova's own filters see."""
+        flavor = self.add_flavor_with_device()
+        starts = xml_of_starts(self)
+        (server,) = self.boot(flavor)
+        self.assert_on(server, 1)
+        (xml,) = starts
+        assert xml.find("devices/hostdev") is not None
+        assert "Filter NUMATopologyFilter returned 0 hosts" in self.refuse(flavor)
+
+    def test_a_shared_server_is_led_there_too(self) -> None:
+        """Nova knows its node by the keys that name it."""
+        (server,) = self.boot(self.add_flavor_with_device(cpus="shared"))
+        assert [1] == self.novas_nodes(server)
+
+    def test_a_cell_on_another_node_gets_no_host(self) -> None:
+        """The log names device and node, and what to change."""
+        log = self.refuse(self.add_flavor_with_device(node=0))
+        assert "no free device of alias nic is near node 0, where Placement has room for the server" in log
+        assert "or take devices: local off the template" in log
+
+    def test_without_the_word_a_device_of_another_node_will_do(self) -> None:
+        """Where the flavor has Nova's own policy for that."""
+        template = self.add_template("paged", pages(0))
+        self.add_host("c1", template)
+        more = {"pci_passthrough:alias": "nic:1", "hw:pci_numa_affinity_policy": "preferred"}
+        (server,) = self.boot(self.add_flavor(template, **more))
+        self.assert_on(server, 0)
 
 
 class RealtimeTest(NumaCloud):

@@ -57,6 +57,16 @@ MIXED_REALTIME = {
 }
 
 
+LOCAL = {
+    "kongming:template": "local",
+    "kongming:devices": "local",
+    "hw:cpu_policy": "dedicated",
+    "hw:pci_numa_affinity_policy": "required",
+    "resources_KONGMING0:CUSTOM_KONGMING_PCPU": "2",
+    "resources_KONGMING0:CUSTOM_KONGMING_MEMORY_MB": "256",
+}
+
+
 def without(specs: dict[str, str], *keys: str) -> dict[str, str]:
     """All but these keys."""
     return {key: value for key, value in specs.items() if key not in keys}
@@ -165,6 +175,9 @@ def test_a_group_counts_its_memory() -> None:
         pytest.param(
             MIXED_REALTIME | {"hw:cpu_dedicated_mask": "1-3"}, "hw:cpu_dedicated_mask", id="two masks for one set"
         ),
+        pytest.param(
+            LOCAL | {"hw:pci_numa_affinity_policy": "preferred"}, "hw:pci_numa_affinity_policy", id="devices elsewhere"
+        ),
         pytest.param(without(REALTIME, "hw:cpu_policy"), "hw:cpu_realtime", id="real time without pinning"),
         pytest.param(REALTIME | {"hw:cpu_realtime": "no"}, "hw:cpu_policy", id="no real time"),
         pytest.param(without(REALTIME, "hw:cpu_realtime_mask"), "hw:cpu_policy", id="real time without its vCPUs"),
@@ -215,6 +228,27 @@ def test_large_is_refused_with_its_reason() -> None:
             "resources_KONGMING1:*",
             "takes memory in pages of another size",
             id="one cell with pages and one without",
+        ),
+        pytest.param(
+            without(LOCAL, "hw:pci_numa_affinity_policy", "hw:cpu_policy"),
+            "hw:pci_numa_affinity_policy",
+            "is missing, and kongming:devices is local",
+            id="local devices of which Nova does not know",
+        ),
+        pytest.param(
+            without(LOCAL, "hw:cpu_policy"),
+            "hw:numa_nodes",
+            "is missing, as is hw:cpu_policy, and Nova knows no node whose devices the server may have",
+            id="local devices of no node",
+        ),
+        pytest.param(
+            LOCAL | {"resources_KONGMING1:CUSTOM_KONGMING_PCPU": "1"},
+            "hw:numa_nodes",
+            "is missing, and the flavor takes devices of several nodes",
+            id="devices of two nodes",
+        ),
+        pytest.param(
+            LOCAL | {"kongming:devices": "near"}, "kongming:devices", "'near' is not local", id="devices near"
         ),
         pytest.param(
             TWO_CELLS | {"hw:numa_mem.1": "86"},

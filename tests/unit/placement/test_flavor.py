@@ -303,6 +303,56 @@ def test_nova_need_not_pin_a_mixed_cell() -> None:
     assert {"hw:mem_page_size": "2MB"} == _novas(written)
 
 
+LOCAL = {"kongming:devices": "local", "hw:pci_numa_affinity_policy": "required"}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        pytest.param(make({"vcpus": "0-3", "devices": "local"}), {"hw:cpu_policy": "dedicated"}, id="dedicated"),
+        pytest.param(
+            make({"vcpus": "0-3", "cpus": "shared", "devices": "local"}),
+            {"hw:numa_nodes": "1", "hw:numa_cpus.0": "0-3", "hw:numa_mem.0": "2048"},
+            id="a node is named where nothing else makes Nova lay the server out",
+        ),
+        pytest.param(
+            make({"vcpus": "0-3", "cpus": "shared", "devices": "local", "pages": "2MiB"}),
+            {"hw:mem_page_size": "2MB"},
+            id="its pages do",
+        ),
+    ],
+)
+def test_nova_takes_devices_of_the_node(template: PinningTemplate, expected: dict[str, str]) -> None:
+    """And of no other; the flavor shows that its policy for devices follows from the template."""
+    written = specs(template)
+    assert LOCAL | expected == _novas(written) | {"kongming:devices": written["kongming:devices"]}
+    request = PinningRequest.from_extra_specs(written)
+    assert request is not None
+    assert request.nova_numa is not None
+    assert request.nova_numa.has_local_devices
+    assert {} == {key: value for key, value in written.items() if key not in owned_keys(written)}
+
+
+def test_another_policy_for_devices_contradicts_local_ones() -> None:
+    """The key is named, and what to do; without local devices it is the operator's."""
+    present = {"hw:pci_numa_affinity_policy": "preferred"}  # one that an operator has written
+    with pytest.raises(InvalidRequest, match="is preferred, and required follows from devices: local of") as caught:
+        specs(make({"vcpus": "0-3", "devices": "local"}), present)
+    assert "hw:pci_numa_affinity_policy" == caught.value.key
+    assert "hw:pci_numa_affinity_policy" not in owned_keys(present | specs(make({"vcpus": "0-3"}), present))
+
+
+def test_an_interrupted_change_leaves_no_key_of_devices() -> None:
+    """The policy that an operator gave other servers stays."""
+    written = specs(make({"vcpus": "0-3", "devices": "local"})) | {"kongming:template": "(being changed)"}
+    assert {} == {key: value for key, value in written.items() if key not in owned_keys(written)}
+    present = specs(make({"vcpus": "0"})) | {
+        "kongming:template": "(being changed)",
+        "hw:pci_numa_affinity_policy": "required",
+    }
+    assert "hw:pci_numa_affinity_policy" not in owned_keys(present)
+
+
 def test_nova_must_pin_what_runs_in_real_time() -> None:
     """It refuses the keys otherwise."""
     with pytest.raises(InvalidRequest, match="cannot be shared, for the template has realtime"):
@@ -312,7 +362,11 @@ def test_nova_must_pin_what_runs_in_real_time() -> None:
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        pytest.param(make({"vcpus": "0"}), "has no pages, realtime or guest_numa: visible", id="Nova knows no node"),
+        pytest.param(
+            make({"vcpus": "0"}),
+            "has no pages, realtime, devices: local or guest_numa: visible",
+            id="Nova knows no node",
+        ),
         pytest.param(
             make({"vcpus": "0", "cpus": "shared", "pages": "2MiB"}), "the template has shared cells", id="a shared cell"
         ),

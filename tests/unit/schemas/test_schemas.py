@@ -32,9 +32,17 @@ BEYOND_A_SCHEMA = [
     r"leaves no CPU",
     r"runs backwards",
     r"Nova gives a server one size",
-    r"must be strict with pages and with guest_numa",
-    r"must be visible for pages in several cells",
+    r"must be strict with pages",
+    r"must be visible for (pages|realtime|devices)",
     r"in ascending order of their nodes",
+    r"devices of the nodes of all cells alike",
+    r"is none of this cell",
+    r"leaves no dedicated vCPU",
+    r"cannot be shared with realtime",
+    r"runs in real time",
+    r"all that are not shared",
+    r"one needs threads: require or isolate",
+    r"at hours",
     r"\d+\.0 is not a",  # to JSON Schema, 5.0 is an integer
 ]
 """The rules that the schema's description names as those that only the command checks."""
