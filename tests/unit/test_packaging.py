@@ -126,7 +126,7 @@ def test_debians_packages_want_the_same_versions() -> None:
     asked = re.findall(r"^ python3-([a-z0-9.-]+) \(>= (?:\d+:)?([0-9.]+)\)", control, re.MULTILINE)
     extra = bounds(setup_cfg()["extras"]["agent"])
     wanted = bounds((ROOT / "requirements.txt").read_text()) | extra | {"setuptools": "64"}
-    debians = {"pyyaml": "yaml", "python-dateutil": "dateutil"}
-    wanted = {debians.get(name, name): bound for name, bound in wanted.items()}
+    in_debian = {"pyyaml": "yaml", "python-dateutil": "dateutil"}
+    wanted = {in_debian.get(name, name): bound for name, bound in wanted.items()}
     del wanted["libvirt-python"]  # Debian builds it for its own libvirt
     assert {(normalise(name), bound) for name, bound in asked} == set(wanted.items())
