@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from testbed.peers.__main__ import Seen, differences, has_run
+from testbed.peers.comparison import Seen, differences, has_run
 
 _TEST = "nova/tests/functional/libvirt/test_vgpu.py::VGPUTests::test_create"
 
