@@ -98,6 +98,7 @@ class Recalled:
         self._behind: list[tuple[State, WSGIEnvironment, bytes]] = []
         """Writes that the application has not got yet, each with the state before it."""
         self._lock = threading.Lock()
+        self._is_closed = False
         self.made = 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -108,6 +109,11 @@ class Recalled:
             answer = self._read(environ, body) if environ["REQUEST_METHOD"] == "GET" else self._write(environ, body)
         start_response(answer.status, [(name, value.replace(_HOST, host)) for name, value in answer.headers])
         return list(answer.body)
+
+    def close(self) -> None:
+        """Let the application not be started any more, as by a thread of a test that has ended."""
+        with self._lock:
+            self._is_closed = True
 
     def _read(self, environ: WSGIEnvironment, body: bytes) -> _Answer:
         asked = _question(environ, body)
@@ -132,6 +138,8 @@ class Recalled:
 
     def _ask(self, environ: WSGIEnvironment, body: bytes) -> _Answer:
         """Have the application answer, once it has got all that was answered by memory."""
+        if self._is_closed:
+            raise RuntimeError("the test whose Placement is asked has ended")
         if self._running is None:
             self._running = self._start()
         if self._behind:

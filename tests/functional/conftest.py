@@ -104,6 +104,7 @@ def running_placement() -> Iterator[PlacementService]:
         application = Recalled(start, MEMORY)
         stack.enter_context(schemas_checked_once())
         stack.enter_context(interceptor.RequestsInterceptor(lambda: application, url=endpoint))
+        stack.callback(application.close)  # first of all, or a thread that is late starts what nobody ends
         yield PlacementService(endpoint, TOKEN, make_adapter(endpoint, TOKEN))
 
 

@@ -184,3 +184,19 @@ def test_a_write_that_breaks_off() -> None:
 
     assert "[(1, 'y')]" == ask(application, "GET", "a")[1]
     assert "[(1, 'y')]" == ask(Recalled(start(Notes()), memory), "PUT", "a", "y")[1]
+
+
+def test_who_is_late() -> None:
+    """An application whose test has ended is not started any more, for nobody would end it."""
+    started = []
+
+    def begin() -> tuple[WSGIApplication, sqlite3.Connection]:
+        started.append(Notes())
+        return started[0], started[0].database
+
+    application = Recalled(begin, Memory())
+    application.close()
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        ask(application, "GET", "/a")
+    assert [] == started
