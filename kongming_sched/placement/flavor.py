@@ -182,11 +182,10 @@ def _why_other(key: str, present: Mapping[str, str], wanted: Mapping[str, str], 
     """Why a key of a flavor that has none of its template's keys yet clashes, and what to do."""
     if key not in wanted or present[key] in SIZES_OF_NOVAS_CHOICE:
         return why_clash(key, present).replace("one of them", "it first")
-    source = f"devices: {LOCAL} of" if key == PCI_POLICY_KEY else "the flavor's memory and"
-    return (
-        f"is {present[key]}, and {wanted[key]} follows from {source} template {template.name!r}; unset it first, or"
-        " change the template"
-    )
+    source = f"template {template.name!r} and the flavor's memory"
+    if key == PCI_POLICY_KEY:
+        source = f"devices: {LOCAL} of template {template.name!r}"
+    return f"is {present[key]}, and {wanted[key]} follows from {source}; unset it first, or change the template"
 
 
 def _nova_numa(template: PinningTemplate, memory_mb: int, cpu_policy: NovaCpuPolicy | None) -> NovaNuma | None:

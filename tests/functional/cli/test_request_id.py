@@ -70,8 +70,9 @@ def test_nothing_is_said_without_v(openstack: Shell) -> None:
     assert "" == openstack("kongming template list").err
 
 
-def test_nova_is_asked_with_it(openstack_with_nova: Shell) -> None:
+def test_nova_is_asked_with_it(openstack_with_nova: Shell, caplog: pytest.LogCaptureFixture) -> None:
     """Nova gets the id too, in the header that all services read."""
+    caplog.set_level(logging.DEBUG, "keystoneauth.session")  # which another test of this process may have silenced
     done = openstack_with_nova("--debug kongming server list")
     (request_id,) = set(TOLD.findall(done.err))
     asked = [line for line in done.err.splitlines() if "curl" in line and "/servers/detail" in line]

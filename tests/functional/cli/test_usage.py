@@ -21,7 +21,7 @@ from tests.functional.cli.shell import Shell
         ("template show", "the following arguments are required: <name>"),
         ("template delete", "the following arguments are required: <name>"),
         ("host show", "the following arguments are required: <host>"),
-        ("explain", "the following arguments are required: --flavor"),
+        ("explain", "one of the arguments --flavor --server is required"),
         ("capacity --template gold --flavor f", "not allowed with argument"),
         ("report", "the following arguments are required: --html"),
         ("capacity --host c1 --aggregate rack1", "not allowed with argument"),
