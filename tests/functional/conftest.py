@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -91,13 +92,29 @@ def make_adapter(endpoint: str, token: str) -> adapter.Adapter:
 
 
 @contextlib.contextmanager
+def _unseeded() -> Iterator[None]:
+    """Numbers that no test has seeded, as hypothesis does before each example.
+
+    Databases are called by such numbers. Of two with one name the second would be made by what made the first one, and
+    would stay that of the process when its test ends.
+    """
+    state = random.getstate()
+    random.seed()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+@contextlib.contextmanager
 def running_placement() -> Iterator[PlacementService]:
     """A Placement that holds nothing."""
     endpoint = f"http://{uuid.uuid4()}/placement"
     with contextlib.ExitStack() as stack:
 
         def start() -> tuple[WSGIApplication, sqlite3.Connection]:
-            running = stack.enter_context(placement_fixture.PlacementFixture(TOKEN, use_intercept=False))
+            with _unseeded():
+                running = stack.enter_context(placement_fixture.PlacementFixture(TOKEN, use_intercept=False))
             with contextlib.closing(db_api.get_placement_engine().raw_connection()) as pooled:  # of which there is one
                 return deploy.loadapp(running.conf_fixture.conf), pooled.driver_connection
 
