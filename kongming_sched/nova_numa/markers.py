@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from kongming_sched.texts.counted import first
 from kongming_sched.texts.whole_number import NODE_IDS, find_whole_number
@@ -27,6 +27,19 @@ def node_of_marker(physnet: str) -> int | None:
 def markers_of(node_ids: Collection[int]) -> dict[str, tuple[int, ...]]:
     """The markers that a host needs, each with the node that it is near."""
     return {marker(node): (node,) for node in sorted(node_ids)}
+
+
+def marker_lines(markers: Mapping[str, tuple[int, ...]], physnets: Iterable[str] = ()) -> list[str]:
+    """The lines of nova.conf that mark the nodes of a host.
+
+    :param markers: as :func:`markers_of` gives them
+    :param physnets: those that are there already: of several files the last one's list holds
+    """
+    others = [name for name in physnets if node_of_marker(name) is None]
+    lines = ["[neutron]", f"physnets = {','.join([*others, *markers])}"]
+    for name, nodes in markers.items():
+        lines += [f"[neutron_physnet_{name}]", f"numa_nodes = {nodes[0]}"]
+    return lines
 
 
 def why_not_led(node_ids: Collection[int], configured: Mapping[str, tuple[int, ...]]) -> str:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import combinations
 from pathlib import Path
 
-from kongming_sched.nova_numa.markers import markers_of
+from kongming_sched.nova_numa.markers import marker_lines, markers_of
 from testbed.lab.hypervisor import URI, Connection, hypervisor
 from testbed.lab.nova_api import placement_section
 from testbed.lab.placement_api import PlacementApi
@@ -35,15 +35,6 @@ reserved_memory_mb = 256
 libvirt_uri = {URI}
 interval_seconds = 2
 """
-
-
-def _marker_sections() -> str:
-    """What nova.conf has of such a host, where ``kongming-agent --check`` prints it."""
-    markers = markers_of(machine.NODES)
-    lines = ["[neutron]", f"physnets = {','.join(markers)}"]
-    for name, nodes in markers.items():
-        lines += [f"[neutron_physnet_{name}]", f"numa_nodes = {nodes[0]}"]
-    return "\n".join([*lines, ""])
 
 
 def within_capabilities(unit: str) -> list[str]:
@@ -147,7 +138,9 @@ def numa_host(directory: Path, screen: Screen) -> Iterator[tuple[NumaHost, Child
             if not template.host_cpus:
                 cloud.templates.create(template)
         configuration = directory / "kongming-agent.conf"
-        configuration.write_text(_AGENT + _marker_sections() + placement_section(placement.endpoint))
+        configuration.write_text(
+            "\n".join([_AGENT, *marker_lines(markers_of(machine.NODES)), placement_section(placement.endpoint)])
+        )
         command: list[str | Path] = ["python3", PARCEL / "site/bin/kongming-agent", "--config-file", configuration]
         bounds = within_capabilities((PARCEL / UNIT).read_text())
         with ChildProcess("kongming-agent", [*bounds, *command], directory) as agent:

@@ -12,7 +12,7 @@ from kongming_sched.agent.inspect.findings import Finding, Level
 from kongming_sched.agent.settings import Settings
 from kongming_sched.conf import nova_markers
 from kongming_sched.cpuset import CpuSet
-from kongming_sched.nova_numa.markers import markers_of, node_of_marker
+from kongming_sched.nova_numa.markers import marker_lines, markers_of
 from kongming_sched.pools import HostCpus
 from kongming_sched.texts.counted import first
 
@@ -82,7 +82,7 @@ def snippet(options: NovaNumaOptions, cpus: HostCpus) -> str:
     lines: list[str] = []
     markers = _markers(cpus)
     if options.nodes != markers:
-        lines += _marker_lines(options, markers)
+        lines += marker_lines(markers, options.physnets)
     if not options.cpu_dedicated_set:
         lines += _pool_lines(options, cpus)
     lines += _power_lines(options, cpus)
@@ -101,21 +101,12 @@ def further_file(options: NovaNumaOptions, cpus: HostCpus) -> str:
     :param options: of the files that nova-compute reads before it
     """
     head = f"# For {_SERVERS}; printed by kongming-agent --nova-conf."
-    lines = [*_marker_lines(options, _markers(cpus)), *_pool_lines(options, cpus), *_power_lines(options, cpus)]
+    lines = [*marker_lines(_markers(cpus), options.physnets), *_pool_lines(options, cpus), *_power_lines(options, cpus)]
     return "\n".join([head, *lines, ""])
 
 
 def _markers(cpus: HostCpus) -> dict[str, tuple[int, ...]]:
     return markers_of([node.id for node in cpus.topology.nodes])
-
-
-def _marker_lines(options: NovaNumaOptions, markers: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """With the physical networks that are there: of several files the last one's list holds."""
-    others = [name for name in options.physnets if node_of_marker(name) is None]
-    lines = ["[neutron]", f"physnets = {','.join([*others, *markers])}"]
-    for name, nodes in markers.items():
-        lines += [f"[neutron_physnet_{name}]", f"numa_nodes = {nodes[0]}"]
-    return lines
 
 
 def _pool_lines(options: NovaNumaOptions, cpus: HostCpus) -> list[str]:
