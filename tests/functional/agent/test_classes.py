@@ -67,6 +67,14 @@ class ClassWorld:
             wanted[self.world.node(node)] = amounts
         self.placement.allocate(server, wanted)
 
+    def hand_claim_to_migration(self, server: str) -> None:
+        """Let another consumer have what a server has claimed, as Nova does where it moves a server."""
+        claim = self.placement.client.claim(server)
+        assert claim is not None
+        headers = {"OpenStack-API-Version": "placement 1.36"}
+        self.placement.adapter.delete(f"/allocations/{server}", headers=headers)
+        self.placement.allocate(OTHER, {key: dict(value) for key, value in claim.resources.items()})
+
     def nova(self, server: str) -> Server:
         """A server as Nova's API has it."""
         domain = next(domain for domain in self.world.host.domains() if domain.uuid == server)
@@ -201,11 +209,8 @@ def test_a_guest_that_leaves_keeps_its_cpus(classes: ClassWorld) -> None:
     server = classes.boot("plain-1", None, vcpus=2)
     classes.set(server, "silver", 1)
     classes.world.settle()
-    before, claim = classes.vcpus(server), classes.placement.client.claim(server)
-    assert claim is not None
-    headers = {"OpenStack-API-Version": "placement 1.36"}
-    classes.placement.adapter.delete(f"/allocations/{server}", headers=headers)
-    classes.placement.allocate(OTHER, {key: dict(value) for key, value in claim.resources.items()})
+    before = classes.vcpus(server)
+    classes.hand_claim_to_migration(server)
 
     assert classes.world.settle().problems == ()
     assert before == classes.vcpus(server)
@@ -377,11 +382,8 @@ def test_not_while_it_is_resized_here(classes: ClassWorld) -> None:
     server = classes.boot("plain-1", None, vcpus=2)
     classes.set(server, "silver", 1)
     classes.world.settle()
-    before, claim = classes.vcpus(server), classes.placement.client.claim(server)
-    assert claim is not None
-    headers = {"OpenStack-API-Version": "placement 1.36"}
-    classes.placement.adapter.delete(f"/allocations/{server}", headers=headers)
-    classes.placement.allocate(OTHER, {key: dict(value) for key, value in claim.resources.items()})
+    before = classes.vcpus(server)
+    classes.hand_claim_to_migration(server)
     classes.claim_by_flavor(server, None, vcpus=4)
 
     assert classes.world.settle().problems == ()

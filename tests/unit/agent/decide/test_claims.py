@@ -9,24 +9,9 @@ from kongming_sched.agent.decide.claims import find_claims
 from kongming_sched.agent.model.guest import Domain, Guest, Identity, Threads
 from kongming_sched.cpuset import CpuSet
 from kongming_sched.nova_numa.keys import GuestCell, NovaCpuPolicy, NovaNuma
-from kongming_sched.placement import names
 from kongming_sched.placement.tree import NodeState
-from kongming_sched.request import CellRequest, PinningRequest
-
-TWO = {names.PCPU: 2, names.MEMORY_MB: 512}
-FOUR = {names.PCPU: 4, names.MEMORY_MB: 1024}
-
-
-def cells(*resources: dict[str, int], nodes: dict[int, int] | None = None) -> tuple[CellRequest, ...]:
-    """Groups that ask for these resources; ``nodes`` maps a cell to the node that it names."""
-    return tuple(
-        CellRequest(
-            f"_KONGMING{index}",
-            amount,
-            frozenset({names.node_trait(nodes[index])} if nodes and index in nodes else ()),
-        )
-        for index, amount in enumerate(resources)
-    )
+from kongming_sched.request import PinningRequest
+from tests.unit.cell_requests import FOUR, TWO, cells
 
 
 def guest(uuid: str, amount: dict[str, int] = TWO) -> Guest:
